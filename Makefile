@@ -1,0 +1,90 @@
+# `make` lists the targets. Nothing here writes outside of this folder and one temporary folder of its own.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup s3 cluster stop demo ingest train evaluate generate sweep serve test test-fast lint format types lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LOCAL := $(BIN)/python -m textgen.local
+COMPILE := uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	--no-annotate --no-cache --python-version 3.11
+
+# A Python to make the environment with; the first that is new enough.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+export KERAS_HOME := $(CURDIR)/.run/keras
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+help: ## list the targets
+	@echo "textgen: from a bucket of text to a small language model that you train, measure and serve yourself"
+	@echo
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo
+	@echo "Arguments of a job go into ARGS:  make train ARGS=\"--help\""
+	@echo "Another S3 than the embedded one: export TEXTGEN_BUCKET=name and the usual AWS_* variables"
+	@echo "Other ports:                      export TEXTGEN_S3_PORT, TEXTGEN_RAY_PORT, TEXTGEN_DASHBOARD_PORT"
+
+setup: $(INSTALLED) ## make .venv with everything in requirements.lock
+
+$(INSTALLED): requirements.lock
+	@if [ -z "$(PYTHON)" ]; then echo "error: Python 3.11 or newer is needed, and none was found; install one," \
+		"or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than" \
+		"Python 3.11; name a newer one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) lacks the module venv;" \
+		"install it (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 2; }
+	@echo "Installing into $(VENV) (about 3 GB, some minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --no-cache-dir --no-deps --require-hashes --progress-bar off -r requirements.lock
+	@touch $@
+
+s3: $(INSTALLED) ## start the embedded S3 server
+	@$(LOCAL) start-s3
+
+cluster: $(INSTALLED) ## start the embedded S3 server and a local Ray head
+	@$(LOCAL) start-head
+
+stop: ## stop what s3, cluster, demo and the jobs started in the background
+	@if [ -x $(BIN)/python ]; then $(LOCAL) stop; else echo "nothing runs: there is no $(VENV)"; fi
+
+demo: $(INSTALLED) ## ingest, train, evaluate and generate on 33,530 movie reviews; FRESH=1 trains again
+	@$(BIN)/python -m jobs.demo $(if $(FRESH),--fresh) $(ARGS)
+
+ingest: $(INSTALLED) ## job: text files to window shards
+train: $(INSTALLED) ## job: window shards to a checkpoint
+evaluate: $(INSTALLED) ## job: score a checkpoint on a split
+generate: $(INSTALLED) ## job: text from a checkpoint
+sweep: $(INSTALLED) ## job: search hidden sizes and temperatures
+serve: $(INSTALLED) ## job: put a checkpoint behind an endpoint
+ingest train evaluate generate sweep serve:
+	@$(LOCAL) submit -- python -m jobs.$@ $(ARGS)
+
+test: $(INSTALLED) ## run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(INSTALLED) ## run the tests that need neither Ray nor TensorFlow
+	@$(BIN)/python -m pytest -m "not ray and not tensorflow and not slow" $(ARGS)
+
+lint: $(INSTALLED) ## check style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## mend style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(INSTALLED) ## check types
+	@$(BIN)/mypy
+
+lock: $(INSTALLED) ## write the files of pinned versions anew from pyproject.toml
+	@$(BIN)/$(COMPILE) --extra dev -o requirements.lock pyproject.toml
+	@$(BIN)/$(COMPILE) --extra cuda -c requirements.lock -o requirements-cuda.lock pyproject.toml
+
+clean: ## stop everything and delete all that was made: .venv, buckets, runs, caches
+	@if [ -x $(BIN)/python ]; then $(LOCAL) clean; fi
+	@rm -rf .s3 .run runs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf $(VENV)

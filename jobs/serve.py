@@ -1,0 +1,87 @@
+"""Puts a checkpoint behind an endpoint that OpenAI's clients can call, until it is interrupted.
+
+python -m jobs.serve --checkpoint s3://textgen/demo/run --port 8000
+curl http://127.0.0.1:8000/v1/completions -H "Content-Type: application/json" -d '{"prompt": "the film"}'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from typing import Any, NoReturn
+
+from jobs.command_line import finish, job_parser, run, say
+from textgen import storage
+from textgen.errors import UserError
+from textgen.ray_session import connect, disconnect
+from textgen.spec import parse_settings
+
+
+def main(argv: list[str]) -> None:
+    """Runs the job with the arguments of a command line."""
+    parser = job_parser(
+        job="serve",
+        description="Serves a checkpoint by Ray Serve as POST /v1/completions, in OpenAI's shape.",
+        example="python -m jobs.serve --checkpoint s3://textgen/demo/run --port 8000",
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, a run, or a sweep's best/")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+    parser.add_argument("--name", metavar="ID", help="the model's id in the API (default: the run's name)")
+    parser.add_argument("--detach", action="store_true", help="return when it answers; it stays until `serve shutdown`")
+    arguments = parser.parse_args(argv)
+    if arguments.preset:
+        raise UserError(
+            "serve takes its spec from the checkpoint; leave --preset out and change it by --set sampling.*"
+        )
+    if arguments.detach and not os.environ.get("RAY_ADDRESS"):
+        raise UserError("--detach needs a cluster that stays; set RAY_ADDRESS, or start one with `make cluster`")
+    from textgen.generation.completions import sampling_of
+    from textgen.model.checkpoint import find_checkpoint
+
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    defaults = sampling_of(checkpoint, parse_settings(arguments.settings))
+    model_id = arguments.name or checkpoint.run_name
+    connect()
+    signal.signal(signal.SIGTERM, _interrupt)  # After Ray, which sets a handler of its own.
+    from textgen.serving import deployment
+
+    was_running = deployment.is_running()
+    try:
+        url = deployment.start(
+            checkpoint_uri=checkpoint.uri,
+            model_id=model_id,
+            defaults=defaults,
+            host=arguments.host,
+            port=arguments.port,
+        )
+        result = {"url": url, "models": [model_id]}
+        if arguments.detach:
+            finish(result, output=arguments.output)
+            return
+        _announce(result, arguments.output)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        say("stopping")
+    deployment.stop(whole=not was_running)
+    disconnect()
+
+
+def _announce(result: dict[str, Any], output: str | None) -> None:
+    """Says on stdout that the endpoint answers; the job goes on."""
+    line = json.dumps(result, ensure_ascii=False)
+    if output is not None:
+        storage.write_bytes(storage.join(output, "result.json"), (line + "\n").encode())
+    print(line, flush=True)
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,42 @@
+"""Searches the best hidden size, then the best temperature, and leaves the best checkpoint with its settings.
+
+python -m jobs.sweep --preset demo --windows s3://textgen/demo/windows --output s3://textgen/demo/sweep
+"""
+
+from __future__ import annotations
+
+from jobs.command_line import finish, job_parser, run, say, spec_of
+from textgen.errors import UserError
+from textgen.ray_session import connect
+
+
+def main(argv: list[str]) -> None:
+    """Parses the command line, sweeps, prints the result."""
+    parser = job_parser(
+        job="sweep",
+        description="Trains the hidden sizes of sweep.units, stopping the worse ones early, then tries "
+        "sweep.temperatures on the best. The same command goes on with an interrupted sweep.",
+        example="python -m jobs.sweep --preset tiny --windows runs/tiny/windows --output runs/sweep "
+        "--set sweep.units=[32,64,128]",
+    )
+    parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
+    parser.add_argument(
+        "--num-workers", type=int, default=1, metavar="N", help="training workers of each trial (default: 1)"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.output is None:
+        raise UserError("--output is missing; name the folder or s3:// prefix that receives the sweep")
+    if arguments.num_workers < 1:
+        raise UserError(f"--num-workers is {arguments.num_workers}; use 1 or more")
+    spec = spec_of(arguments)
+    connect()
+    from textgen.sweep.search import sweep  # Imports Ray Tune, which `--help` need not wait for.
+
+    result = sweep(
+        spec, windows_uri=arguments.windows, output=arguments.output, num_workers=arguments.num_workers, say=say
+    )
+    finish(result, output=arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,49 @@
+"""Trains a language model on window shards, on every GPU of the cluster or on CPUs.
+
+python -m jobs.train --preset tiny --windows runs/tiny/windows --output runs/tiny
+"""
+
+from __future__ import annotations
+
+from jobs.command_line import finish, job_parser, run, say, spec_of
+from textgen.errors import UserError
+from textgen.ray_session import connect
+
+
+def main(argv: list[str]) -> None:
+    """Parses the command line, trains, prints the result."""
+    parser = job_parser(
+        job="train",
+        description="Trains a language model on the shards that jobs.ingest wrote. The same command resumes an "
+        "interrupted run from its last checkpoint; a longer training.max_steps goes on with a finished one.",
+        example="python -m jobs.train --preset tiny --windows runs/tiny/windows --output runs/tiny",
+    )
+    parser.add_argument(
+        "--windows", metavar="URI", required=True, help="the manifest's folder, as jobs.ingest printed it"
+    )
+    parser.add_argument(
+        "--run-name", metavar="NAME", help="name of the run below --output (default: from spec and windows)"
+    )
+    parser.add_argument(
+        "--num-workers", type=int, metavar="N", help="training workers (default: one per GPU, or one on CPUs)"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.output is None:
+        raise UserError("--output is missing; name the folder or s3:// prefix that receives the run")
+    spec = spec_of(arguments)
+    connect()
+    from textgen.training.run import train  # Imports Ray Train, which `--help` need not wait for.
+
+    result = train(
+        spec,
+        manifest_uri=arguments.windows,
+        output=arguments.output,
+        run_name=arguments.run_name,
+        num_workers=arguments.num_workers,
+        say=say,
+    )
+    finish(result, output=arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,223 @@
+"""What every job's command line shares: flags, errors in one sentence, the result as the last line."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs import command_line
+from jobs.command_line import finish, job_parser, run, spec_of, user_error_in
+from textgen import presets
+from textgen.errors import UserError
+from textgen.spec import RunSpec, override
+
+PARSER = job_parser(job="train", description="Trains.", example="python -m jobs.train --preset tiny")
+
+
+def spec_for(*argv: str, base: RunSpec | None = None) -> RunSpec:
+    return spec_of(PARSER.parse_args(list(argv)), base=base)
+
+
+def exit_of(main: Callable[[list[str]], None], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs a job as its module would, and returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["job", "--flag", "value"])
+    with pytest.raises(SystemExit) as raised:
+        run(main)
+    assert isinstance(raised.value.code, int)
+    return raised.value.code
+
+
+def failing(error: BaseException) -> Callable[[list[str]], None]:
+    def main(argv: list[str]) -> None:
+        raise error
+
+    return main
+
+
+def caused_by(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def test_the_spec_is_the_preset_with_its_changes() -> None:
+    assert spec_for() == presets.preset("reviews")
+    assert spec_for("--preset", "tweets", "--set", "model.units=8", "--set", "training.clip_norm=none") == override(
+        presets.preset("tweets"), {"model.units": 8}
+    )
+
+
+def test_a_base_gives_way_to_a_named_preset() -> None:
+    base = override(presets.preset("tiny"), {"model.units": 5})
+    assert spec_for(base=base) == base
+    assert spec_for("--set", "model.num_layers=2", base=base) == override(base, {"model.num_layers": 2})
+    assert spec_for("--preset", "demo", base=base) == presets.preset("demo")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--set", "training.lr=1e-3"], "no setting 'training.lr'; the nearest known names are training.learning_rate"),
+        (
+            ["--set", "training.learning_rate"],
+            "--set received 'training.learning_rate'; write it as section.field=value",
+        ),
+        (["--set", "model.units=wide"], "model.units is 'wide'; it must be a whole number"),
+        (["--set", "windows.stride=3"], "training.order is stateful with windows.stride 3"),
+        (["--preset", "novels"], "no preset 'novels'; the presets are"),
+    ],
+)
+def test_a_wrong_setting_ends_in_one_sentence(
+    argv: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_of(lambda _: print(spec_for(*argv)), monkeypatch) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_help_shows_the_example_and_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        PARSER.parse_args(["--help"])
+    assert raised.value.code == 0
+    text = capsys.readouterr().out
+    assert "example:\n  python -m jobs.train --preset tiny" in text
+    assert text.startswith("usage: python -m jobs.train")
+    assert all(name in text for name in presets.PRESET_NAMES)
+
+
+def test_main_receives_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[list[str]] = []
+    monkeypatch.setattr(sys, "argv", ["job", "--flag", "value"])
+    run(received.append)
+    assert received == [["--flag", "value"]]
+
+
+def ray_task_error(cause: Exception) -> Exception:
+    """Returns what `ray.get` raises for a task that raised `cause`."""
+    from ray.exceptions import RayTaskError
+
+    error: Exception = RayTaskError("read", "Traceback (most recent call last): ...", cause).as_instanceof_cause()
+    return error
+
+
+class WorkerGroupError(Exception):
+    """Stands for Ray Train's, whose import takes seconds."""
+
+    def __init__(self, worker_failures: dict[int, Exception]) -> None:
+        super().__init__("a worker failed")
+        self.worker_failures = worker_failures
+
+
+def worker_group_error(cause: Exception) -> Exception:
+    """Returns what Ray Train's `fit` raises for a worker that raised `cause`."""
+    return WorkerGroupError({0: RuntimeError("another worker"), 1: cause})
+
+
+def nested_task_error(cause: Exception) -> Exception:
+    """Returns what `ray.get` raises for a task that waited for one that raised `cause`."""
+    from ray.exceptions import RayTaskError
+
+    error: Exception = RayTaskError("wait", "Traceback (most recent call last): ...", ray_task_error(cause))
+    return error
+
+
+MISTAKE = UserError("the bucket is empty; name another")
+WRAPPED = {
+    "itself": lambda: MISTAKE,
+    "as a cause": lambda: caused_by(RuntimeError("no"), MISTAKE),
+    "as a cause of a cause": lambda: caused_by(RuntimeError("no"), caused_by(KeyError("k"), MISTAKE)),
+    "as Ray's `cause`": lambda: ray_task_error(MISTAKE),
+    "twice in Ray's": lambda: nested_task_error(MISTAKE),
+    "from a task of a worker": lambda: worker_group_error(ray_task_error(MISTAKE)),
+    "of a worker": lambda: worker_group_error(MISTAKE),
+    "below a worker's error": lambda: worker_group_error(caused_by(ValueError("x"), MISTAKE)),
+    "of a failed training": lambda: caused_by(RuntimeError("training failed"), worker_group_error(MISTAKE)),
+}
+
+
+@pytest.mark.parametrize("make", WRAPPED.values(), ids=WRAPPED)
+def test_a_users_mistake_ends_in_its_sentence(
+    make: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_of(failing(make()), monkeypatch) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "error: the bucket is empty; name another\n")
+
+
+@pytest.mark.ray
+def test_ray_trains_errors_are_as_this_module_reads_them() -> None:
+    from ray.train import ControllerError, WorkerGroupError
+
+    for error in (WorkerGroupError("failed", {1: ray_task_error(MISTAKE)}), ControllerError(MISTAKE)):
+        found = user_error_in(error)
+        assert found is not None
+        assert str(found) == str(MISTAKE)
+        assert user_error_in(copy.copy(error)) is not None  # Built anew, as when it comes from another process.
+    assert user_error_in(ControllerError(ValueError("x"))) is None
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["job"])
+    for error in (KeyError("units"), ray_task_error(KeyError("units")), worker_group_error(ValueError("x"))):
+        with pytest.raises(type(error)):
+            run(failing(error))
+
+
+def test_an_error_after_a_mistake_that_was_dealt_with_is_our_own() -> None:
+    def recovers() -> None:
+        try:
+            raise MISTAKE
+        except UserError:
+            raise KeyError("units") from None
+
+    with pytest.raises(KeyError) as raised:
+        recovers()
+    assert user_error_in(raised.value) is None
+
+
+def test_errors_in_a_ring_are_looked_at_once() -> None:
+    one, other = RuntimeError("one"), RuntimeError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert user_error_in(one) is None
+    assert user_error_in(None) is None
+
+
+def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of(failing(KeyboardInterrupt()), monkeypatch) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_the_result_is_the_last_line_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = {"prompt": "שלום\n", "loss": 1.5, "val_loss": None, "windows": {"train": 3}}
+    finish(result, output=str(tmp_path / "run"))
+    printed = capsys.readouterr().out
+    assert json.loads(printed.splitlines()[-1]) == result
+    assert printed.count("\n") == 1
+    assert "שלום" in printed
+    assert json.loads((tmp_path / "run" / "result.json").read_text("utf-8")) == result
+
+
+def test_a_result_needs_no_output(capsys: pytest.CaptureFixture[str]) -> None:
+    finish({"url": "http://127.0.0.1:8000"}, output=None)
+    assert json.loads(capsys.readouterr().out) == {"url": "http://127.0.0.1:8000"}
+
+
+def test_ray_is_let_go_before_the_result_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command_line, "disconnect", lambda: print("a worker's last words"))
+    finish({"a": 1}, output=str(tmp_path))
+    assert capsys.readouterr().out.splitlines() == ["a worker's last words", '{"a": 1}']
+
+
+def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    command_line.say("reading")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "reading\n")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.generate import main
+from tests.written_checkpoint import write_checkpoint
+from textgen.errors import UserError
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="module")
+def checkpoint_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), max_new_chars=9)
+
+
+def generated(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[list[dict[str, Any]], str]:
+    """Runs the job and returns its lines and what it said on stderr."""
+    main(list(arguments))
+    out, err = capsys.readouterr()
+    return [json.loads(line) for line in out.splitlines()], err
+
+
+def test_it_prints_a_line_a_completion_and_writes_the_same(
+    checkpoint_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "cab"}\n')
+    settings = ["--set", "sampling.n=2", "--set", "sampling.seed=3", "--set", "sampling.temperature=0.5"]
+    prompts = ["--prompt", "a", "--prompt", "The Xa", "--prompts", str(file)]
+    rows, said = generated(
+        capsys, "--checkpoint", checkpoint_uri, *prompts, *settings, "--output", str(tmp_path / "out")
+    )
+    assert [(row["prompt"], row["index"]) for row in rows] == [
+        (prompt, index) for prompt in ("a", "The Xa", "cab") for index in (0, 1)
+    ]
+    assert {(row["temperature"], row["seed"]) for row in rows} == {(0.5, 3)}
+    assert all(len(row["completion"]) == 9 or row["finish_reason"] == "end" for row in rows)
+    # The checkpoint's corpus is in lower case, and so the prompt is read.
+    assert [row.get("unknown_characters") for row in rows] == [None, None, ["x"], ["x"], None, None]
+    assert said.count("never saw 'x' of the prompt 'The Xa'") == 1
+    assert [json.loads(line) for line in (tmp_path / "out/completions.jsonl").read_text().splitlines()] == rows
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert (result["completions"], result["checkpoint_uri"]) == (6, checkpoint_uri)
+    assert result["characters"] == sum(len(row["completion"]) for row in rows)
+
+
+def test_a_seed_gives_the_same_text_again(checkpoint_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--checkpoint", checkpoint_uri, "--set", "sampling.max_new_chars=60", "--set", "sampling.seed=8"]
+    (alone,), _ = generated(capsys, *arguments, "--prompt", "ab")
+    _, beside, _ = generated(capsys, *arguments, "--prompt", "c", "--prompt", "ab", "--prompt", "")[0]
+    assert beside == alone
+    assert generated(capsys, *arguments)[0][0]["prompt"] == ""
+
+
+def test_only_sampling_can_change(checkpoint_uri: str) -> None:
+    with pytest.raises(UserError, match=r"sampling\.\*"):
+        main(["--checkpoint", checkpoint_uri, "--set", "model.units=3"])
+    with pytest.raises(UserError, match="--preset"):
+        main(["--checkpoint", checkpoint_uri, "--preset", "tiny"])
+    with pytest.raises(UserError, match="neither a checkpoint nor a run"):
+        main(["--checkpoint", checkpoint_uri + "/none"])

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from jobs.serve import main
+from tests.written_checkpoint import write_checkpoint
+from textgen.errors import UserError
+from textgen.local.background import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_detaching_needs_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match="needs a cluster"):
+        main(["--checkpoint", "nowhere", "--detach"])
+    with pytest.raises(UserError, match="--preset"):
+        main(["--checkpoint", "nowhere", "--preset", "tiny"])
+
+
+@pytest.fixture(scope="module")
+def served(ray_head: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Starts the job beside a sweep's sampling settings; yields its process and the URL that it prints."""
+    folder = tmp_path_factory.mktemp("best")
+    write_checkpoint(folder, max_new_chars=50)
+    (folder / "sampling.json").write_text(json.dumps({"temperature": 0.9}))
+    arguments = ["--checkpoint", str(folder), "--port", str(free_port()), "--output", str(folder / "out")]
+    arguments += ["--set", "sampling.max_new_chars=40"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.serve", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
+    assert process.stdout
+    try:
+        result = json.loads(process.stdout.readline())
+        assert result["models"] == ["untrained"]
+        assert json.loads((folder / "out/result.json").read_text()) == result
+        yield process, result["url"]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.ray
+@pytest.mark.tensorflow
+def test_openais_client_is_served_until_the_job_is_stopped(served: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = served
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    assert [model.id for model in client.models.list()] == ["untrained"]
+    made = client.completions.create(model="untrained", prompt="the Cab", temperature=1, seed=5, n=3)
+    again = client.completions.create(model="untrained", prompt="the Cab", temperature=1, seed=5)
+    assert len(made.choices) == 3
+    assert len({choice.text for choice in made.choices}) == 3
+    assert again.choices[0].text == made.choices[0].text
+    assert made.usage is not None
+    assert made.usage.completion_tokens == sum(len(choice.text) for choice in made.choices) <= 120
+    with pytest.raises(openai.BadRequestError, match="streaming is not supported yet"):
+        client.completions.create(model="untrained", prompt="a", stream=True)
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt'"):
+        client.completions.create(model="gpt", prompt="a")
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    with pytest.raises(openai.APIConnectionError):
+        client.models.list()

@@ -1,0 +1,65 @@
+"""An engine that is served in tests without a model: it answers with the request, written out."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+
+from textgen.errors import UserError
+from textgen.generation.stream import Completion, Request
+
+
+class EchoEngine:
+    """Finishes one request a call, the earliest first; holds while `gate` is clear."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.submitted: list[Request] = []
+        self.fault: Exception | None = None
+        self._waiting: deque[tuple[Request, Future[Completion]]] = deque()
+
+    @property
+    def num_unfinished(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, request: Request) -> Future[Completion]:
+        if "\0" in request.prompt:
+            raise UserError("the character '\\x00' is not in the vocabulary")
+        self.submitted.append(request)
+        future: Future[Completion] = Future()
+        self._waiting.append((request, future))
+        return future
+
+    def run_once(self) -> bool:
+        if not self._waiting:
+            return False
+        self.gate.wait()
+        if self.fault:
+            raise self.fault
+        request, future = self._waiting.popleft()
+        if not future.cancelled():
+            future.set_result(completion_of(request))
+        return True
+
+    def fail_all(self, error: Exception) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()[1]
+            if not future.cancelled():
+                future.set_exception(error)
+
+
+def completion_of(request: Request) -> Completion:
+    """Returns a completion that tells its request; at temperature 0 the model ended it, at 2 it was cut."""
+    settings = request.settings
+    reasons = {0.0: "end", 2.0: "length"}
+    return Completion(
+        prompt=request.prompt,
+        completion=f"<{request.prompt}:{request.index}>",
+        finish_reason=reasons.get(settings.temperature, "stop"),  # type: ignore[arg-type]
+        temperature=settings.temperature,
+        seed=settings.seed,
+        index=request.index,
+        unknown_characters=("Q",) if "Q" in request.prompt else (),
+    )

@@ -1,0 +1,126 @@
+"""Cleaning rules, each for itself, in the spec's order, and for prompts."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.corpus.cleaning import FILTERS, TEXT_RULES, clean, normalize_prompt
+from textgen.spec import RULE_NAMES, CorpusSpec
+
+DEFAULT = CorpusSpec()
+
+
+def applied(rule: str, *texts: str) -> list[str]:
+    return TEXT_RULES[rule](pa.array(texts, pa.string())).to_pylist()
+
+
+def cleaned(texts: list[str], spec: CorpusSpec) -> tuple[list[str], int, dict[str, int]]:
+    result = clean(pa.table({"text": pa.array(texts, pa.string()), "row": range(len(texts))}), spec)
+    return result.kept["text"].to_pylist(), result.empty.num_rows, dict(result.dropped)
+
+
+def test_every_rule_of_the_spec_has_its_function() -> None:
+    assert {*TEXT_RULES, *FILTERS} == set(RULE_NAMES)
+
+
+def test_html_unescapes_once_and_breaks_lines() -> None:
+    assert applied("html", "a &amp;lt; b &#34;c&#34;", "one<br />two<BR>three</br>", "AT&T <b>x</b>") == [
+        'a &lt; b "c"',
+        "one\ntwo\nthree\n",
+        "AT&T <b>x</b>",
+    ]
+
+
+def test_control_leaves_tab_line_feed_and_joiners() -> None:
+    family = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}"
+    assert applied("control", "\ufeffa\x00b\x1fc\x7f\x9fd", "1\r\n2\r3\x0b4\u20285\x856", f"\t{family}\n\u200fש") == [
+        "abcd",
+        "1\n2\n3\n4\n5\n6",
+        f"\t{family}\n\u200fש",
+    ]
+
+
+def test_nfc_composes() -> None:
+    assert applied("nfc", "cafe\N{COMBINING ACUTE ACCENT}", "é") == ["café", "é"]
+
+
+def test_lower_reaches_every_alphabet_that_has_cases() -> None:
+    assert applied("lower", "ÀÉ Straße ΑΒ שלום 😀 MIXED") == ["àé straße αβ שלום 😀 mixed"]
+
+
+def test_whitespace_keeps_paragraphs() -> None:
+    assert applied("whitespace", "  a \t b\u00a0c  ", "x \n y", "p\n \n\n\n q\n", "d\u2003e", "fine as it is") == [
+        "a b c",
+        "x\ny",
+        "p\n\nq",
+        "d e",
+        "fine as it is",
+    ]
+
+
+def test_bytes_literals_are_decoded_only_where_they_are_whole() -> None:
+    texts = [r"b'caf\xc3\xa9'", r'''b"it's \xe2\x80\xa6"''', "b'half", "a b'c'", r"b'\xff'", "b'x' + b'y'", "best"]
+    assert applied("bytes_literal", *texts) == ["café", "it's …", *texts[2:]]
+
+
+def test_drop_containing_counts_what_it_drops() -> None:
+    spec = CorpusSpec(rules=("drop_containing",), drop_containing=("http", "&gt"))
+    assert cleaned(["see http://x", "a &gt b", "keep", "HTTP stays"], spec) == (
+        ["keep", "HTTP stays"],
+        0,
+        {"drop_containing": 2},
+    )
+
+
+def test_length_counts_characters_and_leaves_the_empty_to_be_rejected() -> None:
+    spec = CorpusSpec(rules=("length",), min_document_chars=2, max_document_chars=3)
+    assert cleaned(["", "א", "אב", "😀😀😀", "four"], spec) == (["אב", "😀😀😀"], 1, {"length": 2})
+
+
+def test_rules_act_in_the_order_of_the_spec() -> None:
+    early = CorpusSpec(rules=("drop_containing", "lower"), drop_containing=("bad",))
+    late = CorpusSpec(rules=("lower", "drop_containing"), drop_containing=("bad",))
+    assert cleaned(["BAD", "bad"], early) == (["bad"], 0, {"drop_containing": 1})
+    assert cleaned(["BAD", "bad"], late) == ([], 0, {"drop_containing": 2})
+
+
+def test_other_columns_follow_their_text() -> None:
+    records = pa.table({"text": ["  ", "a", "xx", "b"], "row": [1, 2, 3, 4]})
+    result = clean(records, CorpusSpec(max_document_chars=1))
+    assert result.kept.to_pydict() == {"text": ["a", "b"], "row": [2, 4]}
+    assert result.empty["row"].to_pylist() == [1]
+
+
+def test_no_records_are_cleaned_to_none() -> None:
+    empty = pa.table({"text": pa.array([], pa.string()), "row": pa.array([], pa.int64())})
+    assert clean(empty, DEFAULT).kept.num_rows == 0
+
+
+@given(st.text())
+def test_cleaning_twice_changes_nothing_more(text: str) -> None:
+    rules = tuple(rule for rule in DEFAULT.rules if rule not in ("html", "bytes_literal"))
+    spec = CorpusSpec(rules=rules)
+    kept, _, _ = cleaned([text], spec)
+    again, _, _ = cleaned(kept, spec)
+    assert again == kept
+
+
+@given(st.text(alphabet=st.characters(categories=["Lu", "Ll", "Lo", "So", "Nd"])))
+def test_letters_and_symbols_pass_whole(text: str) -> None:
+    spec = CorpusSpec(rules=("control", "nfc", "whitespace"))
+    kept, _, _ = cleaned([f"<{text}>"], spec)
+    assert kept == [unicodedata.normalize("NFC", f"<{text}>")]
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [(DEFAULT.rules, " é &amp; http "), ((), " E\u0301\x00 &amp; HTTP "), (("lower",), " e\u0301\x00 &amp; http ")],
+)
+def test_a_prompt_passes_the_rules_on_characters_alone(rules: tuple[str, ...], expected: str) -> None:
+    spec = CorpusSpec(rules=rules, drop_containing=("http",))
+    assert normalize_prompt(" E\u0301\x00 &amp; HTTP ", spec) == expected

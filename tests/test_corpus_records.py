@@ -1,0 +1,219 @@
+"""Every format and wrapper gives the same records; what cannot be read is named, damaged files are errors."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.corpus.formats import Record, _csv_rows
+from textgen.corpus.records import read_records
+from textgen.corpus.sources import SourceFile
+from textgen.errors import UserError
+from textgen.spec import CorpusSpec
+
+ROWS = [('Great, "really"', "5"), ("two\nlines", "1"), ("שלום 😀", "3")]
+
+
+def as_csv() -> bytes:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerows(
+        [("asin", "reviewText", "overall"), *((f"a{i}", text, f"{label}.0") for i, (text, label) in enumerate(ROWS))]
+    )
+    return stream.getvalue().encode()
+
+
+def as_json_lines(text: str, label: str) -> bytes:
+    rows = [{"title": "x", text: words, label: float(stars)} for words, stars in ROWS]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def as_parquet() -> bytes:
+    sink = pa.BufferOutputStream()
+    texts, labels = zip(*ROWS, strict=True)
+    pq.write_table(pa.table({"stars": [int(label) for label in labels], "text": texts}), sink, row_group_size=2)
+    return sink.getvalue().to_pybytes()
+
+
+def read(path: Path, content: bytes, **settings: object) -> list[Record]:
+    path.write_bytes(content)
+    file = SourceFile(index=0, uri=str(path), size_bytes=len(content))
+    return list(read_records(file, CorpusSpec(**settings)))  # type: ignore[arg-type]
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("__MACOSX/._junk.csv", b"junk")
+        archive.writestr("folder/", b"")
+        archive.writestr(f"folder/{name}", content)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("r.csv", as_csv(), id="csv"),
+        pytest.param("r.csv", b"\xef\xbb\xbf" + as_csv(), id="csv-bom"),
+        pytest.param("r.json", as_json_lines("reviewText", "overall"), id="json-2018"),
+        pytest.param("r.jsonl", as_json_lines("text", "rating"), id="json-2023"),
+        pytest.param("r.parquet", as_parquet(), id="parquet"),
+    ],
+)
+@pytest.mark.parametrize("wrapper", ["", ".gz", ".zip"])
+def test_every_format_gives_the_same_records(tmp_path: Path, name: str, content: bytes, wrapper: str) -> None:
+    wrap: Callable[[bytes], bytes] = {"": bytes, ".gz": gzip.compress, ".zip": lambda c: zipped(name, c)}[wrapper]
+    records = read(tmp_path / f"{name}{wrapper}", wrap(content))
+    assert [(record.text, record.label) for record in records] == ROWS
+    assert [record.reason for record in records] == [None] * 3
+    assert len({record.row for record in records}) == 3
+
+
+def test_amazon_tsv_knows_no_quotes(tmp_path: Path) -> None:
+    content = 'star_rating\treview_body\tproduct_category\r\n5\t"Great\tGift\r\n1\tsays "no"\tToys\r\n4\tshort\r\n'
+    assert read(tmp_path / "r.tsv", content.encode()) == [
+        Record(2, '"Great', "5", "Gift"),
+        Record(3, 'says "no"', "1", "Toys"),
+        Record(4, "4\tshort", reason="columns"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "records"),
+    [
+        ("line", [(1, "one"), (2, " two"), (5, "three")]),
+        ("paragraph", [(1, "one\n two"), (5, "three")]),
+        ("file", [(1, "one\n two\n\n  \nthree\n")]),
+    ],
+)
+def test_plain_text_is_cut_as_the_spec_says(tmp_path: Path, unit: str, records: list[tuple[int, str]]) -> None:
+    found = read(tmp_path / "t.txt", b"one\r\n two\r\n\r\n  \r\nthree\r\n", document_unit=unit)
+    assert found == [Record(row, text) for row, text in records]
+
+
+def test_npy_is_read_without_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "t.npy"
+    np.save(path, np.array(["a", "שלום"]))
+    assert read(path, path.read_bytes()) == [Record(1, "a"), Record(2, "שלום")]
+    np.save(path, np.array(["a", None], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="pickled objects are never loaded"):
+        read(path, path.read_bytes())
+    np.save(path, np.zeros((2, 3)))
+    with pytest.raises(UserError, match="2-D float64; it must be a 1-D array of str"):
+        read(path, path.read_bytes())
+
+
+def test_other_encodings_are_decoded(tmp_path: Path) -> None:
+    assert read(tmp_path / "t.txt", "it’s".encode("cp1252"), encoding="cp1252") == [Record(1, "it’s")]
+    assert read(tmp_path / "u.txt", "שלום\nb".encode("utf-16"), encoding="utf-16") == [
+        Record(1, "שלום"),
+        Record(2, "b"),
+    ]
+    with pytest.raises(UserError, match="is not of the encoding utf-16"):
+        read(tmp_path / "v.txt", b"\xff\xfea", encoding="utf-16")
+
+
+def test_json_lines_that_are_none_are_kept_apart(tmp_path: Path) -> None:
+    lines = ['{"text": "a", "rating": 2}', "{broken", "[1]", "", '{"rating": 3}', '{"text": 7}', '{"text": ["x"]}']
+    found = read(tmp_path / "r.jsonl", "\n".join(lines).encode())
+    assert [(record.row, record.reason) for record in found] == [
+        (1, None),
+        (2, "malformed"),
+        (3, "malformed"),
+        (5, "no_text"),
+        (6, None),
+        (7, "no_text"),
+    ]
+    assert (found[1].text, found[4].text) == ("{broken\n", "7")
+
+
+def test_a_json_array_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="turn its one array into lines"):
+        read(tmp_path / "r.json", b'[\n"a"]')
+
+
+def test_rows_of_other_widths_are_kept_apart(tmp_path: Path) -> None:
+    found = read(tmp_path / "r.csv", b'text,label\na,1\n\nb,c,2\nd\n"e\nf",3\n')
+    assert found == [
+        Record(2, "a", "1"),
+        Record(4, "b,c,2", reason="columns"),
+        Record(5, "d", reason="columns"),
+        Record(6, "e\nf", "3"),
+    ]
+
+
+def test_a_quote_that_never_closes_swallows_no_line_unseen(tmp_path: Path) -> None:
+    found = read(tmp_path / "r.csv", b'text,label\na,1\n"b,2\nc,3\nd,4\n')
+    assert found == [
+        Record(2, "a", "1"),
+        Record(3, '"b,2\n', reason="unclosed_quote"),
+        Record(4, "c,3\n", reason="unclosed_quote"),
+        Record(5, "d,4\n", reason="unclosed_quote"),
+    ]
+
+
+@given(st.lists(st.lists(st.text(), min_size=2, max_size=3), max_size=6))
+def test_csv_rows_come_back_with_their_lines(rows: list[list[str]]) -> None:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, quoting=csv.QUOTE_ALL).writerows(rows)
+    wrapped = io.TextIOWrapper(
+        io.BytesIO(stream.getvalue().encode("utf-8", "surrogatepass")), "utf-8", "surrogatepass", newline=""
+    )
+    found = list(_csv_rows(wrapped))
+    assert [fields for _, fields in found] == rows
+    assert [number for number, _ in found] == sorted({number for number, _ in found})
+
+
+def test_a_file_without_header_is_read_by_position(tmp_path: Path) -> None:
+    assert read(tmp_path / "r.csv", b'"0","x","good"\n"4","y","bad"\n', text_column="2", label_column="0") == [
+        Record(1, "good", "0"),
+        Record(2, "bad", "4"),
+    ]
+
+
+def test_rows_go_on_counting_over_the_members_of_a_zip(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("b.txt", "three")
+        archive.writestr("a.txt", "one\ntwo")
+    assert read(tmp_path / "t.zip", stream.getvalue()) == [Record(1, "one"), Record(2, "two"), Record(3, "three")]
+
+
+def damaged_parquet() -> bytes:
+    return as_parquet()[:-20] + b"PAR1"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("r.csv.gz", gzip.compress(as_csv() * 200)[:-30], id="gzip"),
+        pytest.param("r.csv.zip", zipped("r.csv", as_csv())[:-30], id="zip"),
+        pytest.param("r.parquet", damaged_parquet(), id="parquet"),
+    ],
+)
+def test_damaged_files_are_explained(tmp_path: Path, name: str, content: bytes) -> None:
+    with pytest.raises(UserError, match=f"{name} is cut off or damaged .*; fetch it again, or leave it out"):
+        read(tmp_path / name, content)
+
+
+def test_an_unknown_ending_is_explained_and_overruled(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"corpus\.format=jsonl"):
+        read(tmp_path / "notes.doc", b"words")
+    assert read(tmp_path / "notes.doc", b"words", format="text") == [Record(1, "words")]
+
+
+def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
+    for name in ("r.csv", "r.tsv", "r.jsonl", "r.txt", "r.parquet"):
+        assert read(tmp_path / name, b"") == []

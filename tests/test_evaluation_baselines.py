@@ -1,0 +1,50 @@
+"""The baselines read a split from shards; what they must equal is counted here from the texts."""
+
+import numpy as np
+import pytest
+
+from tests.written_windows import written_manifest
+from textgen.evaluation import baselines as module
+from textgen.evaluation.baselines import baselines
+from textgen.evaluation.compression import xz_bits_per_character
+from textgen.evaluation.count_model import CountModel
+from textgen.evaluation.tally import TextSizes
+
+TRAIN = ["the cat sat on the mat", "the dog sat", "cats and dogs", "a cat on a mat on a cat", "ééé שלום"]
+TEST = ["the cat on the dog", "a dog's mat", "éé"]
+
+
+@pytest.mark.parametrize(("unit", "separator"), [("characters", None), ("bytes", None), ("characters", " ")])
+def test_figures_are_those_of_the_texts(
+    unit: str, separator: str | None, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTGEN_CACHE_DIR", f"{tmp_path}/cache")
+    monkeypatch.setattr(module, "READ_IDS", 7)
+    test = TEST if separator is None else [text.replace("'", "") for text in TEST]
+    manifest = written_manifest(
+        f"{tmp_path}/windows",
+        {"train": TRAIN, "val": [], "test": test},
+        unit=unit,  # type: ignore[arg-type]
+        separator=separator,
+        documents_per_shard=2,
+    )
+    figures = baselines(manifest, split="test")
+
+    def ids(texts: list[str]) -> np.ndarray:
+        vocabulary = manifest.vocabulary
+        if separator is not None:
+            return vocabulary.encode(separator.join(texts))
+        return np.array([i for text in texts for i in [*vocabulary.encode(text), vocabulary.end_id]])
+
+    model = CountModel(ids(test), order=5, vocab_size=manifest.vocabulary.size, start_id=manifest.vocabulary.start_id)
+    model.count(ids(TRAIN))
+    sizes = TextSizes(manifest.vocabulary)
+    num_characters = sum(map(len, test)) + len(test) - (separator is not None)
+    assert sizes.tally(ids(test), nats=0).num_characters == num_characters
+    for name, order in (("unigram", 0), ("order5", 5)):
+        tally = sizes.tally(ids(test), nats=model.nats(order=order))
+        assert figures[name] == pytest.approx(tally.nats / np.log(2) / num_characters)
+    shown = test if separator is not None or unit == "bytes" else [text.replace("'", "\ufffd") for text in test]
+    if unit == "characters":  # In bytes, only the decoded UNKNOWN differs.
+        assert figures["xz"] == pytest.approx(xz_bits_per_character(shown, separator=separator))
+    assert figures["order5"] < figures["unigram"]

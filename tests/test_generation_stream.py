@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.errors import UserError
+from textgen.generation.stream import SAMPLED, Completion, Request, Stream, generator_of
+from textgen.spec import SamplingSpec
+from textgen.windows.vocabulary import Vocabulary
+
+LETTERS = Vocabulary(unit="characters", symbols=tuple(sorted(map(ord, "abcdefghé "))))
+JOINED = Vocabulary(unit="characters", symbols=tuple(sorted(map(ord, "abcdefgh "))), separator=" ")
+BYTES = Vocabulary(unit="bytes", symbols=tuple(range(256)))
+
+
+def finish(
+    text: str | bytes, settings: SamplingSpec, *, prompt: str = "", vocabulary: Vocabulary = LETTERS, num_steps: int = 3
+) -> Completion:
+    """Feeds a stream the ids of the prompt, of `text` and of endless ENDs (or 'a's), `num_steps` a call."""
+    stream = Stream(Request(prompt=prompt, settings=settings), vocabulary)
+    if isinstance(text, bytes):
+        drawn = [value + vocabulary.num_reserved for value in text]
+    else:
+        drawn = vocabulary.encode(text).tolist()
+    ids = np.array(vocabulary.encode(prompt).tolist() + drawn, dtype=np.int32)
+    filler = vocabulary.start_id
+    for start in range(0, 10_000, num_steps):
+        forced, uniforms = stream.inputs(num_steps)
+        part = ids[start : start + num_steps]
+        part = np.concatenate([part, np.full(num_steps - len(part), filler, dtype=np.int32)])
+        assert forced.shape == uniforms.shape == (num_steps,)
+        in_prompt = forced != SAMPLED
+        assert in_prompt.sum() == np.clip(len(prompt.encode() if vocabulary is BYTES else prompt) - start, 0, num_steps)
+        assert (forced[in_prompt] == part[in_prompt]).all()
+        stream.read(part)
+        if stream.finish_reason is not None:
+            return stream.completion()
+    raise AssertionError("the stream does not end")
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 7, 64])
+@pytest.mark.parametrize(
+    ("text", "settings", "completion", "reason"),
+    [
+        ("abcdefgh", SamplingSpec(), "abcdefgh", "end"),
+        ("", SamplingSpec(), "", "end"),
+        ("abcdefgh", SamplingSpec(max_new_chars=5), "abcde", "length"),
+        ("abcde", SamplingSpec(max_new_chars=5), "abcde", "length"),
+        ("abcdefgh", SamplingSpec(stop=("de",)), "abc", "stop"),
+        ("abcdefgh", SamplingSpec(stop=("gh", "cde", "x")), "ab", "stop"),
+        ("abcdefgh", SamplingSpec(stop=("bcdefg", "cd")), "ab", "stop"),  # `cd` is complete first.
+        ("abcdefgh", SamplingSpec(stop=("cd", "bcd")), "a", "stop"),  # Complete at once: the longer.
+        ("ababac", SamplingSpec(stop=("abac",)), "ab", "stop"),
+        ("abcdefgh", SamplingSpec(stop=("a",)), "", "stop"),
+        ("abcdefgh", SamplingSpec(stop=("fg",), max_new_chars=6), "abcdef", "length"),
+        ("abcdefgh", SamplingSpec(stop=("fg",), max_new_chars=7), "abcde", "stop"),
+        ("abc", SamplingSpec(stop=("cd",)), "abc", "end"),
+    ],
+)
+def test_a_completion_ends_where_it_should(
+    text: str, settings: SamplingSpec, completion: str, reason: str, num_steps: int
+) -> None:
+    for prompt in ("", "ab", "cdefghabcdefgh"):  # A stop text in the prompt stops nothing.
+        finished = finish(text, settings, prompt=prompt, num_steps=num_steps)
+        assert (finished.completion, finished.finish_reason, finished.prompt) == (completion, reason, prompt)
+
+
+@given(
+    text=st.text("abc", max_size=40),
+    stop=st.lists(st.text("abc", min_size=1, max_size=4), max_size=4),
+    max_new_chars=st.integers(1, 45),
+    num_steps=st.integers(1, 50),
+)
+def test_calls_of_any_size_end_like_one_character_at_a_time(
+    text: str, stop: list[str], max_new_chars: int, num_steps: int
+) -> None:
+    expected = (text, "end")
+    for length in range(1, len(text) + 1):
+        ends = [len(entry) for entry in stop if text[:length].endswith(entry)]
+        if ends:
+            expected = (text[: length - max(ends)], "stop")
+            break
+        if length == max_new_chars:
+            expected = (text[:length], "length")
+            break
+    finished = finish(text, SamplingSpec(stop=tuple(stop), max_new_chars=max_new_chars), num_steps=num_steps)
+    assert (finished.completion, finished.finish_reason) == expected
+
+
+def test_without_reserved_ids_only_length_and_stop_end_it() -> None:
+    finished = finish("abc", SamplingSpec(max_new_chars=6), vocabulary=JOINED)
+    assert (finished.completion, finished.finish_reason) == ("abc   ", "length")
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 64])
+def test_bytes_become_whole_characters(num_steps: int) -> None:
+    text = "aé€😀שלום"
+    for max_new_chars in range(1, 8):
+        settings = SamplingSpec(max_new_chars=max_new_chars)
+        finished = finish(text.encode(), settings, prompt="é", vocabulary=BYTES, num_steps=num_steps)
+        assert (finished.completion, finished.finish_reason) == (text[:max_new_chars], "length")
+    finished = finish(text.encode(), SamplingSpec(stop=("ל",)), vocabulary=BYTES, num_steps=num_steps)
+    assert (finished.completion, finished.finish_reason) == ("aé€😀ש", "stop")
+
+
+def test_bytes_that_are_no_character_are_shown() -> None:
+    assert finish(b"a\xffb\xe2\x82", SamplingSpec(), vocabulary=BYTES).completion == "a\ufffdb\ufffd"
+
+
+def test_missing_characters_are_reported() -> None:
+    finished = finish("a", SamplingSpec(), prompt="XaZX")
+    assert finished.unknown_characters == ("X", "Z")
+    assert finish("a", SamplingSpec(), prompt="a").unknown_characters == ()
+    with pytest.raises(UserError, match="'X' is not in the vocabulary"):
+        Stream(Request(prompt="aX", settings=SamplingSpec()), JOINED)
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(UserError, match="half a character"):
+        Request(prompt="a\ud800", settings=SamplingSpec())
+
+
+def test_the_prompt_may_be_read_otherwise_than_written() -> None:
+    stream = Stream(Request(prompt="AB", settings=SamplingSpec()), LETTERS, prompt_read="ab")
+    assert stream.inputs(3)[0].tolist() == [*LETTERS.encode("ab").tolist(), SAMPLED]
+    stream.read(np.array([*LETTERS.encode("ab"), LETTERS.end_id], dtype=np.int32))
+    assert (stream.completion().prompt, stream.completion().unknown_characters) == ("AB", ())
+
+
+def test_uniform_numbers_depend_on_seed_index_and_position_alone() -> None:
+    def numbers(seed: int, index: int, calls: list[int]) -> list[float]:
+        stream = Stream(Request(prompt="", settings=SamplingSpec(seed=seed), index=index), LETTERS)
+        return [float(number) for count in calls for number in stream.inputs(count)[1]]
+
+    assert numbers(7, 0, [12]) == numbers(7, 0, [1, 5, 2, 4])
+    streams = [numbers(seed, index, [12]) for seed in (7, 8, 2**63 - 1) for index in (0, 1, 64)]
+    assert len({tuple(stream) for stream in streams}) == 9
+    assert generator_of(seed=7, index=0).random(12, dtype=np.float32).tolist() == numbers(7, 0, [12])

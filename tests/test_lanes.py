@@ -1,0 +1,185 @@
+"""The arithmetic of lanes: every window once, whatever the number of workers."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.errors import UserError
+from textgen.windows.lanes import MASKED, Lanes, Order, ScoringLanes, num_windows, worker_rows
+
+ORDERS: list[Order] = ["stateful", "shuffled"]
+
+
+@st.composite
+def lanes_of_any_size(draw: st.DrawFn) -> Lanes:
+    lanes = draw(st.integers(1, 9))
+    return Lanes(
+        num_windows=draw(st.integers(lanes, 150)),
+        global_batch_size=lanes,
+        order=draw(st.sampled_from(ORDERS)),
+        block_windows=2 ** draw(st.integers(0, 5)),
+        seed=draw(st.integers(0, 2**63 - 1)),
+    )
+
+
+def epoch_of(lanes: Lanes, epoch: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Returns the windows of an epoch, shape [steps, lanes]."""
+    first = epoch * lanes.steps_per_epoch
+    return np.stack([lanes.windows(step) for step in range(first, first + lanes.steps_per_epoch)])
+
+
+@given(st.integers(0, 300), st.integers(1, 40), st.integers(1, 50))
+def test_the_number_of_windows_is_what_fits(num_ids: int, length: int, stride: int) -> None:
+    starts = [start for start in range(0, num_ids, stride) if start + length + 1 <= num_ids]
+    assert num_windows(num_ids, length, stride) == len(starts)
+
+
+def test_the_published_number_of_windows() -> None:
+    assert num_windows(134_481, 40, 3) == 44_814
+
+
+@given(lanes_of_any_size(), st.integers(0, 3))
+def test_an_epoch_holds_every_window_once(lanes: Lanes, epoch: int) -> None:
+    windows = epoch_of(lanes, epoch)
+    seen = windows[windows != MASKED]
+    assert sorted(seen.tolist()) == list(range(lanes.num_windows))
+    # Only the last step may be masked, and a lane has at most one window less than another.
+    assert (windows[:-1] != MASKED).all()
+    assert (windows[-1] == MASKED).sum() == -lanes.num_windows % lanes.global_batch_size
+
+
+@given(lanes_of_any_size())
+def test_lanes_are_runs_of_nearly_one_length(lanes: Lanes) -> None:
+    bounds = [lanes.lane_bounds(lane) for lane in range(lanes.global_batch_size)]
+    assert (bounds[0][0], bounds[-1][1]) == (0, lanes.num_windows)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
+    lengths = [stop - start for start, stop in bounds]
+    assert max(lengths) - min(lengths) <= 1
+    assert max(lengths) == lanes.steps_per_epoch
+
+
+@given(lanes_of_any_size(), st.integers(0, 500))
+def test_a_row_is_a_window_of_its_lane(lanes: Lanes, step: int) -> None:
+    for lane, window in enumerate(lanes.windows(step).tolist()):
+        start, stop = lanes.lane_bounds(lane)
+        assert window == MASKED or start <= window < stop
+
+
+@given(lanes_of_any_size(), st.integers(0, 500))
+def test_stateful_lanes_are_read_front_to_back(lanes: Lanes, step: int) -> None:
+    stateful = Lanes(num_windows=lanes.num_windows, global_batch_size=lanes.global_batch_size)
+    position = step % stateful.steps_per_epoch
+    expected = []
+    for lane in range(lanes.global_batch_size):
+        run = list(range(*stateful.lane_bounds(lane)))
+        expected.append(run[position] if position < len(run) else MASKED)
+    assert stateful.windows(step).tolist() == expected
+    assert stateful.starts_epoch(step) == (position == 0)
+
+
+@given(lanes_of_any_size(), st.integers(0, 3))
+def test_shuffled_windows_of_a_block_stand_together(lanes: Lanes, epoch: int) -> None:
+    shuffled = Lanes(**{**vars(lanes), "order": "shuffled"})
+    for lane, column in enumerate(epoch_of(shuffled, epoch).T):
+        windows = [int(window) for window in column if window != MASKED]
+        blocks = [shuffled.block_of(window, lane) for window in windows]
+        changes = 1 + sum(before != after for before, after in itertools.pairwise(blocks))
+        assert changes == len(set(blocks))  # Each block is entered once.
+        start, stop = shuffled.lane_bounds(lane)
+        for (first, last), count in Counter(blocks).items():
+            assert (first - start) % lanes.block_windows == 0
+            assert last == min(first + lanes.block_windows, stop)
+            assert count == last - first
+
+
+def in_order_of_first_use(lanes: Lanes, lane: int, windows: list[int]) -> list[int]:
+    """Returns the first windows of the blocks, as they are entered."""
+    return list(dict.fromkeys(lanes.block_of(window, lane)[0] for window in windows))
+
+
+def test_a_short_last_block_may_stand_anywhere() -> None:
+    # Lanes of 10 windows in blocks of 4, 4 and 2: over many epochs the short one comes first, second and last.
+    lanes = Lanes(num_windows=30, global_batch_size=3, order="shuffled", block_windows=4, seed=1)
+    places = set()
+    for epoch in range(20):
+        for lane, column in enumerate(epoch_of(lanes, epoch).T):
+            short = lanes.lane_bounds(lane)[0] + 8
+            places.add(in_order_of_first_use(lanes, lane, column.tolist()).index(short))
+    assert places == {0, 1, 2}
+
+
+def test_epochs_seeds_and_lanes_have_orders_of_their_own() -> None:
+    def relative(seed: int, epoch: int) -> list[tuple[int, ...]]:
+        lanes = Lanes(num_windows=96, global_batch_size=3, order="shuffled", block_windows=8, seed=seed)
+        columns = epoch_of(lanes, epoch).T
+        return [tuple((column - lanes.lane_bounds(lane)[0]).tolist()) for lane, column in enumerate(columns)]
+
+    orders = [order for seed in (0, 1) for epoch in range(3) for order in relative(seed, epoch)]
+    assert len(set(orders)) == len(orders) == 18
+    assert relative(1, 2) == relative(1, 2)
+
+
+def test_blocks_too_are_shuffled_within_and_among_each_other() -> None:
+    lanes = Lanes(num_windows=64, global_batch_size=1, order="shuffled", block_windows=8, seed=4)
+    order = epoch_of(lanes, 0)[:, 0].tolist()
+    blocks = [order[start : start + 8] for start in range(0, 64, 8)]
+    orders = [tuple(block[0] // 8 for block in blocks), *(tuple(window % 8 for window in block) for block in blocks)]
+    assert len(set(orders)) == 9  # The blocks' own order is not that of the windows in one either.
+    assert tuple(range(8)) not in orders
+
+
+@given(lanes_of_any_size(), st.integers(0, 400), st.integers(1, 6))
+def test_workers_share_the_global_batch(lanes: Lanes, step: int, num_workers: int) -> None:
+    rows = [worker_rows(lanes.global_batch_size, rank, num_workers) for rank in range(num_workers)]
+    pieces = [lanes.windows(step, first_row=first, last_row=last).tolist() for first, last in rows]
+    assert list(itertools.chain(*pieces)) == lanes.windows(step).tolist()
+
+
+@given(st.integers(1, 70), st.integers(1, 70))
+def test_rows_are_shared_out_evenly(global_batch_size: int, num_workers: int) -> None:
+    rows = [worker_rows(global_batch_size, rank, num_workers) for rank in range(num_workers)]
+    assert [row for first, last in rows for row in range(first, last)] == list(range(global_batch_size))
+    sizes = [last - first for first, last in rows]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(lanes_of_any_size(), st.integers(0, 300), st.integers(0, 300))
+def test_the_hash_is_of_the_windows(lanes: Lanes, one: int, other: int) -> None:
+    same_windows = lanes.windows(one).tolist() == lanes.windows(other).tolist()
+    assert (lanes.windows_hash(one) == lanes.windows_hash(other)) == same_windows
+
+
+def test_a_corpus_too_small_names_the_number_to_change() -> None:
+    with pytest.raises(
+        UserError, match=r"training.global_batch_size = 8 windows but the split has 7; lower training.g"
+    ):
+        Lanes(num_windows=7, global_batch_size=8)
+    assert Lanes(num_windows=8, global_batch_size=8).steps_per_epoch == 1
+
+
+@given(st.integers(0, 200), st.integers(1, 20), st.integers(1, 12))
+def test_scoring_counts_every_id_once_as_a_target(num_ids: int, length: int, num_lanes: int) -> None:
+    lanes = ScoringLanes(num_ids=num_ids, context_length=length, num_lanes=num_lanes)
+    targets: list[int] = []
+    for lane in range(num_lanes):
+        for step in range(lanes.num_steps):
+            first, stop = lanes.targets(step, lane)
+            assert 0 <= stop - first <= length
+            assert stop - first == length or lanes.targets(step + 1, lane) == (
+                stop,
+                stop,
+            )  # Short at a lane's end alone.
+            targets += range(first, stop)
+    assert targets == list(range(num_ids))  # Contiguous along each lane, and from lane to lane.
+
+
+def test_no_step_is_scored_for_nothing() -> None:
+    lanes = ScoringLanes(num_ids=22, context_length=5, num_lanes=4)  # Lanes of 5, 6, 5 and 6.
+    assert lanes.num_steps == 2
+    assert [lanes.targets(1, lane) for lane in range(4)] == [(5, 5), (10, 11), (16, 16), (21, 22)]

@@ -1,0 +1,282 @@
+"""What runs in the background is started once, found again, kept to this machine and user, and stopped whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import stat
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from textgen.errors import UserError
+from textgen.local import checkout as checkouts
+from textgen.local.__main__ import main
+from textgen.local.background import MARK, Background, free_port
+from textgen.local.checkout import Checkout, read_environment, this_checkout
+from textgen.local.head import ray_environment, start_head
+from textgen.local.s3 import bucket_uri, find_s3, s3_environment, start_s3, stop_s3, uses_embedded_s3
+from textgen.local.submit import submit
+
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkout]:
+    """A checkout of the test's own, whose S3 server is stopped at the end."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # Of the session's server.
+        monkeypatch.delenv(name, raising=False)
+    checkout = Checkout(
+        run_dir=tmp_path / "run", s3_dir=tmp_path / "s3", temp_dir=tmp_path / "temp", s3_port=free_port()
+    )
+    yield checkout
+    stop_s3(checkout)
+
+
+def permissions(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def start_python(background: Background, code: str, *, seconds: float = 20) -> int:
+    record = background.start(
+        [sys.executable, "-c", code],
+        environment=os.environ,
+        facts={},
+        answers=lambda: background.log_path.read_text().endswith("\n"),
+        timeout_seconds=seconds,
+    )
+    return record.pid
+
+
+@pytest.fixture
+def background(tmp_path: Path) -> Iterator[Background]:
+    """A background process that a test may start."""
+    background = Background(name="thing", run_dir=tmp_path)
+    yield background
+    background.stop()
+
+
+def test_a_process_is_found_again_and_stopped_with_a_child_in_another_session(background: Background) -> None:
+    assert background.find() is None
+    pid = start_python(background, FAMILY)
+    child = int(background.log_path.read_text())
+    found = Background(name="thing", run_dir=background.run_dir).find()
+    assert found is not None
+    assert found.pid == pid
+    assert permissions(background.run_dir / "thing.json") == 0o600
+    assert background.stop()
+    assert not psutil.pid_exists(pid)
+    assert not psutil.pid_exists(child)
+    assert background.find() is None
+    assert not background.stop()
+
+
+def test_stop_finds_the_child_of_a_process_that_died(background: Background) -> None:
+    pid = start_python(background, FAMILY)
+    child = int(background.log_path.read_text())
+    psutil.Process(pid).kill()
+    psutil.wait_procs([psutil.Process(pid)], timeout=10)
+    assert background.find() is None
+    assert background.stop()
+    assert not psutil.pid_exists(child)
+
+
+def test_a_later_process_with_the_same_number_is_not_ours(background: Background) -> None:
+    start_python(background, FAMILY)
+    path = background.run_dir / "thing.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "created": record["created"] - 100}))
+    assert background.find() is None
+
+
+def test_a_process_that_ends_at_once_is_explained_by_its_log(background: Background) -> None:
+    with pytest.raises(UserError, match=r"(?s)the thing process ended; the end of .*thing.log:\n.*no such luck"):
+        start_python(background, "import sys; sys.exit('no such luck')")
+    assert background.find() is None
+
+
+def test_a_process_that_never_answers_is_stopped(background: Background) -> None:
+    with pytest.raises(UserError, match="did not answer within 0 s"):
+        start_python(background, "import time; time.sleep(600)", seconds=0.3)
+    assert background.find() is None
+
+
+def test_the_server_is_started_once_and_keeps_its_credentials(place: Checkout) -> None:
+    endpoint = start_s3(place)
+    record = (place.run_dir / "s3.json").read_text()
+    assert start_s3(place) == endpoint == find_s3(place) == f"http://127.0.0.1:{place.s3_port}"
+    assert (place.run_dir / "s3.json").read_text() == record
+    first = s3_environment(place)
+    assert stop_s3(place)
+    assert find_s3(place) is None
+    start_s3(place)
+    assert s3_environment(place) == first
+
+
+def test_two_servers_have_other_credentials_and_serve_no_strangers(place: Checkout, tmp_path: Path) -> None:
+    other = dataclasses.replace(place, run_dir=tmp_path / "other", s3_port=free_port())
+    endpoint = start_s3(place)
+    start_s3(other)
+    assert s3_environment(place)["AWS_SECRET_ACCESS_KEY"] != s3_environment(other)["AWS_SECRET_ACCESS_KEY"]
+    assert stop_s3(other)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{endpoint}/textgen?list-type=2")
+    refused.value.close()
+
+
+def test_the_secret_is_this_users_alone(place: Checkout) -> None:
+    start_s3(place)
+    secret = s3_environment(place)["AWS_SECRET_ACCESS_KEY"]
+    holders = [path for path in place.run_dir.iterdir() if secret in path.read_text()]
+    assert [path.name for path in holders] == ["s3.env"]
+    assert permissions(holders[0]) == 0o600
+    assert permissions(place.run_dir) == permissions(place.temp_dir) == 0o700
+    assert secret not in " ".join(psutil.Process(json.loads((place.run_dir / "s3.json").read_text())["pid"]).cmdline())
+
+
+def test_a_taken_port_is_named_with_the_way_out(place: Checkout) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", place.s3_port))
+        other.listen()
+        with pytest.raises(UserError, match=rf"port {place.s3_port}, .* is taken .* export TEXTGEN_S3_PORT=\d+$"):
+            start_s3(place)
+    assert find_s3(place) is None
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "http", "-1"])
+def test_a_wrong_port_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTGEN_S3_PORT", text)
+    with pytest.raises(UserError, match=f"TEXTGEN_S3_PORT is '{text}'; use a port number from 1 to 65535"):
+        this_checkout()
+
+
+def test_another_s3_is_left_to_its_own_variables(place: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    start_s3(place)
+    assert uses_embedded_s3(place)
+    assert bucket_uri() == "s3://textgen"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_environment(place)["AWS_ENDPOINT_URL"])
+    assert uses_embedded_s3(place)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://storage.example.com")
+    assert not uses_embedded_s3(place)
+    assert s3_environment(place) == {}
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("TEXTGEN_BUCKET", "mine")
+    assert not uses_embedded_s3(place)
+    assert bucket_uri() == "s3://mine"
+
+
+def test_the_temporary_folder_is_short_and_of_this_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    here = this_checkout().temp_dir
+    assert here.parent == tmp_path
+    assert len(here.name) < 32
+    monkeypatch.setattr("tempfile.tempdir", str(here))  # As in a process that the head started.
+    assert this_checkout().temp_dir == here
+    monkeypatch.setattr(checkouts.textgen, "__file__", str(tmp_path / "other" / "textgen" / "__init__.py"))
+    assert this_checkout().temp_dir.name != here.name
+
+
+def test_commands_start_find_and_stop(
+    place: Checkout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("s3", "head", "__main__"):
+        monkeypatch.setattr(f"textgen.local.{name}.this_checkout", lambda: place)
+
+    def said(command: str) -> str:
+        assert main([command]) == 0
+        return capsys.readouterr().out
+
+    assert f"S3 server: http://127.0.0.1:{place.s3_port}, bucket s3://textgen" in said("start-s3")
+    assert "S3 server: http" in said("status")
+    assert "Ray head: does not run" in said("status")
+    assert f"export AWS_ENDPOINT_URL=http://127.0.0.1:{place.s3_port}\n" in said("env")
+    assert said("stop") == "Ray head: did not run\nS3 server: stopped\n"
+    assert "S3 server: does not run" in said("status")
+    said("clean")
+    assert not any(folder.exists() for folder in (place.run_dir, place.s3_dir, place.temp_dir))
+
+
+@pytest.mark.ray
+def test_a_job_runs_with_the_heads_environment_and_ends_with_its_own_code(ray_head: Checkout, tmp_path: Path) -> None:
+    (tmp_path / ".rayignore").write_text("secret/\n")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "file").write_text("")
+    (tmp_path / "job.py").write_text(
+        "import os, sys\n"
+        "print(sorted(os.listdir()), os.environ['AWS_ENDPOINT_URL'], sys.executable)\n"
+        "print('to stderr', file=sys.stderr)\n"
+        "sys.exit(3)\n"
+    )
+    shown: list[str] = []
+    assert submit(["python", "job.py"], working_dir=tmp_path, checkout=ray_head, show=shown.append) == 3
+    first, *rest = "".join(shown).splitlines()
+    assert first == f"['.rayignore', 'job.py'] {s3_environment(ray_head)['AWS_ENDPOINT_URL']} {sys.executable}"
+    assert rest == ["to stderr"]
+
+
+@pytest.mark.ray
+def test_job_listings_need_the_token_and_hold_no_secret(ray_head: Checkout) -> None:
+    url = f"{ray_environment(ray_head)['RAY_API_SERVER_ADDRESS']}/api/jobs/"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url)
+    assert refused.value.code == 401
+    refused.value.close()
+    token_path = Path(ray_environment(ray_head)["RAY_AUTH_TOKEN_PATH"])
+    assert permissions(token_path) == 0o600
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token_path.read_text()}"})
+    with urllib.request.urlopen(request) as response:
+        listing = response.read().decode()
+    assert s3_environment(ray_head)["AWS_SECRET_ACCESS_KEY"] not in listing
+    assert token_path.read_text() not in listing
+
+
+@pytest.mark.ray
+def test_the_head_listens_on_this_machine_alone(ray_head: Checkout) -> None:
+    mark = json.loads((ray_head.run_dir / "ray.json").read_text())["mark"]
+    addresses = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark:
+                addresses |= {c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        except psutil.Error:
+            continue
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+@pytest.mark.ray
+def test_a_running_head_with_another_s3_is_not_taken(ray_head: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert start_head(ray_head) == ray_environment(ray_head)["RAY_API_SERVER_ADDRESS"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://storage.example.com")
+    with pytest.raises(UserError, match=r"runs with other S3 settings .*; stop it \(`make stop`\)"):
+        start_head(ray_head)
+
+
+@pytest.mark.ray
+def test_a_taken_ray_port_is_named(ray_head: Checkout, tmp_path: Path) -> None:
+    other = dataclasses.replace(ray_head, run_dir=tmp_path / "run", temp_dir=tmp_path / "temp", s3_port=free_port())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "s3.env").write_text((ray_head.run_dir / "s3.env").read_text())
+    try:
+        with pytest.raises(UserError, match=rf"port {ray_head.ray_port}, meant for the local Ray head, is taken"):
+            start_head(other)
+    finally:
+        stop_s3(other)
+
+
+def test_environment_files_round_trip(tmp_path: Path) -> None:
+    checkouts.write_environment(tmp_path / "x.env", {"A": "1=2", "B": ""})
+    assert read_environment(tmp_path / "x.env") == {"A": "1=2", "B": ""}
+    assert read_environment(tmp_path / "none.env") == {}

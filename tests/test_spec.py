@@ -1,0 +1,189 @@
+"""The spec: fields check themselves, and command lines reach them by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen import presets
+from textgen.errors import UserError
+from textgen.spec import RunSpec, override, parse_settings
+
+DEFAULT = RunSpec(preset="mine")
+
+
+@pytest.mark.parametrize("name", presets.PRESET_NAMES)
+def test_a_preset_survives_json(name: str) -> None:
+    spec = presets.preset(name)
+    assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_a_changed_spec_survives_json() -> None:
+    spec = override(
+        DEFAULT,
+        {
+            "sampling.stop": ("\n", "א"),
+            "training.clip_norm": None,
+            "corpus.text_column": "text",
+            "windows.separator": " ",
+        },
+    )
+    assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_a_missing_section_or_field_takes_its_default() -> None:
+    assert RunSpec.from_dict({"preset": "mine", "model": {"units": 3}}) == override(DEFAULT, {"model.units": 3})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"preset": "mine", "modell": {}}, "no section 'modell'; the nearest known names are model"),
+        ({"preset": "mine", "model": {"unit": 3}}, "the section model has no field 'unit'; .* units"),
+        ({"preset": "mine", "model": {"units": "many"}}, "model.units is 'many'; it must be a whole number"),
+    ],
+)
+def test_a_foreign_dictionary_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        RunSpec.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("model.units", "96", 96),
+        ("training.max_steps", "1e3", 1000),
+        ("training.max_steps", "none", None),
+        ("sampling.seed", str(2**63 - 1), 2**63 - 1),
+        ("training.learning_rate", "1e-3", 1e-3),
+        ("training.epochs", "3", 3.0),
+        ("training.checkpoint_every_seconds", "inf", float("inf")),
+        ("training.clip_norm", "None", None),
+        ("training.record_steps", "True", True),
+        ("training.record_steps", "false", False),
+        ("training.optimizer", "rmsprop", "rmsprop"),
+        ("training.sample_temperatures", "0,0.5", (0.0, 0.5)),
+        ("training.sample_temperatures", "[0.2, 1]", (0.2, 1.0)),
+        ("training.sample_temperatures", "0.9", (0.9,)),
+        ("training.sample_temperatures", "", ()),
+        ("sweep.units", "[8,16]", (8, 16)),
+        ("sampling.stop", '["\\n", "a, b"]', ("\n", "a, b")),
+        ("corpus.drop_containing", "http,&gt", ("http", "&gt")),
+        ("corpus.text_column", "null", None),
+        ("corpus.text_column", "5", "5"),
+        ("windows.separator", " ", " "),
+    ],
+)
+def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: object) -> None:
+    section, field = path.split(".")
+    got = getattr(getattr(override(DEFAULT, {path: text}), section), field)
+    assert (got, type(got)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.units", "12.5", "model.units is '12.5'; it must be a whole number"),
+        ("model.units", "inf", "model.units is 'inf'; it must be a whole number"),
+        ("model.units", True, "model.units is True; it must be a whole number"),
+        ("model.units", None, "model.units is None; it must be a whole number"),
+        ("model.units", 0, "model.units is 0; use 1 or more"),
+        ("model.dropout", "1", r"model.dropout is 1.0; it must lie in \[0, 1\)"),
+        ("model.dense_units", 0, "model.dense_units is 0; use 1 or more, or none"),
+        ("model.dropout", "nan", "model.dropout is nan"),
+        ("training.learning_rate", "fast", "training.learning_rate is 'fast'; it must be a number"),
+        ("training.learning_rate", "inf", "training.learning_rate is inf; .* finite"),
+        ("training.record_steps", "yes", "training.record_steps is 'yes'; it must be true or false"),
+        ("training.optimizer", "adm", "training.optimizer is 'adm'; did you mean adam"),
+        ("training.block_windows", 48, "training.block_windows is 48; it must be a power of two"),
+        ("training.seed", -1, r"training.seed is -1; it must lie in \[0, 2\*\*63\)"),
+        ("training.weight_decay", 0.1, "only adamw decays"),
+        ("training.patience", 0, "training.patience is 0; use 1 or more, or none"),
+        ("training.sample_temperatures", "[1, -1]", r"training.sample_temperatures is \[1.0, -1.0\]; each is 0"),
+        ("training.sample_temperatures", 0.5, "training.sample_temperatures is 0.5; it must be a list"),
+        ("sweep.units", "8,0", r"sweep.units is \[8, 0\]; each is 1 or more"),
+        ("sweep.units", "", "sweep.units is empty"),
+        ("sampling.top_p", 0, r"sampling.top_p is 0.0; it must lie in \(0, 1\]"),
+        ("sampling.temperature", -0.1, "sampling.temperature is -0.1; use 0"),
+        ("sampling.stop", '[""]', "sampling.stop has an empty text"),
+        (
+            "corpus.encoding",
+            "utf-9",
+            "corpus.encoding is 'utf-9', which Python does not know; use a name such as utf-8",
+        ),
+        ("corpus.rules", "html,lowercase", "corpus.rules has 'lowercase'; the nearest known names are lower"),
+        ("corpus.val_share", 1, r"corpus.val_share \+ corpus.test_share is 1.01; it must lie in \[0, 1\)"),
+        ("corpus.max_document_chars", 0, "corpus.max_document_chars is 0; use 1"),
+        ("windows.separator", "", "windows.separator is the empty text"),
+        ("windows.stride", 63, "training.order is stateful with windows.stride 63 and windows.context_length 64"),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_is_right(path: str, value: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        override(DEFAULT, {path: value})
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("training.lr", "training.learning_rate"),
+        ("learning_rate", "training.learning_rate"),
+        ("training.learningrate", "training.learning_rate"),
+        ("traning.epochs", "training.epochs"),
+        ("training.dropout", "model.dropout"),
+        ("training.batch_size", "training.global_batch_size"),
+        ("model.embedding", "model.embedding_dim"),
+        ("sampling.max_new_tokens", "sampling.max_new_chars"),
+        ("windows.contextlength", "windows.context_length"),
+    ],
+)
+def test_an_unknown_name_lists_the_nearest_first(typed: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"there is no setting '{typed}'; the nearest known names are ") as raised:
+        override(DEFAULT, {typed: "1"})
+    listed = str(raised.value).split(" names are ")[1].split(", ")
+    assert listed[0] == meant
+
+
+def test_two_fields_of_a_section_change_together() -> None:
+    changed = override(DEFAULT, {"windows.context_length": 9, "windows.stride": 9})
+    assert (changed.windows.context_length, changed.windows.stride) == (9, 9)
+    decayed = override(DEFAULT, {"training.weight_decay": 0.1, "training.optimizer": "adamw"})
+    assert decayed.training.weight_decay == 0.1
+
+
+def test_fields_of_two_sections_change_together() -> None:
+    changed = override(DEFAULT, {"windows.stride": 3, "training.order": "shuffled"})
+    assert (changed.windows.stride, changed.training.order) == (3, "shuffled")
+    assert override(changed, {"training.order": "stateful", "windows.stride": 64}) == DEFAULT
+
+
+def test_override_leaves_the_rest() -> None:
+    changed = override(DEFAULT, {"model.units": 7})
+    assert changed == dataclasses.replace(DEFAULT, model=dataclasses.replace(DEFAULT.model, units=7))
+    assert override(DEFAULT, {}) == DEFAULT
+
+
+@given(
+    st.lists(st.floats(0, 10), max_size=5),
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=4),
+)
+def test_lists_in_json_keep_every_value(temperatures: list[float], stops: list[str]) -> None:
+    changed = override(
+        DEFAULT, {"training.sample_temperatures": json.dumps(temperatures), "sampling.stop": json.dumps(stops)}
+    )
+    assert changed.training.sample_temperatures == tuple(temperatures)
+    assert changed.sampling.stop == tuple(stops)
+
+
+def test_settings_are_split_at_their_first_equals_sign() -> None:
+    assert parse_settings(["sampling.stop==", " model.units =7", "model.units=8"]) == {
+        "sampling.stop": "=",
+        "model.units": "8",
+    }
+    with pytest.raises(UserError, match=r"--set received 'model.units'; write it as section.field=value"):
+        parse_settings(["model.units"])

@@ -1,0 +1,218 @@
+"""Files on local disks and on S3: what is written is read again, globs mean the same, mistakes are explained."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from textgen import storage
+from textgen.errors import UserError
+from textgen.local.background import free_port
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder of its own for a test: local, or a prefix on S3."""
+    if request.param == "local":
+        return str(tmp_path)
+    return storage.join(request.getfixturevalue("s3_server"), secrets.token_hex(4))
+
+
+@pytest.fixture
+def other_clients(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Lets a test change the `AWS_*` variables, with clients made anew before and after."""
+    storage.forget_clients()
+    yield monkeypatch
+    storage.forget_clients()
+
+
+def write(root: str, *names: str) -> None:
+    for name in names:
+        storage.write_bytes(storage.join(root, name), name.encode())
+
+
+def names(root: str, pattern: str) -> list[str]:
+    return [file.uri.removeprefix(f"{root}/") for file in storage.list_files(storage.join(root, pattern))]
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 5 * 2**20 + 3])
+def test_what_is_written_is_read_again(root: str, size_bytes: int, tmp_path: Path) -> None:
+    content = secrets.token_bytes(size_bytes)
+    uri = storage.join(root, "a b", "שלום.bin")
+    storage.write_bytes(uri, content)
+    assert storage.read_bytes(uri) == content
+    assert storage.list_files(root) == [storage.File(uri=uri, size_bytes=size_bytes)]
+    storage.download(uri, tmp_path / "down" / "copy")
+    assert (tmp_path / "down" / "copy").read_bytes() == content
+
+
+def test_an_upload_of_several_parts_arrives_whole(root: str, tmp_path: Path) -> None:
+    content = secrets.token_bytes(17 * 2**20 + 5)  # boto3 sends parts of 8 MiB from there on.
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    storage.upload(source, storage.join(root, "big", "file"))
+    assert storage.read_bytes(storage.join(root, "big", "file")) == content
+
+
+def test_a_write_replaces(root: str) -> None:
+    uri = storage.join(root, "x")
+    storage.write_bytes(uri, b"first and longer")
+    storage.write_bytes(uri, b"second")
+    assert storage.read_bytes(uri) == b"second"
+
+
+def test_a_stream_is_read_piece_by_piece(root: str) -> None:
+    storage.write_bytes(storage.join(root, "x"), b"abcdefg")
+    with storage.open_read(storage.join(root, "x")) as stream:
+        assert [stream.read(3), stream.read(3), stream.read()] == [b"abc", b"def", b"g"]
+
+
+def test_a_prefix_ends_where_a_name_ends(root: str) -> None:
+    write(root, "a/b/1", "a/b/c/2", "a/bc/3", "a/b.txt")
+    assert names(root, "a/b") == ["a/b/1", "a/b/c/2"]
+    assert names(root, "a/b/") == ["a/b/1", "a/b/c/2"]
+    assert names(root, "a/b/1") == ["a/b/1"]
+    assert names(root, "a/missing") == []
+
+
+def test_a_glob_stays_within_names(root: str) -> None:
+    write(root, "in/a1.tsv", "in/a2.tsv", "in/b1.tsv", "in/deep/a3.tsv", "in/a1.tsv.gz")
+    assert names(root, "in/*.tsv") == ["in/a1.tsv", "in/a2.tsv", "in/b1.tsv"]
+    assert names(root, "in/a?.tsv") == ["in/a1.tsv", "in/a2.tsv"]
+    assert names(root, "in/[b-z]*.tsv") == ["in/b1.tsv"]
+    assert names(root, "*/a1*") == ["in/a1.tsv", "in/a1.tsv.gz"]
+    assert names(root, "in/**/a*.tsv") == ["in/a1.tsv", "in/a2.tsv", "in/deep/a3.tsv"]
+    assert names(root, "in/*.parquet") == []
+
+
+def test_exists_means_exactly_that_file(root: str) -> None:
+    write(root, "a/b[1]", "a/c")
+    assert storage.exists(storage.join(root, "a/b[1]"))
+    assert storage.exists(storage.join(root, "a/c"))
+    assert not storage.exists(storage.join(root, "a"))
+    assert not storage.exists(storage.join(root, "a/*"))
+
+
+def test_delete_takes_a_file_or_all_below(root: str) -> None:
+    write(root, "a/1", "a/2", "a/b/3", "ab/4")
+    storage.delete(storage.join(root, "a/1"))
+    assert names(root, "a") == ["a/2", "a/b/3"]
+    storage.delete(storage.join(root, "a"))
+    assert [name for name in names(root, "") if name] == ["ab/4"]
+    storage.delete(storage.join(root, "missing"))
+
+
+def test_a_missing_file_is_named(root: str) -> None:
+    for read in (storage.read_bytes, lambda uri: storage.download(uri, Path("never"))):
+        with pytest.raises(UserError, match=r"nothing/here does not exist; check the name"):
+            read(storage.join(root, "nothing/here"))
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder is a folder, not a file"):
+        storage.read_bytes(str(tmp_path / "folder"))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="stands in a file, not in a folder"):
+        storage.write_bytes(str(tmp_path / "file" / "below"), b"")
+
+
+def test_readers_see_a_whole_file_or_none(root: str) -> None:
+    """Reads while another thread writes long contents of one letter each."""
+    uri = storage.join(root, "x")
+    contents = [letter * 300_000 for letter in (b"a", b"b", b"c", b"d")]
+    storage.write_bytes(uri, contents[0])
+    writer = threading.Thread(target=lambda: [storage.write_bytes(uri, content) for content in contents * 5])
+    writer.start()
+    while writer.is_alive():
+        assert len(set(storage.read_bytes(uri))) == 1
+    writer.join()
+
+
+def test_a_broken_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    storage.write_bytes(str(path), b"old")
+
+    def full_disk(self: Path, content: bytes) -> int:
+        with open(self, "wb") as stream:
+            stream.write(content[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        storage.write_bytes(str(path), b"new")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("x", b"old")]
+
+
+def test_temporary_files_of_writers_are_not_listed(tmp_path: Path) -> None:
+    (tmp_path / ".x.0123abcd.tmp").write_bytes(b"half")
+    (tmp_path / "x").write_bytes(b"whole")
+    assert names(str(tmp_path), "") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("https://example.com/x", "of a kind that cannot be read; use s3://bucket/path or a local path"),
+        ("s3:///x", "names no bucket; write it as s3://bucket/path"),
+        ("s3://Not_A Bucket!/x", "is not a bucket's name"),
+    ],
+)
+def test_a_wrong_uri_is_explained(uri: str, expected: str, s3_server: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        storage.read_bytes(uri)
+
+
+CALLS = {
+    "read": storage.read_bytes,
+    "write": lambda uri: storage.write_bytes(uri, b""),
+    "upload": lambda uri: storage.upload(Path(__file__), uri),
+    "list": storage.list_files,
+    "exists": storage.exists,
+    "delete": storage.delete,
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_a_missing_bucket_is_named(call, s3_server: str) -> None:
+    with pytest.raises(UserError, match=r"there is no bucket 'never-made' at http://127.0.0.1:.*; create it, or check"):
+        call("s3://never-made/x")
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_wrong_credentials_are_told_apart(
+    call, variable: str, s3_server: str, other_clients: pytest.MonkeyPatch
+) -> None:
+    other_clients.setenv(variable, "wrong")
+    with pytest.raises(UserError, match=rf"check {variable}$"):
+        call(f"{s3_server}/x")
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_no_credentials_are_asked_for(call, s3_server: str, other_clients: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        other_clients.delenv(variable)
+    other_clients.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    other_clients.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="no credentials for s3://textgen/x; set AWS_ACCESS_KEY_ID and AWS_SECRET"):
+        call(f"{s3_server}/x")
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_a_silent_endpoint_is_named_soon(call, s3_server: str, other_clients: pytest.MonkeyPatch) -> None:
+    other_clients.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"no S3 server answers at http://127.0.0.1:\d+; start it"):
+        call(f"{s3_server}/x")
+    assert time.monotonic() - start < 8
+
+
+def test_an_endpoint_that_is_no_url_is_named(s3_server: str, other_clients: pytest.MonkeyPatch) -> None:
+    other_clients.setenv("AWS_ENDPOINT_URL", "nonsense")
+    with pytest.raises(UserError, match="AWS_ENDPOINT_URL is 'nonsense'"):
+        storage.read_bytes(f"{s3_server}/x")

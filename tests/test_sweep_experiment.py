@@ -1,0 +1,84 @@
+"""Experiments on the Ray head: outcomes in order, failures, early stops, and no secret in a runtime environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+from textgen.errors import UserError
+from textgen.sweep.experiment import Outcome, run_experiment
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
+
+
+def outcomes_of(function: Any, values: list[float], **options: Any) -> tuple[list[Outcome], list[str]]:
+    said: list[str] = []
+    outcomes = run_experiment(
+        function,
+        [{"value": value} for value in values],
+        metric="cost",
+        resources={"CPU": 1},
+        max_concurrent_trials=options.pop("max_concurrent_trials", 2),
+        say=said.append,
+        **options,
+    )
+    return outcomes, said
+
+
+def test_outcomes_stand_in_order_and_one_failure_sinks_nobody() -> None:
+    def square(config: Mapping[str, Any]) -> None:
+        if config["value"] == 5:
+            raise ZeroDivisionError("no such luck")
+        tune.report({"cost": config["value"] ** 2, "step": 7})
+
+    outcomes, said = outcomes_of(square, [3, 5, 2])
+    assert [outcome.config["value"] for outcome in outcomes] == [3, 5, 2]
+    assert [outcome.metrics.get("cost") for outcome in outcomes] == [9, None, 4]
+    assert [outcome.error is not None for outcome in outcomes] == [False, True, False]
+    assert "no such luck" in str(outcomes[1].error)
+    assert sorted(said) == ["value 2: cost 4.0000 at step 7", "value 3: cost 9.0000 at step 7", "value 5: failed"]
+
+
+def test_a_user_s_mistake_is_told_as_it_is() -> None:
+    def mistaken(config: Mapping[str, Any]) -> None:
+        if config["value"] == 2:
+            raise UserError("2 is too small; use 3")
+        tune.report({"cost": 1.0})
+
+    with pytest.raises(UserError, match=r"^2 is too small; use 3$"):
+        outcomes_of(mistaken, [3, 2])
+
+
+def test_where_every_trial_fails_the_experiment_does() -> None:
+    def failing(config: Mapping[str, Any]) -> None:
+        raise ZeroDivisionError(f"at {config['value']}")
+
+    with pytest.raises(ZeroDivisionError, match="at 1"):
+        outcomes_of(failing, [1])
+
+
+def test_a_scheduler_stops_the_worse() -> None:
+    def level(config: Mapping[str, Any]) -> None:
+        for step in (1, 2, 3, 4):
+            tune.report({"cost": config["value"], "step": step})
+
+    scheduler = ASHAScheduler(time_attr="step", grace_period=2, max_t=3, reduction_factor=2, stop_last_trials=False)
+    outcomes, _ = outcomes_of(level, [1.0, 9.0, 0.5], scheduler=scheduler, max_concurrent_trials=1)
+    assert [outcome.metrics["step"] for outcome in outcomes] == [4, 2, 4]
+    assert all(outcome.error is None for outcome in outcomes)
+
+
+def test_trials_have_the_head_s_credentials_and_not_the_driver_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "the driver's own")
+
+    def look(config: Mapping[str, Any]) -> None:
+        tune.report({"cost": config["value"], "token": os.environ.get("AWS_SESSION_TOKEN", "none")})
+
+    outcomes, _ = outcomes_of(look, [1])
+    assert outcomes[0].metrics["token"] == "none"
+    assert os.environ["AWS_SESSION_TOKEN"] == "the driver's own"

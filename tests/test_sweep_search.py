@@ -1,0 +1,74 @@
+"""What a sweep writes and when it asks for more, without an experiment."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from ray.tune.schedulers import ASHAScheduler
+
+from tests.written_windows import tiny_spec, written_manifest
+from textgen import storage
+from textgen.errors import UserError
+from textgen.model.checkpoint import Checkpoint, find_checkpoint
+from textgen.spec import SamplingSpec
+from textgen.sweep import search
+from textgen.windows.vocabulary import Vocabulary
+
+
+def saved_checkpoint(uri: str) -> Checkpoint:
+    checkpoint = Checkpoint(
+        uri=uri,
+        spec=tiny_spec(),
+        vocabulary=Vocabulary(unit="characters", symbols=(97, 98)),
+        run_name="units-6",
+        manifest_uri="windows",
+        manifest_hash="0123",
+        position={"step": 5},
+        metrics={"val_bits_per_character": 2.5},
+    )
+    arrays = {"logits/bias": np.arange(4.0)}
+    return checkpoint.save(weights=arrays, training_arrays={"state/0": np.ones((2, 3))})
+
+
+def test_best_is_a_checkpoint_with_the_best_settings(tmp_path: object) -> None:
+    original = saved_checkpoint(f"{tmp_path}/run/checkpoints/step-00000005")
+    sampling = SamplingSpec(temperature=0.85, stop=("\n",))
+    for _ in range(2):  # Writing it again replaces it.
+        uri = search._write_best(original, sampling, f"{tmp_path}/best")
+    best = find_checkpoint(uri)
+    assert best.spec.sampling == sampling
+    assert (best.spec.model, best.vocabulary, best.metrics) == (
+        original.spec.model,
+        original.vocabulary,
+        original.metrics,
+    )
+    np.testing.assert_array_equal(best.weights["logits/bias"], np.arange(4.0))
+    content = json.loads(storage.read_bytes(f"{uri}/sampling.json"))
+    assert SamplingSpec(**content | {"stop": tuple(content["stop"])}) == sampling
+
+
+def test_a_result_counts_while_its_best_exists_and_the_settings_are_the_same(tmp_path: object) -> None:
+    output = str(tmp_path)
+    assert search._finished(output, {"a": 1}) is None
+    best_uri = search._write_best(saved_checkpoint(f"{output}/run"), SamplingSpec(), f"{output}/best")
+    content = {"request": {"a": 1}, "result": {"best_uri": best_uri}}
+    storage.write_bytes(f"{output}/sweep.json", json.dumps(content).encode())
+    assert search._finished(output, {"a": 1}) == {"best_uri": best_uri}
+    assert search._finished(output, {"a": 2}) is None
+    storage.delete(f"{best_uri}/COMPLETE")
+    assert search._finished(output, {"a": 1}) is None
+
+
+def test_without_val_there_is_nothing_to_compare_with(tmp_path: object) -> None:
+    manifest = written_manifest(f"{tmp_path}/windows", {"train": ["abc"], "val": ["ab", ""]})
+    with pytest.raises(UserError, match=r"val .* has no text to compare with.*val_share"):
+        search.sweep(tiny_spec(), windows_uri=manifest.uri, output=f"{tmp_path}/sweep", say=print)
+
+
+@pytest.mark.parametrize(("num_steps", "rungs"), [(1, [1]), (4, [1, 2]), (10, [3, 6]), (600, [150, 300])])
+def test_sizes_are_compared_after_a_quarter_and_a_half_of_the_steps(num_steps: int, rungs: list[int]) -> None:
+    scheduler = search._halving(num_steps)
+    assert isinstance(scheduler, ASHAScheduler)
+    assert sorted(rung for rung, _ in scheduler._brackets[0]._rungs) == rungs

@@ -1,0 +1,233 @@
+"""A whole training in this process: resume, best and last checkpoints, early stop, what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.tensorflow
+
+pytest.importorskip("tensorflow")
+
+from tests.rendezvous import Member, together  # noqa: E402
+from tests.written_windows import tiny_spec, written_manifest  # noqa: E402
+from textgen.errors import UserError  # noqa: E402
+from textgen.model.checkpoint import (  # noqa: E402
+    Checkpoint,
+    best_checkpoint,
+    checkpoint_uri,
+    checkpoint_uris,
+    latest_checkpoint,
+)
+from textgen.spec import RunSpec, override  # noqa: E402
+from textgen.training.collective import Alone, Collective  # noqa: E402
+from textgen.training.loop import TrainingLoop, train_alone  # noqa: E402
+from textgen.training.position import Run  # noqa: E402
+from textgen.windows.manifest import Manifest  # noqa: E402
+
+COLOURS = ("red", "blue", "green")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """60 / 7 / 5 documents of a few characters."""
+    texts = [f"the {COLOURS[i % 3]} cat sat {i % 7} times" for i in range(60)]
+    splits = {"train": texts, "val": texts[:7], "test": texts[:5]}
+    return written_manifest(str(tmp_path_factory.mktemp("windows")), splits, documents_per_shard=20)
+
+
+def spec_with(**changes: Any) -> RunSpec:
+    """A training of 23 steps: epochs of 16 steps, validation every 10, everything random switched on."""
+    defaults = {
+        "training__global_batch_size": 14,
+        "training__max_steps": 23,
+        "training__validate_every_steps": 10,
+        "training__sample_temperatures": (),
+        "training__record_steps": True,
+        "model__dropout": 0.2,
+    }
+    return tiny_spec(**defaults | changes)
+
+
+def train(
+    manifest: Manifest, folder: Path, spec: RunSpec, *, collective: Collective | None = None
+) -> tuple[dict[str, Any], list[str], list[Mapping[str, Any]]]:
+    """Trains and returns the outcome, the lines said, and the reports."""
+    lines: list[str] = []
+    reports: list[Mapping[str, Any]] = []
+    run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(folder), run_name=folder.name)
+    loop = TrainingLoop(run, collective or Alone(), say=lines.append, report=reports.append)
+    return loop.run(), lines, reports
+
+
+def recorded(folder: Path) -> dict[int, tuple[int, float]]:
+    """Returns step -> (hash of the global batch, loss), and makes sure that repeated steps saw the same windows."""
+    hashes: dict[int, dict[str, int]] = {}
+    losses = {}
+    for path in sorted((folder / "steps").iterdir()):
+        for line in path.read_text().splitlines():
+            entry = json.loads(line)
+            by_start = hashes.setdefault(entry["step"], {})
+            start = path.name.split("-rank")[0]
+            by_start[start] = by_start.get(start, 0) + entry["rows_hash"]
+            losses[entry["step"]] = entry["loss"]
+    assert all(len(set(by_start.values())) == 1 for by_start in hashes.values())
+    return {step: (next(iter(by_start.values())), losses[step]) for step, by_start in hashes.items()}
+
+
+@pytest.mark.parametrize("order", ["stateful", "shuffled"])
+def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
+    manifest: Manifest, tmp_path: Path, order: str
+) -> None:
+    spec = spec_with(training__order=order, training__block_windows=4, training__checkpoint_every_steps=7)
+    train(manifest, tmp_path / "whole", spec)
+
+    class GoneError(Exception):
+        pass
+
+    def leave(metrics: Mapping[str, Any]) -> None:
+        if metrics["step"] == 10:  # After the checkpoint at 7 and before the one at 10.
+            raise GoneError
+
+    run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(tmp_path / "cut"), run_name="cut")
+    with pytest.raises(GoneError):
+        train_alone(run, say=[].append, report=leave)
+    assert [uri[-2:] for uri in checkpoint_uris(run.run_uri)] == ["07"]
+    _, lines, _ = train(manifest, tmp_path / "cut", spec)
+    assert lines[0] == "resumed cut from step 7"
+    ends = [latest_checkpoint(str(tmp_path / name)) for name in ("whole", "cut")]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    for arrays in ("weights", "training_arrays"):
+        one, other = getattr(ends[0], arrays), getattr(ends[1], arrays)
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, other[name])
+    assert ends[0].metrics == ends[1].metrics
+    assert ends[0].position == ends[1].position
+    whole = recorded(tmp_path / "whole")
+    assert whole.keys() == set(range(23))
+    assert recorded(tmp_path / "cut").items() <= whole.items()
+
+
+def test_two_workers_see_the_same_windows_and_validate_as_one(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__max_steps=6, training__validate_every_steps=3)
+    alone, _, _ = train(manifest, tmp_path / "one", spec)
+
+    def work(member: Member) -> dict[str, Any]:
+        return train(manifest, tmp_path / "two", spec, collective=member)[0]
+
+    first, second = together(2, work)
+    assert first.pop("chars_per_second") > 0
+    assert second.pop("chars_per_second") > 0
+    assert first == second
+    assert first["num_workers"] == 2
+    assert first["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-4)
+    one, two = recorded(tmp_path / "one"), recorded(tmp_path / "two")
+    assert {step: entry[0] for step, entry in one.items()} == {step: entry[0] for step, entry in two.items()}
+    assert [entry[1] for entry in two.values()] == pytest.approx([entry[1] for entry in one.values()], rel=1e-4)
+
+
+def test_a_resume_with_another_number_of_workers_carries_the_state_of_every_lane(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    spec = spec_with(training__max_steps=6, training__validate_every_steps=3)
+    _whole, _, _ = train(manifest, tmp_path / "whole", spec)
+    short = override(spec, {"training.max_steps": 3, "training.decay": "constant"})
+    same = override(spec, {"training.decay": "constant"})
+    train(manifest, tmp_path / "one", same)
+    train(manifest, tmp_path / "changed", short)
+    together(2, lambda member: train(manifest, tmp_path / "changed", same, collective=member))
+    one, changed = latest_checkpoint(str(tmp_path / "one")), latest_checkpoint(str(tmp_path / "changed"))
+    assert one is not None
+    assert changed is not None
+    assert one.step == changed.step == 6
+    assert changed.metrics["val_loss"] == pytest.approx(one.metrics["val_loss"], rel=1e-4)
+    for name, value in one.training_arrays.items():
+        if name.startswith("state/"):
+            np.testing.assert_allclose(changed.training_arrays[name], value, atol=1e-4)
+
+
+def test_the_last_checkpoints_and_the_best_are_kept_and_the_others_go(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(
+        training__learning_rate=1e-9,  # Nothing is learnt: the best validation comes by chance, and then no better.
+        training__checkpoint_every_steps=3,
+        training__keep_checkpoints=2,
+        training__max_steps=22,
+    )
+    outcome, lines, reports = train(manifest, tmp_path, spec)
+    best = best_checkpoint(str(tmp_path))
+    assert best is not None
+    assert best.metrics["val_loss"] == min(report["val_loss"] for report in reports)
+    kept = {int(uri[-8:]) for uri in checkpoint_uris(str(tmp_path))}
+    assert kept == {best.step, 21, 22}
+    assert [report["step"] for report in reports] == [10, 20, 22]
+    assert outcome["step"] == 22
+    assert any("best so far" in line for line in lines)
+
+
+def test_training_stops_early_when_validations_get_no_better(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(
+        training__learning_rate=30.0, training__optimizer="sgd", training__decay="constant",
+        training__max_steps=200, training__validate_every_steps=2, training__patience=3,
+    )  # fmt: skip
+    outcome, lines, reports = train(manifest, tmp_path, spec)
+    assert outcome["stopped_early"]
+    assert outcome["step"] < 200
+    losses = [report["val_loss"] for report in reports]
+    assert losses.index(min(losses)) == len(losses) - 4  # The best, and three that were not better.
+    assert lines[-1] == "stopped early: 3 validations without a better loss"
+
+
+def test_without_val_the_training_loss_decides_and_val_figures_are_null(tmp_path: Path) -> None:
+    manifest = written_manifest(str(tmp_path / "windows"), {"train": ["hello old friend"] * 40})
+    spec = spec_with(training__sample_temperatures=(0.5,), training__sample_chars=9)
+    outcome, lines, _ = train(manifest, tmp_path / "run", spec)
+    assert outcome["val_loss"] is None
+    assert outcome["val_bits_per_character"] is None
+    best = best_checkpoint(str(tmp_path / "run"))
+    assert best is not None
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["loss"] == best.metrics["loss"]
+    samples = [line for line in lines if "temperature 0.5" in line]
+    assert len(samples) == 3
+    assert all("hello old" in line for line in samples)
+
+
+def test_a_training_that_loses_its_numbers_says_where(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__learning_rate=1e38, training__optimizer="sgd", training__clip_norm=None)
+    with pytest.raises(UserError, match=r"the loss is .* at step \d+ of .*; lower training\.learning_rate"):
+        train(manifest, tmp_path, spec)
+
+
+def test_other_windows_under_the_same_name_are_refused(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__max_steps=2)
+    train(manifest, tmp_path / "run", spec)
+    others = written_manifest(str(tmp_path / "others"), {"train": ["another text altogether"] * 40})
+    with pytest.raises(UserError, match="was trained on other windows"):
+        train(others, tmp_path / "run", override(spec, {"training.max_steps": 4}))
+
+
+def test_a_run_leaves_scalars_and_samples_for_tensorboard(manifest: Manifest, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(manifest, tmp_path, spec_with(training__sample_temperatures=(0.2, 1.0), training__sample_chars=5))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"loss", "val_loss", "val_bits_per_character", "learning_rate", "temperature 0.2", "temperature 1.0"} <= tags
+    assert [event.step for event in events.Tensors("val_loss")] == [10, 20, 23]
+
+
+def test_the_checkpoint_says_what_it_was_trained_on(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__max_steps=10)
+    train(manifest, tmp_path, spec)
+    checkpoint = Checkpoint.load(checkpoint_uri(str(tmp_path), 10))
+    assert checkpoint.spec == spec
+    assert checkpoint.vocabulary == manifest.vocabulary
+    assert (checkpoint.manifest_uri, checkpoint.manifest_hash) == (manifest.uri, manifest.hash)
+    assert checkpoint.position["epoch"] == pytest.approx(10 / 16)

@@ -1,0 +1,190 @@
+"""Trainings by Ray Train on two workers, over S3: what one worker learns, and nothing lost when one is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.written_windows import tiny_spec, written_manifest
+from textgen import storage
+from textgen.errors import UserError
+from textgen.local.checkout import Checkout
+from textgen.model.checkpoint import checkpoint_uris
+from textgen.spec import RunSpec, override
+from textgen.training.run import train, train_here
+from textgen.windows.manifest import Manifest
+
+pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
+
+COLOURS = ("red", "blue", "green", "grey")
+
+
+def say_nothing(line: str) -> None:
+    """Takes a line of progress."""
+
+
+@pytest.fixture(scope="module")
+def manifest(s3_server: str) -> Manifest:
+    """Windows in the bucket: 90 / 9 / 4 documents."""
+    texts = [f"the {COLOURS[i % 4]} dog ran {i % 11} times round the {COLOURS[i % 3]} house" for i in range(90)]
+    splits = {"train": texts, "val": texts[:9], "test": texts[:4]}
+    return written_manifest(f"{s3_server}/training/windows", splits, documents_per_shard=40)
+
+
+def spec_with(optimizer: str, **changes: Any) -> RunSpec:
+    """A training with everything that could differ between workers switched on."""
+    return tiny_spec(
+        **{
+            "training__optimizer": optimizer,
+            "training__learning_rate": 0.5 if optimizer == "sgd" else 0.02,
+            "training__warmup_steps": 5,
+            "training__clip_norm": 0.5,
+            "training__global_batch_size": 6,
+            "training__max_steps": 20,
+            "training__validate_every_steps": 1000,
+            "training__record_steps": True,
+            "training__sample_temperatures": (),
+            "model__dropout": 0.3,
+            "model__num_layers": 2,
+        }
+        | changes
+    )
+
+
+def recorded(run_uri: str) -> dict[int, tuple[int, float]]:
+    """Returns step -> (hash of the global batch, loss); a step made twice must have seen the same windows twice."""
+    hashes: dict[int, dict[str, int]] = {}
+    losses: dict[int, float] = {}
+    for file in storage.list_files(storage.join(run_uri, "steps")):
+        start = file.uri.rsplit("/", 1)[-1].split("-rank")[0]
+        for line in storage.read_bytes(file.uri).decode().splitlines():
+            entry = json.loads(line)
+            by_start = hashes.setdefault(entry["step"], {})
+            by_start[start] = by_start.get(start, 0) + entry["rows_hash"]
+            losses[entry["step"]] = entry["loss"]
+    for step, by_start in hashes.items():
+        assert len(set(by_start.values())) == 1, f"step {step} saw other windows the second time"
+    return {step: (next(iter(by_start.values())), losses[step]) for step, by_start in sorted(hashes.items())}
+
+
+def alone(spec: RunSpec, manifest: Manifest, folder: Path) -> dict[int, tuple[int, float]]:
+    """Trains in this process, as one worker, and returns the record of its steps."""
+    train_here(
+        spec, manifest_uri=manifest.uri, output=str(folder), run_name="alone", num_threads=1,
+        say=say_nothing, report=[].append,
+    )  # fmt: skip
+    return recorded(str(folder / "alone"))
+
+
+def assert_same(one: dict[int, tuple[int, float]], other: dict[int, tuple[int, float]]) -> None:
+    """Makes sure that two trainings saw the same windows and had the same losses at every step."""
+    assert {step: entry[0] for step, entry in one.items()} == {step: entry[0] for step, entry in other.items()}
+    assert [entry[1] for entry in one.values()] == pytest.approx([entry[1] for entry in other.values()], rel=1e-4)
+
+
+def test_two_workers_learn_what_one_does(
+    ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path
+) -> None:
+    spec = spec_with("adam")
+    lines: list[str] = []
+    output = f"{s3_server}/training/runs"
+    result = train(spec, manifest_uri=manifest.uri, output=output, run_name="two", num_workers=2, say=lines.append)
+    one, two = alone(spec, manifest, tmp_path), recorded(f"{output}/two")
+    assert list(one) == list(range(20))
+    assert_same(one, two)
+    assert result["num_workers"] == 2
+    assert result["step"] == 20
+    assert result["val_loss"] > 0
+    assert result["checkpoint_uri"] == f"{output}/two/checkpoints/step-00000020"
+    assert any("20 steps of 6" in line for line in lines)
+    assert any("val_loss" in line for line in lines)
+    again: list[str] = []
+    repeated = train(spec, manifest_uri=manifest.uri, output=output, run_name="two", num_workers=2, say=again.append)
+    assert repeated | {"seconds": 0} == result | {"seconds": 0}
+    assert "is finished" in again[0]
+    with pytest.raises(UserError, match=r"model\.units \(6 -> 7\)"):
+        train(
+            override(spec, {"model.units": 7}),
+            manifest_uri=manifest.uri, output=output, run_name="two", num_workers=2, say=say_nothing,
+        )  # fmt: skip
+
+
+def workers_of(head: Checkout) -> list[psutil.Process]:
+    """Returns the training workers of a head, and of no other on this machine."""
+    mark = str(head.temp_dir)
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or [""]
+        try:
+            if words[0].startswith("ray::RayTrainWorker") and process.environ().get("TMPDIR") == mark:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_until(condition: Callable[[], bool], *, ended: threading.Event, seconds: float = 200.0) -> None:
+    """Waits until a condition holds; fails when the training ends before."""
+    ticks = 0
+    while not condition():
+        ticks += 1
+        assert ticks < seconds * 10, "the condition never held"
+        assert not ended.wait(0.1), "the training ended before"
+
+
+def test_a_killed_worker_costs_no_step(ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path) -> None:
+    # 360 steps in epochs of 89, so that the kill falls into the middle of one.
+    spec = spec_with("sgd", training__max_steps=360, training__epochs=10.0, training__checkpoint_every_steps=25)
+    output = f"{s3_server}/training/killed"
+    ended = threading.Event()
+    lines: list[str] = []
+
+    def run() -> dict[str, Any]:
+        try:
+            return train(
+                spec, manifest_uri=manifest.uri, output=output, run_name="run", num_workers=2, say=lines.append
+            )
+        finally:
+            ended.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(run)
+        wait_until(lambda: len(checkpoint_uris(f"{output}/run")) >= 2, ended=ended)
+        victims = workers_of(ray_head)
+        assert len(victims) == 2
+        os.kill(victims[-1].pid, signal.SIGKILL)
+        result = training.result()
+    assert result["step"] == 360
+    assert any(line.startswith("resumed run from step ") for line in lines)
+    assert_same(alone(spec, manifest, tmp_path), recorded(f"{output}/run"))
+    assert not workers_of(ray_head)
+
+
+def test_more_workers_than_there_are_cpus_are_refused(ray_head: Checkout, manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--num-workers 5 needs as many CPUs and the cluster has 2"):
+        train(
+            spec_with("sgd"),
+            manifest_uri=manifest.uri,
+            output=str(tmp_path),
+            run_name="x",
+            num_workers=5,
+            say=say_nothing,
+        )
+    with pytest.raises(UserError, match=r"--num-workers is 0; use 1 or more"):
+        train(
+            spec_with("sgd"),
+            manifest_uri=manifest.uri,
+            output=str(tmp_path),
+            run_name="x",
+            num_workers=0,
+            say=say_nothing,
+        )

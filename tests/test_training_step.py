@@ -1,0 +1,151 @@
+"""One step of training, in process: the right gradient, and the same one however the rows are shared out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.tensorflow
+
+tf = pytest.importorskip("tensorflow")
+
+from tests.rendezvous import together  # noqa: E402
+from textgen.model.language_model import LanguageModel  # noqa: E402
+from textgen.spec import ModelSpec, TrainingSpec  # noqa: E402
+from textgen.training.collective import Alone, Collective  # noqa: E402
+from textgen.training.schedule import learning_rate  # noqa: E402
+from textgen.training.step import TrainingStep  # noqa: E402
+from textgen.windows.batches import Batch  # noqa: E402
+from textgen.windows.lanes import worker_rows  # noqa: E402
+
+ROWS, LENGTH, VOCAB_SIZE = 10, 4, 13
+
+
+def batches(num_steps: int) -> list[Batch]:
+    rng = np.random.default_rng(3)
+    made = []
+    for step in range(num_steps):
+        ids = rng.integers(0, VOCAB_SIZE, (ROWS, LENGTH + 1)).astype(np.int32)
+        weights = np.ones((ROWS, LENGTH), np.float32)
+        weights[rng.integers(0, ROWS)] = 0  # A lane that has ended.
+        made.append(Batch(step=step, inputs=ids[:, :-1], targets=ids[:, 1:], weights=weights))
+    return made
+
+
+def trained(
+    collective: Collective, spec: TrainingSpec, model_spec: ModelSpec, num_steps: int
+) -> tuple[list[float], Any]:
+    """Returns the losses of every step and the final weights."""
+    first, last = worker_rows(ROWS, collective.rank, collective.num_workers)
+    model = LanguageModel(model_spec, vocab_size=VOCAB_SIZE, seed=5)
+    step = TrainingStep(model, spec, collective, first_row=first, num_rows=last - first)
+    losses = []
+    for batch in batches(num_steps):
+        own = Batch(
+            step=batch.step,
+            inputs=batch.inputs[first:last],
+            targets=batch.targets[first:last],
+            weights=batch.weights[first:last],
+        )
+        figures = step(own, learning_rate=learning_rate(batch.step, spec, num_steps=num_steps))
+        losses.append(figures.nats / figures.characters)
+    assert step.optimizer.iterations.numpy() == num_steps  # Applied once a step, not once a reduction.
+    return losses, model.get_weights_by_name()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "order", "num_workers", "num_steps"),
+    [
+        ("sgd", "stateful", 2, 20),
+        ("adam", "shuffled", 2, 20),
+        ("adamw", "stateful", 3, 6),
+        ("rmsprop", "shuffled", 3, 6),
+    ],
+)
+def test_several_workers_learn_what_one_does(optimizer: Any, order: Any, num_workers: int, num_steps: int) -> None:
+    spec = TrainingSpec(
+        global_batch_size=ROWS,
+        optimizer=optimizer,
+        order=order,
+        learning_rate=0.5 if optimizer == "sgd" else 0.01,
+        warmup_steps=5,
+        clip_norm=0.3,
+        weight_decay=0.1 if optimizer == "adamw" else 0.0,
+    )
+    model_spec = ModelSpec(embedding_dim=4, units=6, num_layers=2, dropout=0.4, dense_units=5)
+    alone, alone_weights = trained(Alone(), spec, model_spec, num_steps)
+    for losses, weights in together(num_workers, lambda member: trained(member, spec, model_spec, num_steps)):
+        assert losses == pytest.approx(alone, rel=1e-4)
+        for name, value in weights.items():
+            np.testing.assert_allclose(value, alone_weights[name], atol=2e-3)
+    assert alone[0] == pytest.approx(np.log(VOCAB_SIZE), abs=0.1)
+
+
+def test_a_step_of_sgd_is_the_mean_gradient_over_the_characters_that_count() -> None:
+    spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd", clip_norm=None, learning_rate=1.0)
+    model_spec = ModelSpec(input="one_hot", units=6)
+    (batch,) = batches(1)
+    model = LanguageModel(model_spec, vocab_size=VOCAB_SIZE, seed=5)
+    with tf.GradientTape() as tape:
+        logits, _ = model(batch.inputs, model.initial_state(ROWS))
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=batch.targets, logits=logits)
+        loss = tf.reduce_mean(nats[batch.weights > 0])
+    gradients = tape.gradient(loss, list(model.variables_by_name().values()))
+    before = model.get_weights_by_name()
+    step = TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)
+    figures = step(batch, learning_rate=0.25)
+    assert figures.nats / figures.characters == pytest.approx(float(loss), rel=1e-6)
+    assert figures.characters == (ROWS - 1) * LENGTH
+    for (name, after), gradient in zip(model.get_weights_by_name().items(), gradients, strict=True):
+        np.testing.assert_allclose(after, before[name] - 0.25 * np.asarray(gradient), atol=1e-6)
+
+
+def test_clipping_bounds_the_global_norm_of_the_update() -> None:
+    (batch,) = batches(1)
+    lengths = {}
+    for clip_norm in (None, 0.01, 1e6):
+        spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd", clip_norm=clip_norm)
+        model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, seed=5)
+        before = model.get_weights_by_name()
+        TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)(batch, learning_rate=1.0)
+        squares = [np.sum((after - before[name]) ** 2) for name, after in model.get_weights_by_name().items()]
+        lengths[clip_norm] = float(np.sqrt(np.sum(squares)))
+    assert lengths[0.01] == pytest.approx(0.01, rel=1e-3)
+    assert lengths[None] == pytest.approx(lengths[1e6])
+    assert lengths[None] > 0.02
+
+
+def test_the_state_is_carried_in_the_stateful_order_alone() -> None:
+    (batch,) = batches(1)
+    states = {}
+    for order in ("stateful", "shuffled"):
+        spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd", order=order)  # type: ignore[arg-type]
+        model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, seed=5)
+        step = TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)
+        nats = [step(batch, learning_rate=0.0).nats for _ in range(2)]
+        states[order] = nats
+    assert states["shuffled"][0] == states["shuffled"][1]
+    assert states["stateful"][0] == states["shuffled"][0]
+    assert states["stateful"][1] != states["stateful"][0]
+
+
+def test_a_wish_for_a_checkpoint_reaches_every_worker() -> None:
+    def wishes(member: Collective) -> list[bool]:
+        first, last = worker_rows(ROWS, member.rank, member.num_workers)
+        model = LanguageModel(ModelSpec(embedding_dim=4, units=3), vocab_size=VOCAB_SIZE)
+        step = TrainingStep(model, TrainingSpec(), member, first_row=first, num_rows=last - first)
+        (batch,) = batches(1)
+        own = Batch(
+            step=0,
+            inputs=batch.inputs[first:last],
+            targets=batch.targets[first:last],
+            weights=batch.weights[first:last],
+        )
+        return [
+            step(own, learning_rate=0.0, want_checkpoint=wants and member.rank == 0).checkpoint_wanted
+            for wants in (False, True, False)
+        ]
+
+    assert together(2, wishes) == [[False, True, False]] * 2

@@ -1,0 +1,80 @@
+"""Window shards and checkpoints made in a test, without an ingest or a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from textgen import presets
+from textgen.spec import RunSpec, override
+from textgen.windows.manifest import Counts, Manifest, Split
+from textgen.windows.shards import SCHEMA, write_shard
+from textgen.windows.vocabulary import Unit, Vocabulary, codes_of
+
+
+def tiny_spec(**changes: object) -> RunSpec:
+    """Returns the preset `tiny`, shrunken; keys of `changes` read `section__field`."""
+    small = {"model.units": 6, "model.embedding_dim": 5, "windows.context_length": 7, "windows.stride": 7}
+    return override(presets.preset("tiny"), small | {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def written_manifest(
+    uri: str,
+    splits: Mapping[str, Sequence[str]],
+    *,
+    unit: Unit = "characters",
+    separator: str | None = None,
+    documents_per_shard: int = 3,
+    spec: RunSpec | None = None,
+) -> Manifest:
+    """Writes the documents of each split to shards under `uri` and returns the saved manifest."""
+    codes = [codes_of(text, unit) for text in splits["train"]]
+    symbols, counts = np.unique(np.concatenate(codes), return_counts=True)
+    vocabulary = Vocabulary.from_counts(
+        dict(zip(symbols.tolist(), counts.tolist(), strict=True)), unit=unit, separator=separator
+    )
+    spec = spec or tiny_spec()
+    windows = dataclasses.asdict(spec.windows) | {"unit": unit, "separator": separator}
+    total = sum(map(len, splits.values()))
+    manifest = Manifest(
+        uri=uri,
+        corpus=dataclasses.asdict(spec.corpus),
+        windows=windows,
+        sources=(),
+        origin="made in a test",
+        vocabulary=vocabulary,
+        counts=Counts(
+            records=total,
+            documents=total,
+            duplicates=0,
+            dropped_by_rule={},
+            rejected_by_reason={},
+            characters=sum(len(text) for texts in splits.values() for text in texts),
+            distinct_characters=len(symbols),
+        ),
+        splits={
+            name: _written_split(uri, name, splits.get(name, ()), vocabulary, documents_per_shard)
+            for name in ("train", "val", "test")
+        },
+    )
+    manifest.save()
+    return Manifest.load(uri)
+
+
+def _written_split(
+    uri: str, name: str, texts: Sequence[str], vocabulary: Vocabulary, documents_per_shard: int
+) -> Split:
+    end = [vocabulary.end_id] if vocabulary.separator is None else vocabulary.encode(vocabulary.separator).tolist()
+    shards = []
+    for start in range(0, len(texts), documents_per_shard):
+        rows = []
+        for number, text in enumerate(texts[start : start + documents_per_shard], start=start):
+            is_last = number == len(texts) - 1 and vocabulary.separator is not None
+            ids = np.array([*vocabulary.encode(text).tolist(), *([] if is_last else end)], vocabulary.id_dtype)
+            rows.append({"ids": ids.tobytes(), "document_id": f"{name}-{number}", "label": None, "category": None})
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        shards.append(write_shard(uri, f"{name}/{start:05d}.parquet", table, id_dtype=vocabulary.id_dtype))
+    return Split(shards=tuple(shards))

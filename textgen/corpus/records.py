@@ -1,0 +1,91 @@
+"""Source files -> records, one at a time, out of gzip and zip and in every format that a corpus comes in."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import pyarrow as pa
+
+from textgen.corpus.formats import READERS, Reader, Record
+from textgen.corpus.sources import MOVIE_REVIEWS, SourceFile, local_copy
+from textgen.errors import UserError
+from textgen.spec import CorpusSpec
+
+FORMAT_OF_ENDING = {
+    "tsv": "tsv",
+    "csv": "csv",
+    "json": "jsonl",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "parquet": "parquet",
+    "pq": "parquet",
+    "txt": "text",
+    "text": "text",
+    "npy": "npy",
+}
+
+
+def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
+    """Yields the records of a source file in order; bytes that are not of the encoding appear as lone surrogates.
+
+    Raises:
+        UserError: the file is damaged, of an unknown format, or of an unknown schema.
+    """
+    with local_copy(file.uri) as path:
+        name = path.name if file.uri == MOVIE_REVIEWS else file.uri.rsplit("/", 1)[-1]
+        num_earlier = 0
+        try:
+            for member, stream in _members(path, name):
+                last_row = 0
+                for record in _reader(member, spec, file.uri)(stream, spec, file.uri):
+                    last_row = record.row
+                    yield record._replace(row=num_earlier + record.row) if num_earlier else record
+                num_earlier += last_row
+        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, pa.ArrowInvalid, pa.ArrowIOError) as error:
+            raise UserError(
+                f"{file.uri} is cut off or damaged ({_brief(error)}); fetch it again, or leave it out of the sources"
+            ) from None
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{file.uri} is not of the encoding {spec.encoding} (byte 0x{error.object[error.start]:02x}); "
+                "set the right one, such as --set corpus.encoding=cp1252"
+            ) from None
+
+
+def _members(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yields name and content of what a file holds: itself, unpacked if it is gzip, or the members of a zip."""
+    with open(path, "rb") as stream:
+        magic = stream.read(4)
+        stream.seek(0)
+        if magic.startswith(b"\x1f\x8b"):
+            with gzip.open(stream) as unpacked:
+                yield name.removesuffix(".gz"), cast(IO[bytes], unpacked)
+        elif magic == b"PK\x03\x04":
+            with zipfile.ZipFile(stream) as archive:
+                for member in sorted(archive.namelist()):
+                    last = member.rsplit("/", 1)[-1]
+                    if last and not last.startswith(".") and not member.startswith("__MACOSX/"):
+                        with archive.open(member) as unpacked_member:
+                            yield last if "." in last else name.removesuffix(".zip"), unpacked_member
+        elif magic:  # An empty file holds no records.
+            yield name, stream
+
+
+def _reader(name: str, spec: CorpusSpec, uri: str) -> Reader:
+    ending = name.rsplit(".", 1)[-1].lower() if "." in name else ""
+    kind = spec.format if spec.format != "auto" else FORMAT_OF_ENDING.get(ending)
+    if kind is None:
+        raise UserError(
+            f"the format of {uri} is not clear from its name ({name}); set one, such as --set corpus.format=jsonl, or "
+            "narrow the source by a pattern such as 'folder/*.csv'"
+        )
+    return READERS[kind]
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__

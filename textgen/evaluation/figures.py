@@ -1,0 +1,90 @@
+"""The figures of a checkpoint on a split, beside those of the baselines on the same text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from textgen.errors import UserError
+from textgen.evaluation.baselines import baselines
+from textgen.evaluation.tally import Tally
+from textgen.model.checkpoint import Checkpoint, find_checkpoint
+from textgen.windows.dataset import batches_of, scoring_dataset
+from textgen.windows.manifest import SPLITS, Manifest
+
+PROGRESS_SECONDS = 10.0
+
+Say = Callable[[str], None]
+
+
+def evaluate(checkpoint_uri: str, *, windows_uri: str | None = None, split: str = "test", say: Say) -> dict[str, Any]:
+    """Scores a checkpoint (or a run's best one) on a split of a manifest, by default the one that it was trained on.
+
+    Needs a connected Ray: the split is read as a Ray Dataset, and the baselines are counted in a Ray task beside it.
+
+    Raises:
+        UserError: the manifest's vocabulary is not the checkpoint's, or the split has no text.
+    """
+    started = time.monotonic()
+    checkpoint = find_checkpoint(checkpoint_uri)
+    manifest = Manifest.load(windows_uri or checkpoint.manifest_uri)
+    check_fit(checkpoint, manifest, split=split)
+    num_ids = manifest.split(split).num_ids
+    say(f"scoring {num_ids:,} ids of {split} with {checkpoint.uri}")
+    one_cpu: Any = ray.remote(num_cpus=1)
+    counting = one_cpu(baselines).remote(manifest, split=split)
+    scoring_started = time.monotonic()
+    tally = score(checkpoint, manifest, split=split, say=say)
+    scoring_seconds = time.monotonic() - scoring_started
+    return {
+        "checkpoint_uri": checkpoint.uri,
+        "windows_uri": manifest.uri,
+        "split": split,
+        "documents": manifest.split(split).num_documents,
+        "characters": tally.num_characters,
+        "loss": tally.loss,
+        "bits_per_character": tally.bits_per_character,
+        "bits_per_byte": tally.bits_per_byte,
+        "perplexity": tally.perplexity,
+        "accuracy": tally.accuracy,
+        "unknown_rate": tally.unknown_rate,
+        "baselines": ray.get(counting),
+        "trained_on_this_manifest": manifest.hash == checkpoint.manifest_hash,
+        "chars_per_second": round(tally.num_characters / scoring_seconds, 1),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -> Tally:
+    """Returns the tally of every id of a split, read through a Ray Dataset."""
+    from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer  # Loads TensorFlow: after the checks.
+
+    num_ids = manifest.split(split).num_ids
+    rows = scoring_dataset(manifest, split=split, context_length=CHUNK_IDS, num_lanes=NUM_LANES)
+    said = time.monotonic()
+
+    def progress(num_scored: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PROGRESS_SECONDS:
+            said = time.monotonic()
+            say(f"scored {num_scored:,} of {num_ids:,} ids")
+
+    scorer = Scorer(checkpoint.build_model(), checkpoint.vocabulary)
+    return scorer.score(batches_of(rows, num_rows=NUM_LANES), progress=progress)
+
+
+def check_fit(checkpoint: Checkpoint, manifest: Manifest, *, split: str) -> None:
+    """Makes sure that a checkpoint can score a split of a manifest."""
+    if checkpoint.vocabulary != manifest.vocabulary:
+        raise UserError(
+            f"{checkpoint.uri} has a vocabulary of {checkpoint.vocabulary.size} ids and {manifest.uri} another one of "
+            f"{manifest.vocabulary.size}; evaluate on the windows that it was trained on, {checkpoint.manifest_uri}"
+        )
+    if not manifest.split(split).num_ids:
+        others = [name for name in SPLITS if manifest.split(name).num_ids]
+        raise UserError(
+            f"the split {split} of {manifest.uri} is empty; name one that has text with --split: {', '.join(others)}"
+        )

@@ -1,0 +1,101 @@
+"""From a checkpoint and prompts to completions: what jobs and servers share."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from textgen import storage
+from textgen.corpus.cleaning import normalize_prompt
+from textgen.errors import UserError
+from textgen.generation.stream import Request
+from textgen.model.checkpoint import Checkpoint
+from textgen.spec import RunSpec, SamplingSpec, override
+
+if TYPE_CHECKING:
+    from textgen.generation.engine import Engine
+
+SAMPLING_NAME = "sampling.json"
+"""File beside a checkpoint's own, written by a sweep: sampling settings found best for it, by field."""
+
+
+def engine_of(checkpoint: Checkpoint) -> Engine:
+    """Returns an engine for a checkpoint that reads prompts as the checkpoint's corpus was cleaned."""
+    from textgen.generation.engine import Engine  # Loads TensorFlow.
+
+    normalize = functools.partial(normalize_prompt, spec=checkpoint.spec.corpus)
+    return Engine(checkpoint.build_model(), checkpoint.vocabulary, normalize=normalize)
+
+
+def sampling_of(checkpoint: Checkpoint, changes: Mapping[str, str]) -> SamplingSpec:
+    """Returns the sampling settings of a checkpoint: its spec's, then its `sampling.json`'s, then `changes`.
+
+    Args:
+        checkpoint: Whose settings.
+        changes: By `sampling.field`, as `--set` gives them.
+
+    Raises:
+        UserError: a change of another section, or a wrong one.
+    """
+    for path in changes:
+        if not path.startswith("sampling."):
+            raise UserError(f"--set received {path}; what a trained model can still change is sampling.*")
+    spec = checkpoint.spec
+    found = storage.join(checkpoint.uri, SAMPLING_NAME)
+    if storage.exists(found):
+        settings = json.loads(storage.read_bytes(found))
+        spec = override(spec, {f"sampling.{name}": value for name, value in settings.items()})
+    return override(spec, changes).sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A text to continue, and sampling settings of its own."""
+
+    text: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """By field of `SamplingSpec`; the job's settings hold for the others."""
+
+
+def requests_of(prompts: Sequence[Prompt], settings: SamplingSpec) -> list[Request]:
+    """Returns `n` requests a prompt, prompt by prompt."""
+    requests = []
+    for prompt in prompts:
+        own = override(
+            RunSpec(preset="", sampling=settings),
+            {f"sampling.{name}": value for name, value in prompt.changes.items()},
+        ).sampling
+        requests += [Request(prompt=prompt.text, settings=own, index=index) for index in range(own.n)]
+    return requests
+
+
+def read_prompts(uri: str) -> list[Prompt]:
+    """Returns the prompts of a file: one a line, or of a `.jsonl` file an object a line.
+
+    Such an object has the field `prompt`, and may have fields of `SamplingSpec` beside it.
+
+    Raises:
+        UserError: the file does not exist, is not UTF-8, or a line lacks the field.
+    """
+    try:
+        text = storage.read_bytes(uri).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{uri} is not UTF-8; convert it first") from None
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+    if not uri.endswith((".jsonl", ".json")):
+        return [Prompt(text=line) for line in lines]
+    return [_prompt_of(line, uri, number) for number, line in enumerate(lines, start=1)]
+
+
+def _prompt_of(line: str, uri: str, number: int) -> Prompt:
+    try:
+        fields = dict(json.loads(line))
+        text = fields.pop("prompt", None)
+    except (json.JSONDecodeError, TypeError, ValueError):
+        text = None
+    if not isinstance(text, str):
+        raise UserError(f'prompt {number} of {uri} is not of the form {{"prompt": "a text"}}; correct that line')
+    return Prompt(text=text, changes=fields)

@@ -1,0 +1,157 @@
+"""Completes many prompts at once: streams join free slots at every call of the loop and leave when they are finished.
+
+A completion depends on its prompt, seed, index and settings alone: not on the number of requests, on their order or
+on when they arrive (see `loop` and `stream` for why).
+
+Letters: S slots, K steps per call, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+
+import numpy as np
+
+from textgen.generation.loop import StepModel, SteppingLoop
+from textgen.generation.stream import Completion, Request, Stream
+from textgen.windows.vocabulary import Vocabulary
+
+NUM_SLOTS = 32
+"""Twice as many step no more characters a second on two cores, and one stream then takes twice as long."""
+STEPS_PER_CALL = 32
+"""Hides the cost of a call; a request waits no longer than one call, some 10 ms, to join."""
+
+_Waiting = tuple[Stream, "Future[Completion]"]
+
+
+class Engine:
+    """Steps all requests together.
+
+    `generate` is all that a job needs. A server calls `submit` from any thread and `run_once` from one thread of its
+    own. The prompt is read by the same loop that generates (its ids are forced), so that a request joins at any call.
+    UNKNOWN is never drawn: its probability goes to the other ids in proportion.
+    """
+
+    def __init__(
+        self,
+        model: StepModel,
+        vocabulary: Vocabulary,
+        *,
+        num_slots: int = NUM_SLOTS,
+        normalize: Callable[[str], str] | None = None,
+    ) -> None:
+        """Prepares an engine.
+
+        Args:
+            model: The language model; its weights are read at every call.
+            vocabulary: The model's.
+            num_slots: Streams that are stepped together; another number rounds differently.
+            normalize: Applied to a prompt before it is read, so that it is written as the corpus was.
+        """
+        self.vocabulary = vocabulary
+        self._normalize = normalize
+        self._loop = SteppingLoop(
+            model, num_slots=num_slots, num_steps=STEPS_PER_CALL, never_sampled=vocabulary.unknown_id
+        )
+        self._waiting: deque[_Waiting] = deque()
+        self._slots: list[_Waiting | None] = [None] * num_slots
+        self._last = np.full(num_slots, vocabulary.start_id, dtype=np.int32)
+        self._temperature = np.zeros(num_slots, dtype=np.float32)
+        self._top_k = np.full(num_slots, vocabulary.size, dtype=np.int32)
+        self._top_p = np.ones(num_slots, dtype=np.float32)
+
+    @property
+    def num_unfinished(self) -> int:
+        """Requests that wait or are being completed."""
+        return len(self._waiting) + sum(slot is not None for slot in self._slots)
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Returns the completions of all requests, in their order."""
+        futures = [self.submit(request) for request in requests]
+        while not all(future.done() for future in futures):
+            self.run_once()
+        return [future.result() for future in futures]
+
+    def submit(self, request: Request) -> Future[Completion]:
+        """Queues a request; the future is done when a later `run_once` has finished it. May be cancelled.
+
+        Raises:
+            UserError: a character of the prompt is missing and the vocabulary reserves no id for such.
+        """
+        prompt_read = self._normalize(request.prompt) if self._normalize else None
+        future: Future[Completion] = Future()
+        self._waiting.append((Stream(request, self.vocabulary, prompt_read=prompt_read), future))
+        return future
+
+    def run_once(self) -> bool:
+        """Steps all slots by one call of the loop; returns False, having done nothing, where there is no request."""
+        fresh = self._admit()
+        if not any(self._slots):
+            return False
+        num_slots, num_steps = len(self._slots), self._loop.num_steps
+        forced = np.zeros((num_steps, num_slots), dtype=np.int32)  # A slot without a stream is led along id 0.
+        uniforms = np.zeros((num_steps, num_slots), dtype=np.float32)
+        for slot, active in enumerate(self._slots):
+            if active is not None:
+                forced[:, slot], uniforms[:, slot] = active[0].inputs(num_steps)
+        ids = self._loop(
+            fresh=fresh,
+            last=self._last,
+            forced=forced,
+            uniforms=uniforms,
+            temperature=self._temperature,
+            top_k=self._top_k,
+            top_p=self._top_p,
+        )
+        self._last = ids[-1].copy()
+        for slot, active in enumerate(self._slots):
+            if active is not None:
+                self._read(slot, active, ids[:, slot])
+        return True
+
+    def fail_all(self, error: Exception) -> None:
+        """Ends every unfinished request with an error."""
+        unfinished = [*self._waiting, *(slot for slot in self._slots if slot is not None)]
+        self._waiting.clear()
+        for slot in range(len(self._slots)):
+            self._release(slot)
+        for _, future in unfinished:
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(error)
+
+    def _admit(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Frees slots of cancelled requests, gives free ones to waiting requests, and returns which are new, [S]."""
+        fresh = np.zeros(len(self._slots), dtype=np.bool_)
+        for slot, active in enumerate(self._slots):
+            if active is not None and active[1].cancelled():
+                self._release(slot)
+            while self._slots[slot] is None and self._waiting:
+                stream, future = self._waiting.popleft()
+                if not future.cancelled():
+                    self._assign(slot, stream, future)
+                    fresh[slot] = True
+        return fresh
+
+    def _assign(self, slot: int, stream: Stream, future: Future[Completion]) -> None:
+        settings = stream.request.settings
+        self._slots[slot] = (stream, future)
+        self._last[slot] = self.vocabulary.start_id
+        self._temperature[slot] = settings.temperature
+        self._top_k[slot] = min(settings.top_k or self.vocabulary.size, self.vocabulary.size)
+        self._top_p[slot] = settings.top_p
+
+    def _release(self, slot: int) -> None:
+        self._slots[slot] = None
+        # A filter that is left behind would cost the others its time.
+        self._top_k[slot], self._top_p[slot] = self.vocabulary.size, 1.0
+
+    def _read(self, slot: int, active: _Waiting, ids: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
+        stream, future = active
+        stream.read(ids)
+        if stream.finish_reason is not None:
+            self._release(slot)
+            with contextlib.suppress(InvalidStateError):  # Cancelled meanwhile.
+                future.set_result(stream.completion())

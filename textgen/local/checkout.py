@@ -1,0 +1,91 @@
+"""Where the background processes of one checkout keep their files, and on which ports they listen."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import textgen
+from textgen.errors import UserError
+
+S3_PORT = 9720
+RAY_PORT = 6399
+DASHBOARD_PORT = 8299
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """Folders and ports of one checkout; two checkouts share none of the folders."""
+
+    run_dir: Path
+    """Records, logs, tokens and credentials of what runs."""
+    s3_dir: Path
+    """What the S3 server serves: a folder for each bucket."""
+    temp_dir: Path
+    """Temporary files of Ray; short, because the path of a Unix socket ends at 107 bytes."""
+    s3_port: int = S3_PORT
+    ray_port: int = RAY_PORT
+    dashboard_port: int = DASHBOARD_PORT
+    """Port of Ray's dashboard, where jobs are submitted, too."""
+
+    def prepare(self) -> None:
+        """Makes the folders that stand outside of S3, for this user's eyes only.
+
+        Raises:
+            UserError: the temporary folder belongs to somebody else.
+        """
+        for folder in (self.run_dir, self.temp_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.temp_dir.stat().st_uid != os.getuid():
+            raise UserError(f"{self.temp_dir} belongs to another user; set TMPDIR to a folder of your own")
+        self.temp_dir.chmod(0o700)
+
+
+def this_checkout() -> Checkout:
+    """Returns the checkout that this package lies in; `TEXTGEN_*_PORT` choose other ports.
+
+    Raises:
+        UserError: a port is not a number that a port can have.
+    """
+    root = Path(textgen.__file__).resolve().parent.parent
+    name = f"textgen-{os.getuid()}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"
+    temp_dir = Path(tempfile.gettempdir())
+    return Checkout(
+        run_dir=root / ".run",
+        s3_dir=root / ".s3",
+        temp_dir=temp_dir if temp_dir.name == name else temp_dir / name,
+        s3_port=_port("TEXTGEN_S3_PORT", S3_PORT),
+        ray_port=_port("TEXTGEN_RAY_PORT", RAY_PORT),
+        dashboard_port=_port("TEXTGEN_DASHBOARD_PORT", DASHBOARD_PORT),
+    )
+
+
+def write_private(path: Path, content: str) -> None:
+    """Writes a file that only this user can read, whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w") as stream:
+        stream.write(content)
+    os.replace(temporary, path)
+
+
+def read_environment(path: Path) -> dict[str, str]:
+    """Returns the variables of a file of NAME=value lines; none where there is no such file."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(line.split("=", 1) for line in lines)
+
+
+def write_environment(path: Path, environment: dict[str, str]) -> None:
+    """Writes variables as NAME=value lines, for this user's eyes only."""
+    write_private(path, "".join(f"{name}={value}\n" for name, value in environment.items()))
+
+
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise UserError(f"{variable} is {text!r}; use a port number from 1 to 65535, such as {default}")
+    return int(text)

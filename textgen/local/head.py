@@ -1,0 +1,166 @@
+"""The local Ray head: one node on 127.0.0.1, guarded by a token, that jobs are submitted to."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from textgen.errors import UserError
+from textgen.local.background import Background, Record, check_port, free_port
+from textgen.local.checkout import Checkout, read_environment, this_checkout, write_environment, write_private
+from textgen.local.s3 import s3_environment, start_s3, uses_embedded_s3
+
+START_SECONDS = 120.0
+
+QUIET_AND_QUICK = {
+    # Actors and loops of Ray Train that watch for preempted machines and poll for its dashboard page.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
+    # Two slow cores may need longer than a minute to import TensorFlow in every worker at once.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "RAY_DEDUP_LOGS": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+"""Set for the head and so for all that runs on it."""
+
+
+def ray_environment(checkout: Checkout | None = None) -> dict[str, str]:
+    """Returns the variables that lead a driver, and `ray job submit`, to the head; none where it never ran."""
+    return read_environment((checkout or this_checkout()).run_dir / "ray.env")
+
+
+def start_head(
+    checkout: Checkout | None = None, *, num_cpus: int | None = None, extra_environment: Mapping[str, str] | None = None
+) -> str:
+    """Starts the S3 server and the head unless they run, and returns the address that jobs are submitted to.
+
+    Args:
+        checkout: Whose head; the one of this package by default.
+        num_cpus: CPUs that Ray counts on; its own count by default, and at least the two of a run with two workers.
+        extra_environment: Further variables for all that runs on the head.
+
+    Raises:
+        UserError: a port is taken, the head does not start, or it runs with another S3 than this command would use.
+    """
+    checkout = checkout or this_checkout()
+    if uses_embedded_s3(checkout):
+        start_s3(checkout)
+    checkout.prepare()
+    background = _background(checkout)
+    with background.locked():
+        running = background.find()
+        if running:
+            _check_same_s3(running, checkout)
+            return running.facts["api_address"]
+        background.stop()  # A head that lost its main process leaves others behind.
+        check_port(checkout.ray_port, purpose="the local Ray head", variable="TEXTGEN_RAY_PORT")
+        check_port(checkout.dashboard_port, purpose="Ray's dashboard", variable="TEXTGEN_DASHBOARD_PORT")
+        shutil.rmtree(checkout.temp_dir / "ray", ignore_errors=True)
+        environment = _driver_environment(checkout)
+        record = background.start(
+            _command(checkout, num_cpus=num_cpus),
+            environment={**_base_environment(checkout), **environment, **(extra_environment or {})},
+            facts={"api_address": environment["RAY_API_SERVER_ADDRESS"], "s3": _s3_fingerprint(checkout)},
+            answers=lambda: _answers(checkout, background),
+            timeout_seconds=START_SECONDS,
+        )
+        return record.facts["api_address"]
+
+
+def stop_head(checkout: Checkout | None = None) -> bool:
+    """Stops the head with every job on it, and says whether it ran; its logs stay until the next start."""
+    background = _background(checkout or this_checkout())
+    with background.locked():
+        return background.stop()
+
+
+def find_head(checkout: Checkout | None = None) -> str | None:
+    """Returns the address that jobs are submitted to if the head runs."""
+    running = _background(checkout or this_checkout()).find()
+    return running.facts["api_address"] if running else None
+
+
+def _background(checkout: Checkout) -> Background:
+    return Background(name="ray", run_dir=checkout.run_dir)
+
+
+def _command(checkout: Checkout, *, num_cpus: int | None) -> list[str]:
+    cpus = num_cpus or (2 if os.cpu_count() == 1 else None)
+    return [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
+        *("--node-ip-address", "127.0.0.1", "--port", str(checkout.ray_port)),
+        *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1"),
+        *("--dashboard-port", str(checkout.dashboard_port)),
+        # Free ports for what nobody here speaks to: the defaults collide with other heads.
+        *("--dashboard-agent-listen-port", "0", "--ray-client-server-port", str(free_port())),
+        *("--temp-dir", str(checkout.temp_dir / "ray")),
+        *(("--num-cpus", str(cpus)) if cpus else ()),
+    ]
+
+
+def _driver_environment(checkout: Checkout) -> dict[str, str]:
+    """Makes the head's token where there is none, and returns the variables that drivers need."""
+    token_path = checkout.run_dir / "ray_token"
+    if not token_path.exists():
+        write_private(token_path, secrets.token_hex(32))
+    environment = {
+        "RAY_ADDRESS": f"127.0.0.1:{checkout.ray_port}",
+        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{checkout.dashboard_port}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_path),
+        # Without this Ray replaces 127.0.0.1 by the machine's address, and listens on all of them.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_TMPDIR": str(checkout.temp_dir),
+    }
+    write_environment(checkout.run_dir / "ray.env", environment)
+    return environment
+
+
+def _base_environment(checkout: Checkout) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {
+        **QUIET_AND_QUICK,
+        **kept,
+        **s3_environment(checkout),
+        "TMPDIR": str(checkout.temp_dir),
+        "KERAS_HOME": str(checkout.temp_dir / "keras"),
+        # Jobs say `python`, and mean this one.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+
+
+def _s3_fingerprint(checkout: Checkout) -> str:
+    """Names the S3 that jobs would use, without telling its secret."""
+    variables = {**os.environ, **s3_environment(checkout)}
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+    return hashlib.sha256(json.dumps([variables.get(name) for name in names]).encode()).hexdigest()
+
+
+def _check_same_s3(running: Record, checkout: Checkout) -> None:
+    if running.facts["s3"] != _s3_fingerprint(checkout):
+        raise UserError(
+            "the local Ray head runs with other S3 settings than those of this shell, and its workers have the old "
+            "ones; stop it (`make stop`) and start again"
+        )
+
+
+def _answers(checkout: Checkout, background: Background) -> bool:
+    """Says whether jobs can be submitted: the head says that it runs, and its dashboard answers."""
+    if "Ray runtime started" not in background.log_path.read_text(errors="replace"):
+        return False
+    token = (checkout.run_dir / "ray_token").read_text()
+    connection = http.client.HTTPConnection("127.0.0.1", checkout.dashboard_port, timeout=5)
+    try:
+        connection.request("GET", "/api/version", headers={"Authorization": f"Bearer {token}"})
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()

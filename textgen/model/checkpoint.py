@@ -1,0 +1,189 @@
+"""A checkpoint: a folder or prefix that explains itself and is enough to resume or to generate.
+
+    weights.npz       arrays by layer and name
+    training.npz      optimizer, LSTM state of every lane (absent where the checkpoint only generates)
+    checkpoint.json   spec, vocabulary, position, metrics, lineage
+    COMPLETE          hashes of the others, written last: without it the checkpoint does not exist
+
+A run's folder holds `checkpoints/step-XXXXXXXX/` and `best.json`, which names the best of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textgen import storage
+from textgen.errors import UserError
+from textgen.spec import RunSpec
+from textgen.windows.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from textgen.model.language_model import LanguageModel
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+MARKER_NAME = "COMPLETE"
+BEST_NAME = "best.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything about a checkpoint but its arrays, which are read when asked for."""
+
+    uri: str
+    spec: RunSpec
+    vocabulary: Vocabulary
+    run_name: str
+    manifest_uri: str
+    manifest_hash: str
+    """Lineage: the hash of the manifest that it was trained on."""
+    position: Mapping[str, Any]
+    """`step` (completed), `epoch`, and what else resuming needs."""
+    metrics: Mapping[str, Any]
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of each file."""
+
+    @property
+    def step(self) -> int:
+        """Completed steps."""
+        return int(self.position["step"])
+
+    @functools.cached_property
+    def weights(self) -> Arrays:
+        """The model's weights by layer and name."""
+        return self._arrays("weights.npz")
+
+    @property
+    def training_arrays(self) -> Arrays:
+        """Optimizer and LSTM state, for resuming."""
+        return self._arrays("training.npz")
+
+    def build_model(self) -> LanguageModel:
+        """Returns the model with these weights."""
+        from textgen.model.language_model import LanguageModel  # Loads TensorFlow.
+
+        model = LanguageModel(self.spec.model, vocab_size=self.vocabulary.size)
+        model.set_weights_by_name(dict(self.weights))
+        return model
+
+    def save(self, *, weights: Arrays, training_arrays: Arrays | None = None) -> Checkpoint:
+        """Writes the checkpoint to its `uri`, the marker last; returns it as `load` would."""
+        files = {"weights.npz": _npz(weights), "checkpoint.json": self._json()}
+        if training_arrays is not None:
+            files["training.npz"] = _npz(training_arrays)
+        storage.delete(storage.join(self.uri, MARKER_NAME))  # Of an older checkpoint in the same place.
+        for name, content in files.items():
+            storage.write_bytes(storage.join(self.uri, name), content)
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        storage.write_bytes(storage.join(self.uri, MARKER_NAME), json.dumps(hashes).encode())
+        return Checkpoint.load(self.uri)
+
+    @classmethod
+    def load(cls, uri: str) -> Checkpoint:
+        """Reads the checkpoint at exactly `uri`.
+
+        Raises:
+            UserError: there is none, it is unfinished, or a file differs from what was written.
+        """
+        folder = storage.absolute(uri)
+        marker = storage.join(folder, MARKER_NAME)
+        if not storage.exists(marker):
+            raise UserError(f"{folder} is no complete checkpoint (it has no file {MARKER_NAME}); name another")
+        text = storage.read_bytes(marker)
+        try:
+            hashes = dict(json.loads(text))
+        except (TypeError, ValueError):
+            raise UserError(f"{marker} differs from what was written; use another checkpoint") from None
+        content = json.loads(_checked(folder, "checkpoint.json", hashes))
+        if content["format_version"] != FORMAT_VERSION:
+            raise UserError(f"{folder} has format version {content['format_version']}; this is for {FORMAT_VERSION}")
+        return cls(
+            uri=folder,
+            spec=RunSpec.from_dict(content["spec"]),
+            vocabulary=Vocabulary.from_dict(content["vocabulary"]),
+            run_name=content["run_name"],
+            manifest_uri=content["manifest_uri"],
+            manifest_hash=content["manifest_hash"],
+            position=content["position"],
+            metrics=content["metrics"],
+            hashes=hashes,
+        )
+
+    def _json(self) -> bytes:
+        content = {
+            "format_version": FORMAT_VERSION,
+            "run_name": self.run_name,
+            "position": dict(self.position),
+            "metrics": dict(self.metrics),
+            "manifest_uri": self.manifest_uri,
+            "manifest_hash": self.manifest_hash,
+            "spec": self.spec.to_dict(),
+            "vocabulary": self.vocabulary.to_dict(),
+        }
+        return json.dumps(content, ensure_ascii=False, indent=1).encode()
+
+    def _arrays(self, name: str) -> Arrays:
+        if name not in self.hashes:
+            raise UserError(f"{self.uri} has no {name}; name a checkpoint that was written by a training run")
+        with np.load(io.BytesIO(_checked(self.uri, name, self.hashes)), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+
+
+def checkpoint_uri(run_uri: str, step: int) -> str:
+    """Returns where a run keeps its checkpoint after `step` steps."""
+    return storage.join(run_uri, "checkpoints", f"step-{step:08d}")
+
+
+def checkpoint_uris(run_uri: str) -> list[str]:
+    """Returns the complete checkpoints of a run, the oldest first."""
+    suffix = "/" + MARKER_NAME
+    files = storage.list_files(storage.join(run_uri, "checkpoints"))
+    return [file.uri.removesuffix(suffix) for file in files if file.uri.endswith(suffix)]
+
+
+def latest_checkpoint(run_uri: str) -> Checkpoint | None:
+    """Returns the newest checkpoint of a run; None where it has none."""
+    uris = checkpoint_uris(run_uri)
+    return Checkpoint.load(uris[-1]) if uris else None
+
+
+def best_checkpoint(run_uri: str) -> Checkpoint | None:
+    """Returns the checkpoint that `best.json` names; None where the run has none."""
+    pointer = storage.join(run_uri, BEST_NAME)
+    if not storage.exists(pointer):
+        return None
+    return Checkpoint.load(storage.join(run_uri, "checkpoints", json.loads(storage.read_bytes(pointer))["checkpoint"]))
+
+
+def find_checkpoint(uri: str) -> Checkpoint:
+    """Returns the checkpoint at `uri`, or the best (else the newest) one of the run at `uri`."""
+    folder = storage.absolute(uri)
+    if storage.exists(storage.join(folder, MARKER_NAME)):
+        return Checkpoint.load(folder)
+    found = best_checkpoint(folder) or latest_checkpoint(folder)
+    if found is None:
+        raise UserError(
+            f"{folder} is neither a checkpoint nor a run with one; name what jobs.train printed as checkpoint_uri"
+        )
+    return found
+
+
+def _npz(arrays: Arrays) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _checked(folder: str, name: str, hashes: Mapping[str, str]) -> bytes:
+    content = storage.read_bytes(storage.join(folder, name))
+    if hashlib.sha256(content).hexdigest() != hashes.get(name):
+        raise UserError(f"{storage.join(folder, name)} differs from what was written; use another checkpoint")
+    return content

@@ -1,0 +1,69 @@
+"""Connects a job's driver to Ray.
+
+The cluster is the one of `RAY_ADDRESS`, which `ray job submit` sets. Without it a job starts a Ray of its own on this
+machine for as long as it runs, so that every job also works as a plain command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from textgen.local.checkout import this_checkout
+
+ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Keeps a node on 127.0.0.1 there; read when Ray is imported.
+    "RAY_DATA_LOG_LEVEL": "WARNING",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # It watches for spot instances from a helper process of its own.
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+"""Settings of Ray and TensorFlow that must stand before they are imported; what the user has set stays."""
+
+
+def connect() -> None:
+    """Connects to the cluster of `RAY_ADDRESS`, or starts a local Ray; does nothing where it is connected."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    checkout = this_checkout()
+    if not os.environ.get("RAY_ADDRESS") and "ray" not in sys.modules:
+        checkout.prepare()
+        _require_token(checkout.temp_dir / "alone_token")  # Ray reads these settings when it is imported.
+    import ray
+
+    if ray.is_initialized():
+        return
+    # What workers print stays in Ray's logs: a job's progress and errors reach its driver by ways of their own.
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": True}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**quiet)
+        return
+    checkout.prepare()
+    # Workers import this code from the driver's working directory, wherever it is installed.
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = paths
+    ray.init(include_dashboard=False, _temp_dir=str(checkout.temp_dir / "alone"), _node_ip_address="127.0.0.1", **quiet)
+
+
+def _require_token(path: Path) -> None:
+    """Lets in only who holds the token of this file; Ray would write one to the home folder."""
+    if "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_MODE" in os.environ:
+        return
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+    os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def disconnect() -> None:
+    """Ends the connection, and a local Ray with it."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()

@@ -1,0 +1,123 @@
+"""The HTTP side, an ASGI app that knows nothing of Ray: OpenAI's completions, models, health."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from textgen.errors import UserError
+from textgen.generation.completions import Prompt, requests_of
+from textgen.serving.engine_thread import BusyError, EngineThread
+from textgen.serving.protocol import CompletionBody, RefusedRequestError, answer
+from textgen.spec import SamplingSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A model that is ready to complete."""
+
+    model_id: str
+    engine: EngineThread
+    defaults: SamplingSpec
+    """Settings that a request does not name."""
+    fingerprint: str
+    """Changes with the weights: an equal request gives equal text as long as it stays."""
+    created: int = field(default_factory=lambda: int(time.time()))
+
+
+def build_app(served: ServedModel) -> FastAPI:
+    """Returns the ASGI app of one model."""
+    app = FastAPI(title="textgen", docs_url=None, redoc_url=None)
+    app.add_exception_handler(RefusedRequestError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _failed)
+
+    @app.post("/v1/completions")
+    async def complete(body: CompletionBody) -> dict[str, Any]:
+        return await _complete(served, body)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [_model(served)]}
+
+    @app.get("/v1/models/{model_id:path}")
+    async def model(model_id: str) -> dict[str, Any]:
+        _check_model(served, model_id)
+        return _model(served)
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        alive = served.engine.is_alive
+        return JSONResponse({"status": "ok" if alive else "the engine has stopped"}, status_code=200 if alive else 503)
+
+    return app
+
+
+async def _complete(served: ServedModel, body: CompletionBody) -> dict[str, Any]:
+    if body.model is not None:
+        _check_model(served, body.model)
+    body.check()
+    settings = body.settings(served.defaults)
+    try:
+        futures = served.engine.submit(requests_of([Prompt(text=text) for text in body.prompts], settings))
+    except UserError as error:
+        raise RefusedRequestError(str(error), param="prompt") from None
+    except BusyError as error:
+        message = f"the server is busy ({error}); try again in a moment"
+        raise RefusedRequestError(message, status=429, kind="rate_limit_error", code="rate_limit_exceeded") from None
+    # A client that goes away cancels the gathering, and so the futures, and so frees the slots.
+    completions = await asyncio.gather(*map(asyncio.wrap_future, futures))
+    return answer(body, completions, model_id=served.model_id, fingerprint=served.fingerprint)
+
+
+def _model(served: ServedModel) -> dict[str, Any]:
+    return {"id": served.model_id, "object": "model", "created": served.created, "owned_by": "textgen"}
+
+
+def _check_model(served: ServedModel, model_id: str) -> None:
+    if model_id != served.model_id:
+        message = f"there is no model {model_id!r}; this server has {served.model_id!r}"
+        raise RefusedRequestError(message, status=404, param="model", code="model_not_found")
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RefusedRequestError)
+    return JSONResponse(error.body, status_code=error.status)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """Answers what pydantic refuses, by the first problem."""
+    assert isinstance(error, RequestValidationError)
+    problem = error.errors()[0]
+    where = [str(part) for part in problem["loc"] if part != "body"]
+    if problem["type"] == "json_invalid":
+        refusal = RefusedRequestError(f"the request's body is not JSON: {problem['ctx']['error']}")
+    elif not where:
+        refusal = RefusedRequestError("the request's body is not a JSON object; send one as application/json")
+    elif where[0] == "prompt":
+        refusal = RefusedRequestError(
+            "'prompt' is neither a text nor a list of texts; token ids are not supported", param="prompt"
+        )
+    else:
+        refusal = RefusedRequestError(f"'{where[0]}' is {problem['input']!r}: {problem['msg']}", param=where[0])
+    return await _refused(request, refusal)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return await _refused(request, RefusedRequestError(message, status=error.status_code))
+
+
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    """Answers a fault of ours; the server's log has the traceback."""
+    message = f"the server failed: {type(error).__name__}"
+    return await _refused(request, RefusedRequestError(message, status=500, kind="server_error"))

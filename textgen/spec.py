@@ -1,0 +1,475 @@
+"""Everything that determines a run, as frozen dataclasses that check themselves.
+
+A preset (`textgen.presets`) returns a whole `RunSpec`; `override` changes single fields of it, for the command
+line (`--set training.learning_rate=1e-3`), the sweep and the tests. How many workers compute a run is not part
+of its spec: the result does not depend on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from textgen.errors import UserError
+
+RULE_NAMES = ("bytes_literal", "html", "control", "nfc", "lower", "drop_containing", "length", "whitespace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSpec:
+    """Which text is read from the sources, and how it becomes documents in splits."""
+
+    origin: str = ""
+    """Where the texts come from and whose they are, in words, for the manifest."""
+    format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "text", "npy"] = "auto"
+    """Format of the source files; `auto` goes by the file's name."""
+    encoding: str = "utf-8"
+    """Character encoding of the source files, a name that Python knows (`utf-8`, `cp1252`)."""
+    encoding_errors: Literal["fail", "reject"] = "fail"
+    """A row whose bytes are not of the encoding ends the job, or goes to `rejected/`."""
+    text_column: str | None = None
+    """Column that holds the text; None recognises the schema. A position (from 0) says that a TSV or CSV has no header
+    line, and then `label_column` and `category_column` are positions too."""
+    label_column: str | None = None
+    """Column that holds the label (stars, sentiment); None recognises the schema."""
+    category_column: str | None = None
+    """Column that holds the category (of a product, say); None recognises the schema."""
+    document_unit: Literal["line", "paragraph", "file"] = "line"
+    """What one document is in a plain text file."""
+    rules: tuple[str, ...] = (
+        "bytes_literal",
+        "html",
+        "control",
+        "nfc",
+        "lower",
+        "drop_containing",
+        "whitespace",
+        "length",
+    )
+    """Cleaning rules, applied in this order."""
+    drop_containing: tuple[str, ...] = ()
+    """The rule `drop_containing` drops documents that contain one of these strings."""
+    min_document_chars: int = 1
+    """The rule `length` drops documents shorter than this, in characters."""
+    max_document_chars: int | None = None
+    """The rule `length` drops documents longer than this, in characters; None is no bound."""
+    deduplicate: bool = True
+    """Keeps one of the documents whose cleaned texts are equal: the first by file name and row."""
+    document_order: Literal["hash", "file"] = "hash"
+    """Order of the documents: by a seeded hash of their text, or as they stand in the files."""
+    val_share: float = 0.01
+    """Share of the documents in `val`, drawn by hash."""
+    test_share: float = 0.01
+    """Share of the documents in `test`, drawn by hash."""
+    min_split_documents: int = 100
+    """Smallest number of documents in `val` and in `test`, where the corpus allows; ignored where the share is 0."""
+    max_rejected_share: float = 0.05
+    """Share of the records that may be rejected before the job fails."""
+    seed: int = 0
+    """Seed of the hash that orders the documents and assigns the splits."""
+
+    def __post_init__(self) -> None:
+        for rule in self.rules:
+            if rule not in RULE_NAMES:
+                raise UserError(f"corpus.rules has {rule!r}; {_nearest(rule, RULE_NAMES)}")
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise UserError(
+                f"corpus.encoding is {self.encoding!r}, which Python does not know; use a name such as utf-8 or cp1252"
+            ) from None
+        _check(
+            min(self.val_share, self.test_share) >= 0 and self.val_share + self.test_share < 1,
+            f"corpus.val_share + corpus.test_share is {self.val_share + self.test_share}; it must lie in [0, 1)",
+        )
+        _check(
+            0 <= self.max_rejected_share <= 1,
+            f"corpus.max_rejected_share is {self.max_rejected_share}; it must lie in [0, 1]",
+        )
+        _check(self.min_document_chars >= 0, f"corpus.min_document_chars is {self.min_document_chars}; use 0 or more")
+        _check(
+            self.max_document_chars is None or self.max_document_chars >= max(1, self.min_document_chars),
+            f"corpus.max_document_chars is {self.max_document_chars}; "
+            f"use {max(1, self.min_document_chars)} (corpus.min_document_chars) or more, or none",
+        )
+        _check(
+            self.min_split_documents >= 0, f"corpus.min_split_documents is {self.min_split_documents}; use 0 or more"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowsSpec:
+    """How documents become ids, and ids windows."""
+
+    unit: Literal["characters", "bytes"] = "characters"
+    """What one id stands for: a Unicode character, or a byte of UTF-8."""
+    min_count: int = 1
+    """Characters rarer than this in `train` become UNKNOWN."""
+    separator: str | None = None
+    """None joins documents by the id END; a text joins them by that text, and then no ids are reserved."""
+    context_length: int = 64
+    """Inputs of a window, in ids."""
+    stride: int = 64
+    """Ids between the starts of two neighbouring windows."""
+    shard_bytes: int = 64 * 2**20
+    """Size at which a shard is full, in bytes of ids before compression."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_count", "context_length", "stride", "shard_bytes"):
+            _check(getattr(self, name) >= 1, f"windows.{name} is {getattr(self, name)}; use 1 or more")
+        _check(
+            self.separator != "",
+            "windows.separator is the empty text, after which no document can be read; use a text such as ' ', or none",
+        )
+        _check(
+            self.separator is None or self.min_count == 1,
+            f"windows.min_count is {self.min_count} but windows.separator leaves no id for UNKNOWN; use 1",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Layers: input -> `num_layers` LSTMs, dropout after each -> optional Dense -> softmax over the vocabulary."""
+
+    input: Literal["embedding", "one_hot"] = "embedding"
+    embedding_dim: int = 64
+    """Width of the embedding; unused with one-hot input."""
+    units: int = 256
+    """Width of every LSTM layer."""
+    num_layers: int = 1
+    dropout: float = 0.0
+    """Share of the outputs of each LSTM layer (and of the Dense layer) set to zero in training."""
+    dense_units: int | None = None
+    """Width of a Dense relu layer between the LSTMs and the softmax; None leaves it out."""
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_dim", "units", "num_layers"):
+            _check(getattr(self, name) >= 1, f"model.{name} is {getattr(self, name)}; use 1 or more")
+        _check(
+            self.dense_units is None or self.dense_units >= 1,
+            f"model.dense_units is {self.dense_units}; use 1 or more, or none",
+        )
+        _check(0 <= self.dropout < 1, f"model.dropout is {self.dropout}; it must lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """How the model learns: order of the windows, optimizer, schedule, and what happens every so often."""
+
+    order: Literal["stateful", "shuffled"] = "stateful"
+    """Lanes read front to back with the LSTM state carried, or in shuffled blocks with the state reset."""
+    block_windows: int = 64
+    """Windows of a lane read at once, and shuffled together in the order `shuffled`; a power of two."""
+    global_batch_size: int = 64
+    """Windows per step, over all workers: the number of lanes."""
+    epochs: float = 1.0
+    """Passes over `train`; with `max_steps`, whichever ends first."""
+    max_steps: int | None = None
+    """Steps after which training ends; None goes by `epochs`."""
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    learning_rate: float = 2e-3
+    """Peak of the schedule."""
+    warmup_steps: int = 100
+    """Steps over which the learning rate rises linearly from 0."""
+    decay: Literal["cosine", "constant"] = "cosine"
+    """What follows the warm-up: a cosine down to `final_learning_rate_share`, or nothing."""
+    final_learning_rate_share: float = 0.05
+    """Learning rate at the last step as a share of the peak."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay, for `adamw`."""
+    clip_norm: float | None = 1.0
+    """Largest global norm of the gradient; None does not clip."""
+    seed: int = 0
+    """Seed of initial weights, dropout, window order and samples: one derived stream a purpose."""
+    validate_every_steps: int = 500
+    """Steps between validations; the last step always validates."""
+    validation_chars: int = 200_000
+    """Characters of `val` that a validation scores: always the first ones."""
+    patience: int | None = None
+    """Validations without a better loss before training stops early; None never stops early."""
+    checkpoint_every_steps: int | None = None
+    """Steps between checkpoints, beside those by time; None goes by time alone."""
+    checkpoint_every_seconds: float = 60.0
+    """Seconds between checkpoints."""
+    keep_checkpoints: int = 2
+    """Latest checkpoints kept, beside the best."""
+    sample_temperatures: tuple[float, ...] = (0.2, 0.5, 1.0, 1.2)
+    """Temperatures of the samples printed after every validation; empty prints none."""
+    sample_chars: int = 120
+    """Length of those samples, in characters."""
+    max_failures: int = 3
+    """Times that a lost worker restarts the run from its last checkpoint."""
+    record_steps: bool = False
+    """Writes the hash of the windows and the loss of every step under the run's `steps/`."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "block_windows",
+            "global_batch_size",
+            "validate_every_steps",
+            "keep_checkpoints",
+            "validation_chars",
+            "sample_chars",
+        ):
+            _check(getattr(self, name) >= 1, f"training.{name} is {getattr(self, name)}; use 1 or more")
+        for name in ("max_steps", "checkpoint_every_steps", "patience"):
+            value = getattr(self, name)
+            _check(value is None or value >= 1, f"training.{name} is {value}; use 1 or more, or none")
+        for name in ("epochs", "learning_rate"):
+            value = getattr(self, name)
+            _check(0 < value < math.inf, f"training.{name} is {value}; it must be above 0 and finite")
+        _check(
+            self.checkpoint_every_seconds > 0,
+            f"training.checkpoint_every_seconds is {self.checkpoint_every_seconds}; it must be above 0",
+        )
+        for name in ("warmup_steps", "max_failures"):
+            _check(getattr(self, name) >= 0, f"training.{name} is {getattr(self, name)}; use 0 or more")
+        _check(0 <= self.seed < 2**63, f"training.seed is {self.seed}; it must lie in [0, 2**63)")
+        _check(
+            all(temperature >= 0 for temperature in self.sample_temperatures),
+            f"training.sample_temperatures is {list(self.sample_temperatures)}; each is 0 (greedy) or more",
+        )
+        _check(
+            self.block_windows & (self.block_windows - 1) == 0,
+            f"training.block_windows is {self.block_windows}; it must be a power of two, such as 64",
+        )
+        _check(
+            self.clip_norm is None or self.clip_norm > 0,
+            f"training.clip_norm is {self.clip_norm}; it must be above 0, or none",
+        )
+        _check(
+            0 <= self.final_learning_rate_share <= 1,
+            f"training.final_learning_rate_share is {self.final_learning_rate_share}; it must lie in [0, 1]",
+        )
+        _check(self.weight_decay >= 0, f"training.weight_decay is {self.weight_decay}; use 0 or more")
+        _check(
+            self.weight_decay == 0 or self.optimizer == "adamw",
+            f"training.weight_decay is {self.weight_decay} with optimizer {self.optimizer}; only adamw decays",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingSpec:
+    """How a completion is drawn."""
+
+    temperature: float = 0.7
+    """Divides the logits; 0 is greedy."""
+    top_k: int | None = None
+    """Draws among the k likeliest ids; None among all."""
+    top_p: float = 1.0
+    """Draws among the likeliest ids that together have this probability."""
+    max_new_chars: int = 400
+    """Limit of a completion, in characters."""
+    stop: tuple[str, ...] = ()
+    """A completion ends before the first of these texts."""
+    n: int = 1
+    """Completions per prompt."""
+    seed: int = 0
+    """Seed of the completions: with the completion's index it starts the generator of its stream."""
+
+    def __post_init__(self) -> None:
+        _check(self.temperature >= 0, f"sampling.temperature is {self.temperature}; use 0 (greedy) or more")
+        _check(self.top_k is None or self.top_k >= 1, f"sampling.top_k is {self.top_k}; use 1 or more, or none")
+        _check(0 < self.top_p <= 1, f"sampling.top_p is {self.top_p}; it must lie in (0, 1]")
+        for name in ("max_new_chars", "n"):
+            _check(getattr(self, name) >= 1, f"sampling.{name} is {getattr(self, name)}; use 1 or more")
+        _check(0 <= self.seed < 2**63, f"sampling.seed is {self.seed}; it must lie in [0, 2**63)")
+        _check(all(self.stop), "sampling.stop has an empty text; leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSpec:
+    """What a sweep tries: hidden sizes by `val_bits_per_character`, then temperatures by divergence."""
+
+    units: tuple[int, ...] = (64, 128, 256)
+    """Hidden sizes, one trial each."""
+    temperatures: tuple[float, ...] = (0.5, 0.7, 0.85, 1.0)
+    """Temperatures tried on the best checkpoints."""
+    num_best: int = 1
+    """Best checkpoints for which temperatures are tried."""
+    num_completions: int = 200
+    """Completions per temperature."""
+    completion_chars: int = 200
+    """Length of each, in characters."""
+    max_concurrent_trials: int = 1
+    """Trials that train at the same time."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_best", "num_completions", "completion_chars", "max_concurrent_trials"):
+            _check(getattr(self, name) >= 1, f"sweep.{name} is {getattr(self, name)}; use 1 or more")
+        _check(len(self.units) > 0, "sweep.units is empty; give at least one hidden size, such as [128]")
+        _check(all(units >= 1 for units in self.units), f"sweep.units is {list(self.units)}; each is 1 or more")
+        _check(len(self.temperatures) > 0, "sweep.temperatures is empty; give at least one, such as [0.7]")
+        _check(
+            all(temperature >= 0 for temperature in self.temperatures),
+            f"sweep.temperatures is {list(self.temperatures)}; each is 0 (greedy) or more",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that determines a run, whatever hardware it is computed on."""
+
+    preset: str
+    """Name of the preset it began as."""
+    corpus: CorpusSpec = field(default_factory=CorpusSpec)
+    windows: WindowsSpec = field(default_factory=WindowsSpec)
+    model: ModelSpec = field(default_factory=ModelSpec)
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    sampling: SamplingSpec = field(default_factory=SamplingSpec)
+    sweep: SweepSpec = field(default_factory=SweepSpec)
+
+    def __post_init__(self) -> None:
+        windows = self.windows
+        _check(
+            self.training.order != "stateful" or windows.stride == windows.context_length,
+            f"training.order is stateful with windows.stride {windows.stride} and windows.context_length "
+            f"{windows.context_length}; the carried state needs them equal: set both, or training.order=shuffled",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the spec as JSON-ready nested dictionaries."""
+        as_dict: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return as_dict
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Builds a spec from `to_dict`'s result; unknown names are errors, missing ones take their defaults."""
+        sections = {}
+        for name, value in values.items():
+            section = _field_types(cls).get(name)
+            if section is None:
+                raise UserError(f"a spec has no section {name!r}; {_nearest(name, _field_types(cls))}")
+            if not dataclasses.is_dataclass(section):
+                sections[name] = value
+                continue
+            known = _field_types(section)
+            for key in value:
+                if key not in known:
+                    raise UserError(f"the section {name} has no field {key!r}; {_nearest(key, known)}")
+            sections[name] = section(  # type: ignore[operator]
+                **{key: _coerce(item, known[key], f"{name}.{key}") for key, item in value.items()}
+            )
+        return cls(**sections)
+
+
+def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
+    """Returns `spec` with fields replaced; keys read `section.field`, values may be strings of a command line.
+
+    All changes to a section are made at once, since two fields may be valid only together.
+
+    Raises:
+        UserError: an unknown name (the message lists the nearest known ones) or a value that does not fit.
+    """
+    sections = {name: kind for name, kind in _field_types(RunSpec).items() if dataclasses.is_dataclass(kind)}
+    known = [f"{name}.{key}" for name, kind in sections.items() for key in _field_types(kind)]
+    by_section: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        if path not in known:
+            raise UserError(f"there is no setting {path!r}; {_nearest(path, known)}")
+        section, key = path.split(".")
+        kind = _field_types(sections[section])[key]
+        by_section.setdefault(section, {})[key] = _coerce(value, kind, path)
+    replaced = {
+        section: dataclasses.replace(getattr(spec, section), **values) for section, values in by_section.items()
+    }
+    return dataclasses.replace(spec, **replaced)
+
+
+def parse_settings(settings: list[str]) -> dict[str, str]:
+    """Splits `section.field=value` texts, as `--set` takes them."""
+    pairs = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set received {setting!r}; write it as section.field=value")
+        pairs[path.strip()] = value
+    return pairs
+
+
+def _field_types(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _coerce(value: Any, kind: Any, path: str) -> Any:
+    """Returns `value` as `kind`: strings are read as a command line's, lists become tuples."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+            return None
+        return _coerce(value, next(a for a in arguments if a is not types.NoneType), path)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise UserError(f"{path} is {value!r}; {_nearest(str(value), [str(a) for a in arguments])}")
+    if origin is tuple:
+        if not isinstance(value, str | list | tuple):
+            raise UserError(f"{path} is {value!r}; it must be a list")
+        return tuple(_coerce(item, arguments[0], path) for item in _as_list(value))
+    try:
+        return _scalar(value, kind)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{path} is {value!r}; it must be {_KINDS_IN_WORDS[kind]}") from None
+
+
+_KINDS_IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _scalar(value: Any, kind: type) -> Any:
+    if isinstance(value, bool) != (kind is bool) and not isinstance(value, str):
+        raise ValueError(value)
+    if kind is bool:
+        text = str(value).lower()
+        if text not in ("true", "false"):
+            raise ValueError(value)
+        return text == "true"
+    if kind is int:
+        if float(value) != int(float(value)):
+            raise ValueError(value)
+        return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(float(value))
+    if kind is str and not isinstance(value, str):
+        raise ValueError(value)
+    return kind(value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Reads `[0.2, 1]`, `0.2,1` and real sequences; the empty text is the empty list."""
+    if not isinstance(value, str):
+        return list(value)
+    if value.startswith("["):
+        try:
+            return list(json.loads(value))
+        except json.JSONDecodeError:
+            pass
+    return [item.strip() for item in value.strip("[]").split(",") if item.strip()]
+
+
+def _nearest(name: str, known: typing.Iterable[str]) -> str:
+    """Says which names are known, the nearest first."""
+    near = sorted(known, key=lambda candidate: -_likeness(name, candidate))
+    shown = ", ".join(near[:6])
+    return f"did you mean {shown}?" if len(near) <= 6 else f"the nearest known names are {shown}"
+
+
+def _likeness(typed: str, candidate: str) -> float:
+    """Returns how near two names are: mostly their last parts (or its beginning, or its initials), less the section."""
+    typed_section, _, typed_key = typed.rpartition(".")
+    section, _, key = candidate.rpartition(".")
+    likeness = difflib.SequenceMatcher(None, typed_key, key).ratio()
+    if typed_key and typed_key == "".join(word[:1] for word in key.split("_")):
+        likeness = max(likeness, 0.95)
+    elif typed_key and key.startswith(typed_key):
+        likeness = max(likeness, 0.9)
+    return likeness + difflib.SequenceMatcher(None, typed_section, section).ratio() / 2
+
+
+def _check(valid: bool, message: str) -> None:
+    if not valid:
+        raise UserError(message)

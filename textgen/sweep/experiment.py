@@ -1,0 +1,155 @@
+"""Runs a function once for every config, as trials of a Ray Tune experiment.
+
+What a trial leaves behind (the checkpoints of a run) it writes by itself, so Tune's own states are disposable and lie
+in a temporary folder of the driver, on any cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from textgen.errors import UserError
+
+Config = Mapping[str, Any]
+TrialFunction = Callable[[Config], None]
+Say = Callable[[str], None]
+
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""What Tune would copy into the runtime environment of its trials, where every listing of actors shows it."""
+TUNE_ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # Relative paths keep their meaning.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the job, and its trials with it.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # A report of a mistake has no metric.
+}
+MISTAKE = "user_error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one trial."""
+
+    config: Config
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """What it reported last; empty where it failed before it reported."""
+    error: Exception | None = None
+
+
+def run_experiment(
+    function: TrialFunction,
+    configs: Sequence[Config],
+    *,
+    metric: str,
+    resources: Mapping[str, float],
+    max_concurrent_trials: int,
+    scheduler: TrialScheduler | None = None,
+    say: Say,
+) -> list[Outcome]:
+    """Calls `function` with every config, started in their order, and returns the outcomes in that order.
+
+    The function reports by `ray.tune.report`; a smaller metric is better. A trial that fails is an outcome with an
+    error, so that one size too large for the machine does not sink the others.
+
+    Raises:
+        UserError: a trial raised one.
+        Exception: the first trial's error, where all of them failed.
+    """
+    for name, value in TUNE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+    def trial(parameters: dict[str, Any]) -> None:
+        try:
+            function(parameters["config"])
+        except UserError as mistake:  # Raised, Tune would print it with its traceback.
+            tune.report({MISTAKE: str(mistake)})
+
+    with (
+        tempfile.TemporaryDirectory(prefix="textgen-sweep-") as folder,
+        contextlib.redirect_stdout(sys.stderr),  # Where Tune prints a failed trial.
+        _without_secrets(),
+    ):
+        tuner = tune.Tuner(
+            tune.with_resources(trial, dict(resources)),
+            param_space={"config": tune.grid_search([dict(config) for config in configs])},
+            tune_config=tune.TuneConfig(
+                metric=metric,
+                mode="min",
+                scheduler=scheduler,
+                max_concurrent_trials=max_concurrent_trials,
+                reuse_actors=True,  # TensorFlow takes 10 s to load on a slow core.
+            ),
+            run_config=tune.RunConfig(
+                name="sweep", storage_path=folder, verbose=0, callbacks=[_Progress(metric=metric, say=say)]
+            ),
+        )
+        grid = tuner.fit()
+        results = [grid[index] for index in range(len(grid))]
+    outcomes = []
+    for config in configs:
+        result = next((r for r in results if r.config is not None and r.config["config"] == dict(config)), None)
+        if result is None:  # Tune ends without a word where it loses the cluster.
+            raise RuntimeError(f"the trial {dict(config)} was not run; the Ray cluster may have been stopped")
+        outcomes.append(Outcome(config=config, metrics=result.metrics or {}, error=result.error))
+    _raise_what_sinks_all(outcomes)
+    return outcomes
+
+
+def _raise_what_sinks_all(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        if MISTAKE in outcome.metrics:
+            raise UserError(outcome.metrics[MISTAKE])
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if len(errors) == len(outcomes):
+        raise errors[0]
+
+
+@contextlib.contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Hides the driver's S3 credentials from Tune; the trials have those of the head, as all workers do."""
+    hidden = {name: os.environ.pop(name) for name in SECRETS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+class _Progress(tune.Callback):
+    """Says what trials report."""
+
+    def __init__(self, *, metric: str, say: Say) -> None:
+        self._metric = metric
+        self._say = say
+
+    def on_trial_result(  # Tune passes more than this has a use for.
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        if self._metric in result:
+            step = f" at step {result['step']:,}" if "step" in result else ""
+            self._say(f"{_name(trial)}: {self._metric} {result[self._metric]:.4f}{step}")
+
+    def on_trial_error(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        self._say(f"{_name(trial)}: failed")
+
+
+def _name(trial: Trial) -> str:
+    return ", ".join(f"{name} {value}" for name, value in trial.config["config"].items())

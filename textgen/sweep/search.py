@@ -1,0 +1,211 @@
+"""A sweep: hidden sizes by `val_bits_per_character`, then temperatures by divergence, the best of both in `best/`.
+
+<output>/runs/units-64/   one run per hidden size, which resumes by itself
+<output>/best/            a checkpoint of the best, with `sampling.json`
+<output>/sweep.json       what was asked for and found, written last
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray.tune.schedulers import ASHAScheduler
+
+from textgen import storage
+from textgen.errors import UserError
+from textgen.model.checkpoint import MARKER_NAME, Checkpoint, best_checkpoint
+from textgen.spec import RunSpec, SamplingSpec, SweepSpec
+from textgen.sweep.experiment import Outcome, run_experiment
+from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperature_trial, training_trial
+from textgen.training.plan import TrainingPlan
+from textgen.windows.manifest import Manifest
+
+UNITS_METRIC = "val_bits_per_character"
+TEMPERATURE_METRIC = "divergence"
+FIRST_RUNG_SHARE = 4
+"""Sizes are first compared after one step in so many."""
+SWEEP_NAME = "sweep.json"
+SAMPLING_NAME = "sampling.json"
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """The best checkpoint of a hidden size."""
+
+    units: int
+    checkpoint: Checkpoint
+
+    @property
+    def bits(self) -> float:
+        """Its `val_bits_per_character`."""
+        return float(self.checkpoint.metrics[UNITS_METRIC])
+
+
+def sweep(spec: RunSpec, *, windows_uri: str, output: str, num_workers: int = 1, say: Say) -> dict[str, Any]:
+    """Runs both experiments (or what is left of them) and returns what was found.
+
+    Needs a connected Ray. Over a finished sweep of the same settings it returns what that found.
+
+    Raises:
+        UserError: `val` has no text, or a run under `output` was begun with other settings.
+    """
+    started = time.monotonic()
+    output = storage.absolute(output)
+    manifest = Manifest.load(windows_uri)
+    if not any(len(text) >= 3 for text in reference_texts(manifest, spec.sweep)):
+        raise UserError(
+            f"the split val of {manifest.uri} has no text to compare with; ingest with corpus.val_share above 0"
+        )
+    request = {"spec": spec.to_dict(), "manifest_hash": manifest.hash}
+    finished = _finished(output, request)
+    if finished is not None:
+        say(f"the sweep in {output} is finished; give another --output to begin a new one")
+        return finished
+    plan = TrainingPlan.of(spec, manifest)
+    candidates, sizes = _sweep_units(spec, manifest, output, num_steps=plan.num_steps, num_workers=num_workers, say=say)
+    best, temperature, temperatures = _sweep_temperatures(spec, manifest, candidates, say=say)
+    sampling = dataclasses.replace(spec.sampling, temperature=temperature.config["temperature"])
+    best_uri = _write_best(best.checkpoint, sampling, storage.join(output, "best"))
+    result = {
+        "best_uri": best_uri,
+        "trials": len(sizes) + len(temperatures),
+        UNITS_METRIC: best.bits,
+        "units": best.units,
+        "temperature": sampling.temperature,
+        TEMPERATURE_METRIC: temperature.metrics[TEMPERATURE_METRIC],
+        "units_trials": sizes,
+        "temperature_trials": temperatures,
+        "compared": f"character 3-grams of {spec.sweep.num_completions} completions of the empty prompt with the "
+        f"beginnings of the documents of val, both of at most {spec.sweep.completion_chars} characters",
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    content = json.dumps({"request": request, "result": result}, ensure_ascii=False, indent=1)
+    storage.write_bytes(storage.join(output, SWEEP_NAME), content.encode())
+    return result
+
+
+def _sweep_units(
+    spec: RunSpec, manifest: Manifest, output: str, *, num_steps: int, num_workers: int, say: Say
+) -> tuple[list[Candidate], list[dict[str, Any]]]:
+    """Trains every hidden size and returns those that left a checkpoint, the best first, and a line on each trial."""
+    resources = _trial_resources(spec.sweep, num_workers)
+    outcomes = run_experiment(
+        functools.partial(
+            training_trial,
+            spec=spec,
+            windows_uri=manifest.uri,
+            output=output,
+            num_workers=num_workers,
+            num_threads=max(1, int(resources["CPU"])),
+        ),
+        [{"units": units} for units in dict.fromkeys(spec.sweep.units)],
+        metric=UNITS_METRIC,
+        resources=resources,
+        max_concurrent_trials=spec.sweep.max_concurrent_trials,
+        scheduler=_halving(num_steps),
+        say=say,
+    )
+    candidates = []
+    lines = []
+    for outcome in outcomes:
+        units = outcome.config["units"]
+        checkpoint = best_checkpoint(storage.join(runs_uri(output), run_name(units)))
+        step = int(outcome.metrics.get("step", 0))
+        line = {"units": units, "step": step, "num_steps": num_steps, UNITS_METRIC: outcome.metrics.get(UNITS_METRIC)}
+        if outcome.error is not None:
+            line["error"] = _summary(outcome.error)
+        if checkpoint is not None:
+            candidates.append(Candidate(units=units, checkpoint=checkpoint))
+            line[UNITS_METRIC] = candidates[-1].bits
+        lines.append(line)
+    if not candidates:
+        raise RuntimeError(f"no trial left a checkpoint under {runs_uri(output)}")
+    return sorted(candidates, key=lambda candidate: candidate.bits), lines
+
+
+def _halving(num_steps: int) -> ASHAScheduler:
+    """Stops the worse half of the sizes after a quarter of the steps, and once more after half of them."""
+    first = max(1, -(-num_steps // FIRST_RUNG_SHARE))
+    # Nothing is decided after the last step, when the run ends anyway.
+    return ASHAScheduler(
+        time_attr="step",
+        grace_period=first,
+        max_t=max(first, num_steps - 1),
+        reduction_factor=2,
+        stop_last_trials=False,
+    )
+
+
+def _trial_resources(spec: SweepSpec, num_workers: int) -> dict[str, float]:
+    """Returns what a trial reserves: a GPU, or an equal part of a machine's CPUs.
+
+    A trial that starts workers of its own leaves every CPU to them; Tune wants it to reserve something.
+    """
+    if num_workers > 1:
+        return {"CPU": 0, "memory": 2**20}
+    if ray.cluster_resources().get("GPU", 0) >= 1:
+        return {"CPU": 1, "GPU": 1}
+    largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    return {"CPU": max(1, largest // spec.max_concurrent_trials)}
+
+
+def _sweep_temperatures(
+    spec: RunSpec, manifest: Manifest, candidates: Sequence[Candidate], *, say: Say
+) -> tuple[Candidate, Outcome, list[dict[str, Any]]]:
+    """Tries every temperature on the best candidates; returns the best pair and a line on each trial."""
+    by_uri = {candidate.checkpoint.uri: candidate for candidate in candidates[: spec.sweep.num_best]}
+    temperatures = dict.fromkeys(spec.sweep.temperatures)
+    outcomes = run_experiment(
+        functools.partial(temperature_trial, spec=spec, windows_uri=manifest.uri),
+        [{"checkpoint_uri": uri, "temperature": value} for uri, value in itertools.product(by_uri, temperatures)],
+        metric=TEMPERATURE_METRIC,
+        resources=_trial_resources(spec.sweep, 1),
+        max_concurrent_trials=spec.sweep.max_concurrent_trials,
+        say=say,
+    )
+    succeeded = [outcome for outcome in outcomes if TEMPERATURE_METRIC in outcome.metrics]
+    best = min(succeeded, key=lambda outcome: float(outcome.metrics[TEMPERATURE_METRIC]))
+    lines = []
+    for outcome in outcomes:
+        line = {
+            "units": by_uri[outcome.config["checkpoint_uri"]].units,
+            "temperature": outcome.config["temperature"],
+            TEMPERATURE_METRIC: outcome.metrics.get(TEMPERATURE_METRIC),
+        }
+        lines.append(line if outcome.error is None else line | {"error": _summary(outcome.error)})
+    return by_uri[best.config["checkpoint_uri"]], best, lines
+
+
+def _write_best(checkpoint: Checkpoint, sampling: SamplingSpec, uri: str) -> str:
+    """Writes a checkpoint that generates with `sampling` by default, and those settings beside it; the marker last."""
+    if storage.exists(storage.join(uri, MARKER_NAME)):
+        storage.delete(storage.join(uri, MARKER_NAME))
+    content = json.dumps(dataclasses.asdict(sampling), ensure_ascii=False, indent=1)
+    storage.write_bytes(storage.join(uri, SAMPLING_NAME), content.encode())
+    spec = dataclasses.replace(checkpoint.spec, sampling=sampling)
+    return dataclasses.replace(checkpoint, uri=uri, spec=spec).save(weights=checkpoint.weights).uri
+
+
+def _finished(output: str, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the result of a finished sweep of the same settings; None where there is none."""
+    place = storage.join(output, SWEEP_NAME)
+    if not storage.exists(place):
+        return None
+    before = json.loads(storage.read_bytes(place))
+    result: dict[str, Any] = before["result"]
+    complete = storage.exists(storage.join(result["best_uri"], MARKER_NAME))
+    return result if before["request"] == request and complete else None
+
+
+def _summary(error: Exception) -> str:
+    """Returns the last line of an error: Ray's carry the remote traceback in their text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]

@@ -1,0 +1,240 @@
+"""The training of one run, as each of its workers executes it.
+
+All workers take the same decisions at the same steps, because they decide by sums over all of them: when to write a
+checkpoint, which validation was the best, when to stop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from textgen.errors import UserError
+from textgen.model.language_model import LanguageModel
+from textgen.training.collective import Alone, Array, Collective, HostSum
+from textgen.training.plan import TrainingPlan
+from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
+from textgen.training.recorder import ProgressLines, Say, StepRecord, TensorBoard
+from textgen.training.samples import Sampler
+from textgen.training.schedule import learning_rate
+from textgen.training.step import Figures, TrainingStep
+from textgen.training.validation import Validator
+from textgen.windows.batches import Batch, WindowReader
+from textgen.windows.lanes import worker_rows
+from textgen.windows.manifest import Manifest
+from textgen.windows.shards import IdReader
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+class TrainingLoop:
+    """One worker's part in a training, from its last checkpoint to its end."""
+
+    def __init__(self, run: Run, collective: Collective, *, say: Say, report: Report) -> None:
+        self._run = run
+        self._spec = run.spec.training
+        self._is_first = collective.rank == 0
+        self._say: Say = say if self._is_first else _say_nothing
+        self._report = report
+        self._sum = HostSum(collective)
+        self._manifest = Manifest.load(run.manifest_uri)
+        self._plan = TrainingPlan.of(run.spec, self._manifest)
+        self._rows = worker_rows(self._spec.global_batch_size, collective.rank, collective.num_workers)
+        self._model = LanguageModel(run.spec.model, vocab_size=self._manifest.vocabulary.size, seed=self._spec.seed)
+        self._step = TrainingStep(
+            self._model, self._spec, collective, first_row=self._rows[0], num_rows=self._rows[1] - self._rows[0]
+        )
+        self._validator = Validator(self._model, self._manifest, self._sum, max_ids=self._spec.validation_chars)
+        self._sampler = Sampler(self._model, self._manifest, self._spec) if self._is_first else None
+        self._position = Position()
+
+    def run(self) -> dict[str, Any]:
+        """Trains to the end and returns the run's last figures."""
+        self._restore()
+        first_step = self._position.step
+        self._lines = ProgressLines(self._say, num_steps=self._plan.num_steps)
+        self._record = StepRecord(self._run.run_uri, rank=self._sum.rank, first_step=first_step)
+        self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
+        self._last_saved = time.monotonic()
+        try:
+            for batch in self._batches(first_step):
+                if self._has_stalled():
+                    self._say(f"stopped early: {self._position.stale_validations} validations without a better loss")
+                    break
+                self._train_on(batch)
+        finally:
+            if self._tensorboard is not None:
+                self._tensorboard.close()
+        return self._outcome()
+
+    def _train_on(self, batch: Batch) -> None:
+        """Makes a step, and whatever is due after it: a validation, a checkpoint."""
+        started = time.monotonic()
+        if self._plan.lanes.starts_epoch(batch.step):
+            self._step.reset_state()
+        wish = self._is_first and started - self._last_saved > self._spec.checkpoint_every_seconds
+        rate = learning_rate(batch.step, self._spec, num_steps=self._plan.num_steps)
+        figures = self._step(batch, learning_rate=rate, want_checkpoint=wish)
+        self._note(figures)
+        self._lines.step(
+            self._position.step,
+            self._position.epoch,
+            nats=figures.nats,
+            characters=figures.characters,
+            seconds=time.monotonic() - started,
+        )
+        if self._spec.record_steps:
+            loss = figures.nats / figures.characters
+            self._record.add(batch.step, rows_hash=rows_hash(batch, first_row=self._rows[0]), loss=loss)
+        if self._validates():
+            self._save(is_best=self._validate(rate))
+        elif figures.checkpoint_wanted or self._checkpoints():
+            self._save(is_best=False)
+
+    def _batches(self, first_step: int) -> Iterator[Batch]:
+        """Yields this worker's rows of every step, each read while the one before it is computed."""
+        spec = self._run.spec.windows
+        ids = IdReader(self._manifest, "train")
+        reader = WindowReader(
+            ids,
+            self._plan.lanes,
+            context_length=spec.context_length,
+            stride=spec.stride,
+            first_row=self._rows[0],
+            last_row=self._rows[1],
+        )
+        try:
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                coming = pool.submit(reader.batch, first_step)
+                for step in range(first_step, self._plan.num_steps):
+                    batch = coming.result()
+                    coming = pool.submit(reader.batch, step + 1)
+                    yield batch
+        finally:
+            ids.close()
+
+    def _note(self, figures: Figures) -> None:
+        """Adds a step to the position, and ends a training that has lost its numbers."""
+        if not math.isfinite(figures.nats):
+            raise UserError(
+                f"the loss is {figures.nats} at step {self._position.step} of {self._run.run_uri}; "
+                "lower training.learning_rate or set training.clip_norm, and resume or begin a new --run-name"
+            )
+        self._position.note_step(
+            nats=figures.nats, characters=figures.characters, steps_per_epoch=self._plan.lanes.steps_per_epoch
+        )
+
+    def _validates(self) -> bool:
+        step = self._position.step
+        return step % self._spec.validate_every_steps == 0 or step == self._plan.num_steps
+
+    def _checkpoints(self) -> bool:
+        every = self._spec.checkpoint_every_steps
+        return every is not None and self._position.step % every == 0
+
+    def _has_stalled(self) -> bool:
+        patience = self._spec.patience
+        return patience is not None and self._position.stale_validations >= patience
+
+    def _validate(self, rate: float) -> bool:
+        """Measures the model on `val`, shows samples, and says whether it is the best so far."""
+        position, metrics = self._position, self._position.metrics
+        tally = self._validator.tally()
+        words = f"step {position.step:,}  loss {metrics['loss']:.3f}"
+        if tally is not None:
+            metrics["val_loss"] = tally.loss
+            metrics["val_bits_per_character"] = tally.bits_per_character
+            words += f"  val_loss {tally.loss:.3f} ({tally.bits_per_character:.3f} bits per character)"
+        is_best = position.note_validation(metrics["loss"] if tally is None else tally.loss)
+        self._say(words + ("  best so far" if is_best else ""))
+        samples = self._sampler.samples() if self._sampler is not None else {}
+        for name, text in samples.items():
+            self._say(f"  {name}: {text!r}")
+        if self._tensorboard is not None:
+            scalars = {name: value for name, value in metrics.items() if value is not None}
+            scalars |= {"learning_rate": rate, "chars_per_second": self._lines.chars_per_second}
+            self._tensorboard.write(position.step, scalars=scalars, texts=samples)
+        self._report({"step": position.step, "epoch": position.epoch, **metrics})
+        return is_best
+
+    def _save(self, *, is_best: bool) -> None:
+        """Writes a checkpoint; every worker gives the state of its lanes, the first one writes."""
+        state = self._gathered_state()
+        if self._is_first:
+            save_checkpoint(
+                self._run,
+                self._manifest,
+                self._position,
+                weights=self._model.get_weights_by_name(),
+                training_arrays=self._step.optimizer_arrays() | state,
+                is_best=is_best,
+            )
+        if self._spec.record_steps:
+            self._record.save()
+        self._last_saved = time.monotonic()
+
+    def _gathered_state(self) -> dict[str, Array]:
+        """Returns the LSTM state of all lanes, each part [G, H]: every worker gives its rows, the others zeros."""
+        gathered = {}
+        for index, part in enumerate(self._step.state):
+            lanes = np.zeros((self._spec.global_batch_size, part.shape[1]), np.float32)
+            lanes[slice(*self._rows)] = part.numpy()
+            gathered[f"state/{index}"] = self._sum(lanes)
+        return gathered
+
+    def _restore(self) -> None:
+        """Takes up the newest checkpoint of the run, the same one on every worker, or begins anew."""
+        found = newest_step(self._run)
+        step = int(self._sum.of_first(np.array([-1 if found is None else found]))[0])
+        if step < 0:
+            self._share_initial_weights()
+            return
+        checkpoint, self._position = load_checkpoint(self._run, self._manifest, step=step)
+        self._model.set_weights_by_name(dict(checkpoint.weights))
+        arrays = dict(checkpoint.training_arrays)
+        self._step.load_optimizer_arrays(arrays)
+        rows = slice(*self._rows)
+        self._step.state = [tf.constant(arrays[f"state/{i}"][rows]) for i in range(len(self._step.state))]
+        self._say(f"resumed {self._run.run_name} from step {step:,}")
+
+    def _share_initial_weights(self) -> None:
+        """Gives every worker the first one's initial weights, and makes sure that they have them."""
+        shared = {name: self._sum.of_first(value) for name, value in self._model.get_weights_by_name().items()}
+        self._model.set_weights_by_name(shared)
+        own = float(zlib.crc32(b"".join(value.tobytes() for value in shared.values())))
+        if self._sum(np.array([own]))[0] != own * self._sum.num_workers:
+            raise RuntimeError("the workers began with different weights")
+
+    def _outcome(self) -> dict[str, Any]:
+        position = self._position
+        return {
+            "step": position.step,
+            "epoch": round(position.epoch, 4),
+            **position.metrics,
+            "parameters": self._plan.num_parameters,
+            "num_workers": self._sum.num_workers,
+            "chars_per_second": round(self._lines.chars_per_second, 1),
+            "stopped_early": self._has_stalled() and position.step < self._plan.num_steps,
+        }
+
+
+def train_alone(run: Run, *, say: Say, report: Report) -> dict[str, Any]:
+    """Trains a run in this process, as its only worker."""
+    return TrainingLoop(run, Alone(), say=say, report=report).run()
+
+
+def rows_hash(batch: Batch, *, first_row: int) -> int:
+    """Returns a hash of a worker's rows; those of all workers add up to the same sum however rows are shared out."""
+    rows = np.concatenate([batch.inputs, batch.targets, batch.weights.astype(np.int32)], axis=1)
+    return sum(zlib.crc32(row.tobytes(), first_row + index) for index, row in enumerate(rows))
+
+
+def _say_nothing(message: str) -> None:
+    """Takes the lines of all workers but the first."""

@@ -1,0 +1,104 @@
+"""Where a training stands, and the checkpoints that keep it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from textgen import storage
+from textgen.errors import UserError
+from textgen.model.checkpoint import BEST_NAME, Arrays, Checkpoint, checkpoint_uri, checkpoint_uris
+from textgen.spec import RunSpec
+from textgen.windows.manifest import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Which run is trained, and where it lives."""
+
+    spec: RunSpec
+    manifest_uri: str
+    run_uri: str
+    run_name: str
+
+
+@dataclass(kw_only=True)
+class Position:
+    """What resuming needs beside the arrays."""
+
+    step: int = 0
+    """Completed steps."""
+    epoch: float = 0.0
+    interval_nats: float = 0.0
+    """Sums since the last validation, of which `loss` is the quotient."""
+    interval_characters: float = 0.0
+    best_loss: float | None = None
+    stale_validations: int = 0
+    """Validations since the best one."""
+    metrics: dict[str, Any] = field(
+        default_factory=lambda: {"loss": None, "val_loss": None, "val_bits_per_character": None}
+    )
+
+    def note_step(self, *, nats: float, characters: float, steps_per_epoch: int) -> None:
+        """Adds a completed step."""
+        self.step += 1
+        self.epoch = self.step / steps_per_epoch
+        self.interval_nats += nats
+        self.interval_characters += characters
+        self.metrics["loss"] = self.interval_nats / self.interval_characters
+
+    def note_validation(self, loss: float) -> bool:
+        """Adds a validation's loss, begins the next interval, and says whether it is the best so far."""
+        is_best = self.best_loss is None or loss < self.best_loss
+        self.best_loss = loss if is_best else self.best_loss
+        self.stale_validations = 0 if is_best else self.stale_validations + 1
+        self.interval_nats = self.interval_characters = 0.0
+        return is_best
+
+
+def save_checkpoint(
+    run: Run, manifest: Manifest, position: Position, *, weights: Arrays, training_arrays: Arrays, is_best: bool
+) -> None:
+    """Writes the checkpoint of a position, names it the best if it is, and removes those that nobody needs."""
+    values = asdict(position)
+    metrics = values.pop("metrics")
+    saved = Checkpoint(
+        uri=checkpoint_uri(run.run_uri, position.step),
+        spec=run.spec,
+        vocabulary=manifest.vocabulary,
+        run_name=run.run_name,
+        manifest_uri=run.manifest_uri,
+        manifest_hash=manifest.hash,
+        position=values,
+        metrics=metrics,
+    ).save(weights=weights, training_arrays=training_arrays)
+    best = storage.join(run.run_uri, BEST_NAME)
+    if is_best:
+        name = saved.uri.rsplit("/", 1)[-1]
+        storage.write_bytes(best, json.dumps({"checkpoint": name, "loss": position.best_loss}).encode())
+    kept = {json.loads(storage.read_bytes(best))["checkpoint"]} if storage.exists(best) else set()
+    for uri in checkpoint_uris(run.run_uri)[: -run.spec.training.keep_checkpoints]:
+        if uri.rsplit("/", 1)[-1] not in kept:
+            storage.delete(uri)
+
+
+def newest_step(run: Run) -> int | None:
+    """Returns the step of a run's newest complete checkpoint; None where it has none."""
+    uris = checkpoint_uris(run.run_uri)
+    return int(uris[-1].rsplit("-", 1)[-1]) if uris else None
+
+
+def load_checkpoint(run: Run, manifest: Manifest, *, step: int) -> tuple[Checkpoint, Position]:
+    """Returns a run's checkpoint and the position that it keeps.
+
+    Raises:
+        UserError: it was trained on other windows.
+    """
+    checkpoint = Checkpoint.load(checkpoint_uri(run.run_uri, step))
+    if checkpoint.manifest_hash != manifest.hash:
+        raise UserError(
+            f"{checkpoint.uri} was trained on other windows than {run.manifest_uri}; "
+            "give those it was begun with, or another --run-name"
+        )
+    return checkpoint, Position(**checkpoint.position, metrics=dict(checkpoint.metrics))

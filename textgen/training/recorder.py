@@ -1,0 +1,159 @@
+"""What a training leaves for people to look at: lines of progress, TensorBoard, the record of its steps."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from textgen import storage
+
+PROGRESS_SECONDS = 10.0
+MAX_PROGRESS_SECONDS = 60.0
+LOG_NAME = "log.txt"
+FOLLOW_SECONDS = 1.0
+
+Say = Callable[[str], None]
+
+
+class RunLog:
+    """The lines that a run says, kept in its folder over all its starts, for its driver to follow and for later."""
+
+    def __init__(self, run_uri: str) -> None:
+        self._uri = storage.join(run_uri, LOG_NAME)
+        self._text = storage.read_bytes(self._uri).decode() if storage.exists(self._uri) else ""
+
+    def say(self, message: str) -> None:
+        """Adds a line, to this process's stderr too."""
+        print(message, file=sys.stderr, flush=True)
+        self._text += message + "\n"
+        storage.write_bytes(self._uri, self._text.encode())
+
+
+@contextlib.contextmanager
+def following(run_uri: str, say: Say) -> Iterator[None]:
+    """Says what a run adds to its log, wherever in the cluster it runs, for as long as the context lasts."""
+    uri = storage.join(run_uri, LOG_NAME)
+
+    def lines() -> list[str]:
+        return storage.read_bytes(uri).decode().splitlines() if storage.exists(uri) else []
+
+    num_said = len(lines())
+    ended = threading.Event()
+
+    def follow() -> None:
+        nonlocal num_said
+        while True:
+            is_last = ended.wait(FOLLOW_SECONDS)
+            for line in lines()[num_said:]:
+                say(line)
+                num_said += 1
+            if is_last:
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class ProgressLines:
+    """Says every few seconds how far a training is, how fast, and how long it still takes."""
+
+    def __init__(self, say: Say, *, num_steps: int) -> None:
+        self._say = say
+        self._num_steps = num_steps
+        self._training_seconds = 0.0
+        self._num_chars = 0.0
+        self._steps_done = 0
+        self._started = self._last_said = time.monotonic()
+        self._nats = self._chars = 0.0
+
+    @property
+    def chars_per_second(self) -> float:
+        """Characters learnt from per second of steps, validations and checkpoints left out."""
+        return self._num_chars / self._training_seconds if self._training_seconds else 0.0
+
+    def step(self, completed: int, epoch: float, *, nats: float, characters: float, seconds: float) -> None:
+        """Takes note of a completed step."""
+        self._steps_done += 1
+        self._training_seconds += seconds
+        self._num_chars += characters
+        self._nats, self._chars = self._nats + nats, self._chars + characters
+        now = time.monotonic()
+        # A long training says less often, so that its log stays short.
+        interval = min(MAX_PROGRESS_SECONDS, max(PROGRESS_SECONDS, (now - self._started) / 100))
+        if now - self._last_said < interval and completed != self._num_steps:
+            return
+        left = (self._num_steps - completed) * self._training_seconds / self._steps_done
+        loss = self._nats / self._chars
+        self._say(
+            f"step {completed:,}/{self._num_steps:,}  epoch {epoch:.2f}  "
+            f"loss {loss:.3f} ({loss / math.log(2):.2f} bits)  "
+            f"{self.chars_per_second:,.0f} chars/s  {duration(left)} left"
+        )
+        self._last_said = now
+        self._nats = self._chars = 0.0
+
+
+class TensorBoard:
+    """Writes scalars and samples as TensorBoard reads them, and copies the files to the run's folder."""
+
+    def __init__(self, run_uri: str) -> None:
+        self._uri = storage.join(run_uri, "tensorboard")
+        import tensorflow as tf  # Here: a driver that follows a log has no use for it.
+
+        self._summary = tf.summary
+        self._folder = tempfile.TemporaryDirectory()
+        self._writer = self._summary.create_file_writer(self._folder.name)
+
+    def write(self, step: int, *, scalars: Mapping[str, float], texts: Mapping[str, str]) -> None:
+        """Adds values at a step and copies what there is."""
+        with self._writer.as_default(step=step):
+            for name, value in scalars.items():
+                self._summary.scalar(name, value)
+            for name, text in texts.items():
+                self._summary.text(name, text)
+        self._writer.flush()
+        for path in Path(self._folder.name).iterdir():
+            storage.upload(path, storage.join(self._uri, path.name))
+
+    def close(self) -> None:
+        """Ends the writing and removes the temporary files."""
+        self._writer.close()
+        self._folder.cleanup()
+
+
+class StepRecord:
+    """The windows and the loss of every step, one file per worker and start: proof of what was learnt from when."""
+
+    def __init__(self, run_uri: str, *, rank: int, first_step: int) -> None:
+        self._uri = storage.join(run_uri, "steps", f"from-{first_step:08d}-rank-{rank}.jsonl")
+        self._lines: list[str] = []
+
+    def add(self, step: int, *, rows_hash: int, loss: float) -> None:
+        """Takes note of a step; `rows_hash` of all workers add up to that of the global batch."""
+        self._lines.append(json.dumps({"step": step, "rows_hash": rows_hash, "loss": loss}))
+
+    def save(self) -> None:
+        """Writes what was noted so far."""
+        storage.write_bytes(self._uri, ("\n".join(self._lines) + "\n").encode())
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds in words: `45s`, `3m20s`, `2h05m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

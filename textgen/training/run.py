@@ -1,0 +1,215 @@
+"""A training as its driver sees it: checks, an estimate, Ray Train's workers, the outcome."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from textgen import storage
+from textgen.errors import UserError
+from textgen.model.checkpoint import find_checkpoint
+from textgen.spec import RunSpec
+from textgen.training.backend import CollectiveConfig
+from textgen.training.plan import TrainingPlan, check_resumable
+from textgen.training.position import Run
+from textgen.training.recorder import RunLog, following
+from textgen.windows.manifest import Manifest
+
+RUN_NAME = "run.json"
+OUTCOME_NAME = "outcome.json"
+
+Say = Callable[[str], None]
+
+
+def train(
+    spec: RunSpec,
+    *,
+    manifest_uri: str,
+    output: str,
+    run_name: str | None = None,
+    num_workers: int | None = None,
+    callbacks: Sequence[Any] = (),
+    say: Say,
+) -> dict[str, Any]:
+    """Trains a run to its end on the connected Ray cluster, from its last checkpoint where it has one.
+
+    Args:
+        spec: what determines the run.
+        manifest_uri: the windows to train on.
+        output: folder or prefix of runs; this one lives under its name.
+        run_name: None derives it from spec and windows, so that the same command resumes the same run.
+        num_workers: None takes one for each GPU of the cluster, or one where it has none.
+        callbacks: Ray Train's `UserCallback`s, which see every report; how a sweep watches its trials.
+        say: receives lines of progress.
+    """
+    started = time.monotonic()
+    manifest = Manifest.load(manifest_uri)
+    plan = TrainingPlan.of(spec, manifest)
+    run_name = run_name or default_run_name(spec, manifest)
+    run_uri = storage.join(storage.absolute(output), run_name)
+    outcome = _begun(spec, run_uri, manifest, plan)
+    if outcome is not None:
+        say(f"the run {run_name} is finished; change training.max_steps to go on, or --run-name to begin anew")
+    else:
+        num_workers, resources, use_gpu = _workers(num_workers)
+        if num_workers > spec.training.global_batch_size:
+            raise UserError(
+                f"--num-workers {num_workers} is more than training.global_batch_size "
+                f"{spec.training.global_batch_size}, and a worker needs a row; lower the one or raise the other"
+            )
+        say(plan.describe(spec, num_workers=num_workers))
+        trainer = DataParallelTrainer(
+            work,
+            train_loop_config={
+                "spec": spec.to_dict(),
+                "manifest_uri": manifest.uri,
+                "run_uri": run_uri,
+                "run_name": run_name,
+                "num_threads": int(resources["CPU"]),
+            },
+            backend_config=CollectiveConfig(),
+            scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu, resources_per_worker=resources),
+            run_config=RunConfig(  # type: ignore[arg-type]  # Annotated as that before Ray Train's version 2.
+                # Checkpoints are our own, so that Ray stores nothing of worth: a place on the controller's machine will
+                # do, new for each start, where on S3 it would need objects that stand for folders.
+                name=f"{run_name}-{secrets.token_hex(4)}",
+                storage_path=str(Path(tempfile.gettempdir()) / f"textgen-ray-train-{os.getuid()}"),
+                failure_config=FailureConfig(max_failures=spec.training.max_failures),
+                callbacks=list(callbacks),
+                logging_config=LoggingConfig(log_level="WARNING"),
+            ),
+        )
+        with following(run_uri, say):
+            trainer.fit()
+        outcome = json.loads(storage.read_bytes(storage.join(run_uri, OUTCOME_NAME)))
+        if "user_error" in outcome:
+            raise UserError(outcome["user_error"])
+    checkpoint = find_checkpoint(run_uri)
+    return {
+        "checkpoint_uri": checkpoint.uri,
+        "run_name": run_name,
+        **outcome,
+        "best_step": checkpoint.step,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def work(config: Mapping[str, Any]) -> None:
+    """What every worker does: sets TensorFlow up, joins the others, trains."""
+    _set_tensorflow_up(config["num_threads"])
+    from textgen.training.collective import Alone, Workers
+    from textgen.training.loop import TrainingLoop
+
+    context = ray.train.get_context()
+    collective = Workers() if context.get_world_size() > 1 else Alone()
+    run = Run(
+        spec=RunSpec.from_dict(config["spec"]),
+        manifest_uri=config["manifest_uri"],
+        run_uri=config["run_uri"],
+        run_name=config["run_name"],
+    )
+    try:
+        outcome = TrainingLoop(run, collective, say=RunLog(run.run_uri).say, report=_report).run()
+    except UserError as error:  # Starting again would end the same way: it is told, not raised.
+        outcome = {"user_error": str(error)}
+    if context.get_world_rank() == 0:
+        storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
+
+
+def train_here(
+    spec: RunSpec,
+    *,
+    manifest_uri: str,
+    output: str,
+    run_name: str,
+    num_threads: int,
+    say: Say,
+    report: Callable[[Mapping[str, Any]], None],
+) -> dict[str, Any]:
+    """Trains a run to its end in this process, as its only worker, and returns its outcome.
+
+    It is the same run as `train`'s of that name; `report` receives the figures of every validation.
+    """
+    manifest = Manifest.load(manifest_uri)
+    run_uri = storage.join(storage.absolute(output), run_name)
+    outcome = _begun(spec, run_uri, manifest, TrainingPlan.of(spec, manifest))
+    if outcome is None:
+        _set_tensorflow_up(num_threads)
+        from textgen.training.loop import train_alone
+
+        run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name)
+        outcome = train_alone(run, say=say, report=report)
+        storage.write_bytes(storage.join(run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
+    return outcome
+
+
+def _set_tensorflow_up(num_threads: int) -> None:
+    import tensorflow as tf  # Here, and not in the driver, which has no use for it.
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(max(1, num_threads // 2))
+
+
+def default_run_name(spec: RunSpec, manifest: Manifest) -> str:
+    """Returns a name that the same spec and windows always get."""
+    return f"{spec.preset}-{spec.model.units}x{spec.model.num_layers}-{manifest.hash[:8]}"
+
+
+def _report(metrics: Mapping[str, Any]) -> None:
+    ray.train.report(dict(metrics))
+
+
+def _begun(spec: RunSpec, run_uri: str, manifest: Manifest, plan: TrainingPlan) -> dict[str, Any] | None:
+    """Writes down what the run is, or checks it against what was; returns the outcome of a finished one."""
+    place = storage.join(run_uri, RUN_NAME)
+    if storage.exists(place):
+        before = json.loads(storage.read_bytes(place))
+        if before["manifest_hash"] != manifest.hash:
+            raise UserError(
+                f"the run at {run_uri} was begun on other windows ({before['manifest_uri']}) than {manifest.uri}; "
+                "give those, or another --run-name"
+            )
+        check_resumable(RunSpec.from_dict(before["spec"]), spec, run_uri=run_uri)
+    content = {"manifest_uri": manifest.uri, "manifest_hash": manifest.hash, "spec": spec.to_dict()}
+    storage.write_bytes(place, json.dumps(content, ensure_ascii=False, indent=1).encode())
+    outcome_place = storage.join(run_uri, OUTCOME_NAME)
+    if not storage.exists(outcome_place):
+        return None
+    outcome: dict[str, Any] = json.loads(storage.read_bytes(outcome_place))
+    if outcome.get("step", 0) >= plan.num_steps or outcome.get("stopped_early"):
+        return outcome
+    storage.delete(outcome_place)
+    return None
+
+
+def _workers(num_workers: int | None) -> tuple[int, dict[str, float], bool]:
+    """Returns how many workers there are, what each reserves, and whether that is a GPU."""
+    total = ray.cluster_resources()
+    num_gpus = int(total.get("GPU", 0))
+    use_gpu = num_gpus > 0
+    num_workers = num_workers or max(1, num_gpus)
+    if num_workers < 1:
+        raise UserError(f"--num-workers is {num_workers}; use 1 or more")
+    if use_gpu:
+        return num_workers, {"CPU": 1, "GPU": 1}, True
+    node_cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    for cpus in range(max(node_cpus, default=1), 0, -1):
+        if sum(node // cpus for node in node_cpus) >= num_workers:
+            return num_workers, {"CPU": cpus}, False
+    raise UserError(
+        f"--num-workers {num_workers} needs as many CPUs and the cluster has {sum(node_cpus)}; "
+        "lower --num-workers or add machines"
+    )

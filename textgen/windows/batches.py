@@ -1,0 +1,97 @@
+"""Batches read from shards: the rows of a worker for training, the lanes of a split for scoring.
+
+Letters: R rows, T context length, L lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from textgen.windows.lanes import MASKED, Lanes, ScoringLanes
+from textgen.windows.shards import IdReader
+from textgen.windows.vocabulary import Ids
+
+Int32Array = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Windows side by side."""
+
+    step: int
+    inputs: Int32Array
+    """Ids, shape [R, T]."""
+    targets: Int32Array
+    """The ids that follow each input, shape [R, T]."""
+    weights: FloatArray
+    """1 where a target counts, 0 where it fills up, shape [R, T]."""
+
+
+class WindowReader:
+    """The rows [first_row, last_row) of any step of training.
+
+    It holds one block of windows per lane, so that its memory depends on neither the corpus nor the position; any step
+    can be asked for, consecutive ones are cheap.
+    """
+
+    def __init__(
+        self, ids: IdReader, lanes: Lanes, *, context_length: int, stride: int, first_row: int, last_row: int
+    ) -> None:
+        self._ids = ids
+        self._lanes = lanes
+        self._context_length = context_length
+        self._stride = stride
+        self._rows = range(first_row, last_row)
+        self._blocks: dict[int, tuple[int, int, Ids]] = {}  # Lane -> first window, one after the last, their ids.
+
+    def batch(self, step: int) -> Batch:
+        """Returns this worker's rows of the global batch at `step`."""
+        length = self._context_length
+        ids = np.zeros((len(self._rows), length + 1), np.int32)  # [R, T + 1]
+        weights = np.zeros((len(self._rows), length), np.float32)
+        for row, lane in enumerate(self._rows):
+            window = self._lanes.window(step, lane)
+            if window != MASKED:
+                ids[row] = self._window_ids(window, lane)
+                weights[row] = 1
+        return Batch(step=step, inputs=ids[:, :-1], targets=ids[:, 1:], weights=weights)
+
+    def _window_ids(self, window: int, lane: int) -> Ids:
+        first, last, block = self._blocks.get(lane, (0, 0, None))
+        if block is None or not first <= window < last:
+            first, last = self._lanes.block_of(window, lane)
+            stop = (last - 1) * self._stride + self._context_length + 1
+            block = self._ids.read(first * self._stride, stop)
+            self._blocks[lane] = first, last, block
+        start = (window - first) * self._stride
+        return block[start : start + self._context_length + 1]
+
+
+def scoring_batch(ids: IdReader, lanes: ScoringLanes, step: int, *, start_id: int) -> Batch:
+    """Returns one step of all scoring lanes, R = `num_lanes`; rows are filled up with weight 0 at a lane's end."""
+    length = lanes.context_length
+    inputs = np.zeros((lanes.num_lanes, length), np.int32)
+    targets = np.zeros((lanes.num_lanes, length), np.int32)
+    weights = np.zeros((lanes.num_lanes, length), np.float32)
+    for lane in range(lanes.num_lanes):
+        first, stop = lanes.targets(step, lane)
+        if first == stop:
+            continue
+        read = ids.read(max(first - 1, 0), stop)
+        if first == 0:
+            read = np.concatenate([np.array([start_id], read.dtype), read])
+        inputs[lane, : stop - first] = read[:-1]
+        targets[lane, : stop - first] = read[1:]
+        weights[lane, : stop - first] = 1
+    return Batch(step=step, inputs=inputs, targets=targets, weights=weights)
+
+
+def scoring_batches(ids: IdReader, lanes: ScoringLanes, *, start_id: int) -> Iterator[Batch]:
+    """Yields the steps of all scoring lanes in order."""
+    for step in range(lanes.num_steps):
+        yield scoring_batch(ids, lanes, step, start_id=start_id)

@@ -1,0 +1,91 @@
+"""Cleaned documents -> symbol counts and ids, whole columns at a time.
+
+Letters: D documents, N symbols or ids of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from textgen.windows.vocabulary import Codes, Unit, Vocabulary
+
+PIECE_BYTES = 4 * 2**20
+"""Text that is spread to code points at once: they take four times its room."""
+
+
+def count_symbols(texts: pa.StringArray, unit: Unit) -> dict[int, int]:
+    """Returns how often each code point (or byte of UTF-8) stands in the texts."""
+    totals = np.zeros(256, dtype=np.int64)
+    for piece in _pieces(texts):
+        counts = np.bincount(_codes(_flat(piece), unit))
+        if len(counts) > len(totals):
+            totals = np.concatenate([totals, np.zeros(len(counts) - len(totals), dtype=np.int64)])
+        totals[: len(counts)] += counts
+    return {int(code): int(totals[code]) for code in np.flatnonzero(totals)}
+
+
+def encode_documents(texts: pa.StringArray, vocabulary: Vocabulary) -> pa.ChunkedArray:
+    """Returns the ids of each text, END or the separator's ids after it, as binary values of the id type, shape [D]."""
+    pieces = [_encode_piece(piece, vocabulary) for piece in _pieces(texts)]
+    return pa.chunked_array(pieces, pa.binary())
+
+
+def closing_ids(vocabulary: Vocabulary) -> npt.NDArray[np.unsignedinteger]:
+    """Returns what stands after every document: END, or the separator's ids."""
+    if vocabulary.separator is not None:
+        return vocabulary.encode(vocabulary.separator)
+    return np.array([vocabulary.end_id], dtype=vocabulary.id_dtype)
+
+
+def _encode_piece(texts: pa.StringArray, vocabulary: Vocabulary) -> pa.BinaryArray:
+    lengths = pc.utf8_length(texts) if vocabulary.unit == "characters" else pc.binary_length(texts)
+    closing = closing_ids(vocabulary)
+    # [D + 1]: where each document begins once the closing ids stand between them.
+    starts = np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64) + len(closing))])
+    ids = np.empty(starts[-1], dtype=vocabulary.id_dtype)  # [N]
+    is_text = np.ones(len(ids), dtype=np.bool_)
+    for place, closing_id in enumerate(closing):
+        at = starts[1:] - len(closing) + place
+        ids[at] = closing_id
+        is_text[at] = False
+    ids[is_text] = vocabulary.encode_codes(_codes(_flat(texts), vocabulary.unit).astype(np.uint32))
+    offsets = (starts * vocabulary.id_dtype.itemsize).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(ids)])
+
+
+def _pieces(texts: pa.StringArray) -> Iterator[pa.StringArray]:
+    """Cuts texts where about PIECE_BYTES are full."""
+    if not len(texts):
+        return
+    offsets = _offsets(texts)
+    start = 0
+    while start < len(texts):
+        stop = int(np.searchsorted(offsets, offsets[start] + PIECE_BYTES))
+        stop = min(max(stop, start + 1), len(texts))
+        yield texts.slice(start, stop - start)
+        start = stop
+
+
+def _offsets(texts: pa.StringArray) -> npt.NDArray[np.int32]:
+    """Returns where each text begins in the values, and where the last one ends, shape [D + 1]."""
+    return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+
+
+def _flat(texts: pa.StringArray) -> memoryview:
+    """Returns the UTF-8 of all texts, joined, without a copy."""
+    offsets = _offsets(texts)
+    values = texts.buffers()[2]
+    return memoryview(values)[int(offsets[0]) : int(offsets[-1])] if values is not None else memoryview(b"")
+
+
+def _codes(content: memoryview, unit: Unit) -> Codes | npt.NDArray[np.uint8]:
+    """Returns code points or byte values; those of ASCII are its bytes themselves."""
+    as_bytes = np.frombuffer(content, np.uint8)
+    if unit == "bytes" or not (as_bytes.size and as_bytes.max() >= 0x80):
+        return as_bytes
+    return np.frombuffer(bytes(content).decode().encode("utf-32-le"), "<u4")

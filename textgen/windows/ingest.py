@@ -1,0 +1,263 @@
+"""Sources -> window shards and a manifest, in three passes of Ray Data tasks.
+
+1. Stage: source files are read and cleaned into chunks sorted by key (`textgen.corpus.staging`).
+2. Count: per range of keys, duplicates are found and the symbols of `train` counted.
+3. Write: per range of keys, the documents of a split are encoded and written as a shard.
+
+Ranges follow from the staged content alone and what is read at once is bounded, so that the result depends neither on
+the number of CPUs nor on the order of a listing, and memory not on the size of the corpus.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from textgen import storage
+from textgen.corpus.sources import SourceFile, origin, resolve
+from textgen.corpus.splitting import EVERY_KEY, KeyRange, split_ranges
+from textgen.corpus.staging import CHUNK_BYTES, REJECTED_NAME, STAGING_NAME, Chunk, groups, marker_uri, staged_chunks
+from textgen.errors import UserError
+from textgen.spec import CorpusSpec, RunSpec
+from textgen.windows import ingest_tasks, resuming
+from textgen.windows.encoding import closing_ids
+from textgen.windows.ingest_tasks import CountedRange
+from textgen.windows.lanes import num_windows
+from textgen.windows.manifest import SPLITS, Counts, Manifest, Shard, Split
+from textgen.windows.ray_tasks import run_tasks
+from textgen.windows.vocabulary import Vocabulary, codes_of
+
+RANGE_BYTES = 32 * 2**20
+"""Documents that a counting task reads at once."""
+SHARD_WEIGHT_BYTES = 128 * 2**20
+"""Documents that a writing task reads at once, however short they are."""
+PROGRESS_SECONDS = 5.0
+
+Say = Callable[[str], None]
+
+
+def ingest(sources: Sequence[str], *, output: str, spec: RunSpec, say: Say) -> dict[str, Any]:
+    """Reads the sources, writes shards and manifest under `output`, and returns the job's result.
+
+    Over a finished output it returns at once, without Ray; an unfinished one it completes.
+
+    Raises:
+        UserError: the sources cannot be read as the spec says, too much is rejected, or nothing is left.
+    """
+    started = time.monotonic()
+    output = storage.absolute(output)
+    files = resolve(sources)
+    manifest = resuming.finished_manifest(output, files, spec)
+    if manifest is not None:
+        say(f"ingest: {output} is finished already, from the same sources and settings; nothing to do")
+    else:
+        resuming.begin(output, files, spec, say)
+        chunks = _stage(files, output, spec, say)
+        _check_rejected(chunks, output, spec.corpus)
+        manifest = _write_manifest(chunks, files, output, spec, say)
+    storage.delete(storage.join(output, STAGING_NAME))
+    return _result(manifest, spec, time.monotonic() - started)
+
+
+def _stage(files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) -> list[Chunk]:
+    """Stages what is not staged yet; returns all chunks in the order of the sources."""
+    grouped = groups(files)
+    staged = {file.uri for file in storage.list_files(storage.join(output, STAGING_NAME))}
+    missing = [group for group in range(len(grouped)) if marker_uri(output, group) not in staged]
+    if len(missing) < len(grouped):
+        say(f"ingest: {len(grouped) - len(missing)} of {len(grouped)} groups of files are staged already; going on")
+    total_bytes = sum(file.size_bytes for group in missing for file in grouped[group])
+    say(f"ingest: reading {len(files)} files, {total_bytes / 1e6:,.1f} MB as stored")
+    arguments = {
+        "output": output,
+        "spec": spec.corpus,
+        "chunk_bytes": min(CHUNK_BYTES, spec.windows.shard_bytes),
+    }
+    items = [{"group": group, "files": [dataclasses.asdict(file) for file in grouped[group]]} for group in missing]
+    progress = Counter[str]()
+    started = said = time.monotonic()
+    for values in run_tasks(ingest_tasks.stage, items, **arguments):
+        progress.update(values)
+        now = time.monotonic()
+        if now - said >= PROGRESS_SECONDS:
+            said = now
+            say(
+                f"ingest: {progress['records']:,} records staged, {progress['weight_bytes'] / 1e6:,.0f} MB at "
+                f"{progress['weight_bytes'] / 1e6 / (now - started):.1f} MB/s; files of "
+                f"{progress['source_bytes'] / 1e6:,.1f} of {total_bytes / 1e6:,.1f} MB are done"
+            )
+    return [chunk for group in range(len(grouped)) for chunk in staged_chunks(output, group)]
+
+
+def _check_rejected(chunks: Sequence[Chunk], output: str, spec: CorpusSpec) -> None:
+    num_records = sum(chunk.records for chunk in chunks)
+    reasons = _total(chunk.rejected_by_reason for chunk in chunks)
+    num_rejected = reasons.total()
+    if num_records == 0:
+        raise UserError("the sources hold no records; name sources that hold text")
+    if num_rejected > spec.max_rejected_share * num_records:
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+        raise UserError(
+            f"{num_rejected:,} of {num_records:,} records cannot be used ({listed}), more than "
+            f"corpus.max_rejected_share = {spec.max_rejected_share:.0%}; look at them in "
+            f"{storage.join(output, REJECTED_NAME)}, then mend the files or raise that share"
+        )
+
+
+def _write_manifest(
+    chunks: Sequence[Chunk], files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say
+) -> Manifest:
+    ranges = split_ranges((key for chunk in chunks for key in chunk.lowest_keys), spec.corpus)
+    say(f"ingest: counting {sum(chunk.documents for chunk in chunks):,} staged documents")
+    counted = _count(chunks, ranges, output, spec)
+    if not counted.documents["train"]:
+        raise UserError("no document is left for train; use more text, softer rules, or smaller val and test shares")
+    vocabulary = Vocabulary.from_counts(
+        counted.train_symbols,
+        unit=spec.windows.unit,
+        min_count=spec.windows.min_count,
+        separator=spec.windows.separator,
+    )
+    say(f"ingest: writing {sum(counted.documents.values()):,} documents with a vocabulary of {vocabulary.size}")
+    splits = _write(chunks, ranges, counted, vocabulary, output, spec)
+    manifest = Manifest(
+        uri=output,
+        corpus=spec.to_dict()["corpus"],
+        windows=spec.to_dict()["windows"],
+        sources=tuple(file.to_dict() for file in files),
+        origin=spec.corpus.origin or origin(files),
+        vocabulary=vocabulary,
+        counts=_counts(chunks, counted, splits, vocabulary),
+        splits=splits,
+    )
+    manifest.counts.check()
+    manifest.save()
+    return manifest
+
+
+def _count(chunks: Sequence[Chunk], ranges: dict[str, KeyRange], output: str, spec: RunSpec) -> CountedRange:
+    num_ranges = -(-sum(chunk.weight_bytes for chunk in chunks) // RANGE_BYTES) or 1
+    items = [
+        {"range": number, "keys": dataclasses.asdict(keys)} for number, keys in enumerate(EVERY_KEY.parts(num_ranges))
+    ]
+    found = run_tasks(
+        ingest_tasks.count,
+        items,
+        output=output,
+        names=[chunk.name for chunk in chunks if chunk.name],
+        splits=ranges,
+        spec=spec,
+    )
+    counted = CountedRange()
+    for values in found:
+        counted.add(CountedRange.from_dict(values))
+    return counted
+
+
+def _write(
+    chunks: Sequence[Chunk],
+    ranges: dict[str, KeyRange],
+    counted: CountedRange,
+    vocabulary: Vocabulary,
+    output: str,
+    spec: RunSpec,
+) -> dict[str, Split]:
+    items = []
+    for split in SPLITS:
+        num_parts = _num_parts(split, counted, vocabulary, spec)
+        parts = _parts(chunks, ranges[split], num_parts, spec.corpus)
+        items += [{"split": split, "part": part, **values} for part, values in enumerate(parts)]
+    found = run_tasks(
+        ingest_tasks.write,
+        items,
+        output=output,
+        duplicates=sorted(counted.duplicate_names),
+        vocabulary=vocabulary,
+        spec=spec.corpus,
+    )
+    shards: dict[str, list[Shard]] = {split: [] for split in SPLITS}
+    for values in found:
+        shards[values["split"]].append(Shard(**values["shard"]))
+    splits = {}
+    for split, written in shards.items():
+        written.sort(key=lambda shard: shard.name)
+        if written and spec.windows.separator:
+            written[-1] = ingest_tasks.without_last_separator(output, written[-1], vocabulary)
+        splits[split] = Split(shards=tuple(written))
+    return splits
+
+
+def _num_parts(split: str, counted: CountedRange, vocabulary: Vocabulary, spec: RunSpec) -> int:
+    """Returns how many shards a split takes; 0 where it has no documents."""
+    documents = counted.documents[split]
+    num_ids = counted.symbols[split] + documents * len(closing_ids(vocabulary))
+    by_ids = -(-num_ids * vocabulary.id_dtype.itemsize // spec.windows.shard_bytes)
+    by_weight = -(-counted.weight_bytes[split] // SHARD_WEIGHT_BYTES)
+    return max(by_ids, by_weight) if documents else 0
+
+
+def _parts(chunks: Sequence[Chunk], keys: KeyRange, num_parts: int, spec: CorpusSpec) -> list[dict[str, Any]]:
+    """Returns which chunks and keys each shard of a split is read from, in the order of the shards."""
+    named = [chunk for chunk in chunks if chunk.name]
+    if spec.document_order == "hash":
+        names = [chunk.name for chunk in named]
+        return [{"names": names, "keys": dataclasses.asdict(part)} for part in keys.parts(num_parts)]
+    names_of: list[list[str]] = [[] for _ in range(num_parts)]
+    total_bytes = sum(chunk.weight_bytes for chunk in named)
+    seen_bytes = 0
+    for chunk in named if num_parts else ():
+        names_of[seen_bytes * num_parts // total_bytes].append(chunk.name)
+        seen_bytes += chunk.weight_bytes
+    return [{"names": names, "keys": dataclasses.asdict(keys)} for names in names_of if names]
+
+
+def _counts(chunks: Sequence[Chunk], counted: CountedRange, splits: dict[str, Split], vocabulary: Vocabulary) -> Counts:
+    distinct = set(counted.distinct)
+    if vocabulary.separator and any(split.num_documents > 1 for split in splits.values()):
+        distinct.update(codes_of(vocabulary.separator, vocabulary.unit).tolist())
+    documents = sum(split.num_documents for split in splits.values())
+    num_ends = documents if vocabulary.end_id is not None else 0
+    return Counts(
+        records=sum(chunk.records for chunk in chunks),
+        documents=documents,
+        duplicates=sum(chunk.duplicates for chunk in chunks) + counted.duplicates,
+        dropped_by_rule=dict(sorted(_total(chunk.dropped_by_rule for chunk in chunks).items())),
+        rejected_by_reason=dict(sorted(_total(chunk.rejected_by_reason for chunk in chunks).items())),
+        characters=sum(split.num_ids for split in splits.values()) - num_ends,
+        distinct_characters=len(distinct),
+    )
+
+
+def _total(parts: Any) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return total
+
+
+def _result(manifest: Manifest, spec: RunSpec, seconds: float) -> dict[str, Any]:
+    counts, splits = manifest.counts, manifest.splits
+    return {
+        "manifest_uri": manifest.uri,
+        "records": counts.records,
+        "documents": counts.documents,
+        "duplicates": counts.duplicates,
+        "dropped": counts.dropped,
+        "rejected": counts.rejected,
+        "characters": counts.characters,
+        "distinct_characters": counts.distinct_characters,
+        "vocab_size": manifest.vocabulary.size,
+        "windows": {
+            name: num_windows(splits[name].num_ids, spec.windows.context_length, spec.windows.stride) for name in SPLITS
+        },
+        "stored_bytes": sum(split.num_ids for split in splits.values()) * manifest.vocabulary.id_dtype.itemsize,
+        "file_bytes": sum(shard.num_bytes for split in splits.values() for shard in split.shards),
+        "dropped_by_rule": dict(counts.dropped_by_rule),
+        "rejected_by_reason": dict(counts.rejected_by_reason),
+        "documents_per_split": {name: splits[name].num_documents for name in SPLITS},
+        "manifest_hash": manifest.hash,
+        "seconds": round(seconds, 2),
+    }

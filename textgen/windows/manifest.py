@@ -1,0 +1,192 @@
+"""`manifest.json`: what an ingest wrote. It is written last, so that its existence means completeness."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textgen import storage
+from textgen.errors import UserError
+from textgen.windows.vocabulary import Vocabulary
+
+SPLITS = ("train", "val", "test")
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 1
+UNHASHED_WINDOWS_FIELDS = ("context_length", "stride")
+"""Settings that may change without a new ingest, because windows are virtual."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One Parquet file of ids."""
+
+    name: str
+    """Path below the manifest's folder."""
+    num_ids: int
+    num_documents: int
+    num_bytes: int
+    """Size of the file."""
+    sha256: str
+    """Hash of the ids alone, in the manifest's id type, little-endian: independent of Parquet's version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The shards of one split, in the order of its ids."""
+
+    shards: tuple[Shard, ...]
+
+    @property
+    def num_ids(self) -> int:
+        """Ids of the split, END or separators included."""
+        return sum(shard.num_ids for shard in self.shards)
+
+    @property
+    def num_documents(self) -> int:
+        """Documents of the split."""
+        return sum(shard.num_documents for shard in self.shards)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What became of every record: records = documents + duplicates + dropped + rejected."""
+
+    records: int
+    documents: int
+    duplicates: int
+    dropped_by_rule: Mapping[str, int]
+    rejected_by_reason: Mapping[str, int]
+    characters: int
+    """Characters (or bytes) of the splits; ENDs are not counted, separators are."""
+    distinct_characters: int
+    """Distinct ones in all splits together."""
+
+    @property
+    def dropped(self) -> int:
+        """Records that a cleaning rule dropped."""
+        return sum(self.dropped_by_rule.values())
+
+    @property
+    def rejected(self) -> int:
+        """Records that could not be read or were empty."""
+        return sum(self.rejected_by_reason.values())
+
+    def check(self) -> None:
+        """Makes sure that no record was lost."""
+        total = self.documents + self.duplicates + self.dropped + self.rejected
+        if self.records != total:
+            raise RuntimeError(
+                f"{self.records} records went in but {self.documents} documents + {self.duplicates} duplicates + "
+                f"{self.dropped} dropped + {self.rejected} rejected = {total} came out; this is a fault of textgen"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The description of the shards under one URI."""
+
+    uri: str
+    """Folder or prefix that holds `manifest.json` and the shards."""
+    corpus: Mapping[str, Any]
+    """The spec's section `corpus`, as a dictionary."""
+    windows: Mapping[str, Any]
+    """The spec's section `windows`, as a dictionary."""
+    sources: tuple[Mapping[str, Any], ...]
+    """Source files (`uri`, `size_bytes`, ...), in the order in which they were numbered."""
+    origin: str
+    """Where the texts come from, in words; empty where nothing is known."""
+    vocabulary: Vocabulary
+    counts: Counts
+    splits: Mapping[str, Split]
+
+    def split(self, name: str) -> Split:
+        """Returns a split by name."""
+        if name not in self.splits:
+            raise UserError(f"there is no split {name!r}; the splits are {', '.join(SPLITS)}")
+        return self.splits[name]
+
+    @property
+    def hash(self) -> str:
+        """sha256 over what determines the ids and what they mean: not over places, times or the windows' lengths."""
+        content = {
+            "corpus": {k: v for k, v in self.corpus.items() if k != "origin"},
+            "windows": {k: v for k, v in self.windows.items() if k not in UNHASHED_WINDOWS_FIELDS},
+            "vocabulary": self.vocabulary.to_dict(),
+            "counts": dataclasses.asdict(self.counts),
+            "ids": {
+                name: [(shard.sha256, shard.num_ids, shard.num_documents) for shard in split.shards]
+                for name, split in self.splits.items()
+            },
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def save(self) -> None:
+        """Writes `manifest.json` under `uri`."""
+        content = {
+            "format_version": FORMAT_VERSION,
+            "hash": self.hash,
+            "origin": self.origin,
+            "sources": [dict(source) for source in self.sources],
+            "corpus": dict(self.corpus),
+            "windows": dict(self.windows),
+            "counts": dataclasses.asdict(self.counts),
+            "id_dtype": self.vocabulary.id_dtype.name,
+            "vocabulary": self.vocabulary.to_dict(),
+            "splits": {
+                name: {
+                    "num_documents": split.num_documents,
+                    "num_ids": split.num_ids,
+                    "shards": [dataclasses.asdict(shard) for shard in split.shards],
+                }
+                for name, split in self.splits.items()
+            },
+        }
+        text = json.dumps(content, ensure_ascii=False, indent=1)
+        storage.write_bytes(storage.join(self.uri, MANIFEST_NAME), text.encode())
+
+    @classmethod
+    def load(cls, uri: str) -> Manifest:
+        """Reads the manifest at `uri`, its folder or the file itself.
+
+        Raises:
+            UserError: there is none (the ingest is missing or unfinished), or it is damaged.
+        """
+        folder = storage.absolute(uri).removesuffix("/" + MANIFEST_NAME)
+        place = storage.join(folder, MANIFEST_NAME)
+        if not storage.exists(place):
+            raise UserError(
+                f"{folder} holds no {MANIFEST_NAME}; run jobs.ingest with --output {folder} to its end first"
+            )
+        damaged = UserError(f"{place} does not match its own hash; it was edited or damaged: ingest again")
+        text = storage.read_bytes(place)
+        try:
+            content = json.loads(text)
+            version, saved_hash = content["format_version"], content["hash"]
+            manifest = cls._of(folder, content) if version == FORMAT_VERSION else None
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise damaged from None
+        if manifest is None:
+            raise UserError(f"{place} has format version {version}, not {FORMAT_VERSION}; ingest again")
+        if manifest.hash != saved_hash:
+            raise damaged
+        return manifest
+
+    @classmethod
+    def _of(cls, uri: str, content: Mapping[str, Any]) -> Manifest:
+        return cls(
+            uri=uri,
+            corpus=content["corpus"],
+            windows=content["windows"],
+            sources=tuple(content["sources"]),
+            origin=content["origin"],
+            vocabulary=Vocabulary.from_dict(content["vocabulary"]),
+            counts=Counts(**content["counts"]),
+            splits={
+                name: Split(shards=tuple(Shard(**shard) for shard in split["shards"]))
+                for name, split in content["splits"].items()
+            },
+        )

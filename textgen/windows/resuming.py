@@ -1,0 +1,88 @@
+"""What already stands under an ingest's output: nothing, an unfinished ingest, or a finished one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from textgen import storage
+from textgen.corpus.sources import SourceFile
+from textgen.corpus.staging import REJECTED_NAME, STAGING_NAME
+from textgen.errors import UserError
+from textgen.spec import RunSpec
+from textgen.windows.manifest import MANIFEST_NAME, UNHASHED_WINDOWS_FIELDS, Manifest
+
+FINGERPRINT_NAME = "fingerprint.json"
+IRRELEVANT_CORPUS_FIELDS = ("max_rejected_share",)
+"""Settings that change no id: they may differ between an ingest and the one that goes on with it."""
+
+
+def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -> Manifest | None:
+    """Returns the manifest of a finished ingest of the same sources and settings; None where there is none.
+
+    Raises:
+        UserError: a finished ingest of other sources or settings stands there.
+    """
+    if not storage.exists(storage.join(output, MANIFEST_NAME)):
+        return None
+    manifest = Manifest.load(output)
+    there = _described([dict(source) for source in manifest.sources], dict(manifest.corpus), dict(manifest.windows))
+    wanted = _wanted(files, spec)
+    different = [name for name in wanted if wanted[name] != there.get(name)]
+    if different:
+        raise UserError(
+            f"{output} holds a finished ingest with other {' and '.join(_names(there, wanted, different))}; "
+            "choose another --output, or delete that one first"
+        )
+    return manifest
+
+
+def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Callable[[str], None]) -> None:
+    """Marks an output as being written from these sources with this spec.
+
+    Raises:
+        UserError: an unfinished ingest of other sources or settings stands there, with files that are staged.
+    """
+    wanted = _wanted(files, spec)
+    fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+    staging = storage.join(output, STAGING_NAME)
+    place = storage.join(staging, FINGERPRINT_NAME)
+    if storage.exists(place):
+        if json.loads(storage.read_bytes(place))["fingerprint"] == fingerprint:
+            return
+        if any(file.uri.endswith(".json") and file.uri != place for file in storage.list_files(staging)):
+            raise UserError(
+                f"{output} holds an unfinished ingest of other sources or settings; complete it with those, choose "
+                f"another --output, or delete {staging} to begin anew"
+            )
+        say(f"ingest: nothing of the unfinished ingest in {output} is complete; beginning anew")
+    storage.delete(staging)
+    storage.delete(storage.join(output, REJECTED_NAME))
+    storage.write_bytes(place, json.dumps({"fingerprint": fingerprint, **wanted}).encode())
+
+
+def _wanted(files: Sequence[SourceFile], spec: RunSpec) -> dict[str, Any]:
+    sections = spec.to_dict()
+    return _described([file.to_dict() for file in files], sections["corpus"], sections["windows"])
+
+
+def _described(sources: list[dict[str, Any]], corpus: dict[str, Any], windows: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "sources": sources,
+        "corpus": {name: value for name, value in corpus.items() if name not in IRRELEVANT_CORPUS_FIELDS},
+        "windows": {name: value for name, value in windows.items() if name not in UNHASHED_WINDOWS_FIELDS},
+    }
+
+
+def _names(there: dict[str, Any], wanted: dict[str, Any], sections: list[str]) -> list[str]:
+    """Returns what differs, by name: the sources, or single settings."""
+    names = []
+    for section in sections:
+        if section == "sources":
+            names.append("sources")
+            continue
+        keys = sorted({*there[section], *wanted[section]})
+        names += [f"{section}.{key}" for key in keys if there[section].get(key) != wanted[section].get(key)]
+    return names

@@ -1,0 +1,165 @@
+"""Characters (or bytes) <-> ids.
+
+With reserved ids, 0 is UNKNOWN and 1 is END, which stands after every document; the symbols follow in the order
+of their code points. Without (documents joined by a text), the symbols start at 0.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from textgen.errors import UserError
+
+UNKNOWN_ID = 0
+END_ID = 1
+NUM_UNICODE_CHARACTERS = 0x110000 - 2048
+"""Code points that a text can hold: all but the surrogates."""
+
+Unit = Literal["characters", "bytes"]
+Ids = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+Codes = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """The symbols that have ids, in the order of their ids."""
+
+    unit: Unit
+    symbols: tuple[int, ...]
+    """Code points (unit `characters`) or byte values (unit `bytes`), ascending."""
+    separator: str | None = None
+    """None where END is reserved; otherwise the text that joins documents."""
+
+    def __post_init__(self) -> None:
+        if list(self.symbols) != sorted(set(self.symbols)):
+            raise UserError("the vocabulary's symbols are not distinct and ascending; it was edited or damaged")
+
+    @classmethod
+    def from_counts(
+        cls, counts: Mapping[int, int], *, unit: Unit, min_count: int = 1, separator: str | None = None
+    ) -> Vocabulary:
+        """Builds the vocabulary of the symbols that occur at least `min_count` times (the separator's always)."""
+        kept = {symbol for symbol, count in counts.items() if count >= min_count}
+        if separator is not None:
+            kept.update(codes_of(separator, unit).tolist())
+        return cls(unit=unit, symbols=tuple(sorted(kept)), separator=separator)
+
+    @property
+    def num_reserved(self) -> int:
+        """Ids before the first symbol."""
+        return 0 if self.separator is not None else 2
+
+    @property
+    def size(self) -> int:
+        """`vocab_size`: symbols and reserved ids."""
+        return len(self.symbols) + self.num_reserved
+
+    @property
+    def end_id(self) -> int | None:
+        """Id that stands after every document; None where a text joins them."""
+        return END_ID if self.separator is None else None
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Id of every symbol that has none of its own; None where no ids are reserved."""
+        return UNKNOWN_ID if self.separator is None else None
+
+    @property
+    def start_id(self) -> int:
+        """Id that a document is read after: END, or the last of the separator's."""
+        return END_ID if not self.separator else int(self.encode(self.separator)[-1])
+
+    @property
+    def num_unseen(self) -> int:
+        """Symbols that exist and have no id: what UNKNOWN may stand for."""
+        return (NUM_UNICODE_CHARACTERS if self.unit == "characters" else 256) - len(self.symbols)
+
+    @property
+    def id_dtype(self) -> np.dtype[Any]:
+        """Narrowest unsigned type that holds every id."""
+        return np.dtype(np.uint8 if self.size <= 2**8 else np.uint16 if self.size <= 2**16 else np.uint32)
+
+    def encode(self, text: str) -> Ids:
+        """Returns the ids of a text, shape [num_symbols]; UNKNOWN for what has none.
+
+        Raises:
+            UserError: a symbol has no id and no id is reserved for UNKNOWN, or the text is no Unicode.
+        """
+        return self.encode_codes(codes_of(text, self.unit))
+
+    def encode_codes(self, codes: Codes) -> Ids:
+        """Returns the ids of code points or byte values, same shape."""
+        table = self._id_table
+        ids = table[np.minimum(codes, len(table) - 1)]
+        if self.unknown_id is None and codes.size and (missing := ids == len(self.symbols)).any():
+            code = int(codes[missing.argmax()])
+            symbol = f"byte 0x{code:02x}" if self.unit == "bytes" else f"character {chr(code)!r}"
+            raise UserError(
+                f"the {symbol} is not in the vocabulary, which reserves no id for such; "
+                "leave it out, or ingest with windows.separator=none"
+            )
+        return ids.astype(self.id_dtype)
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """Returns the text of ids: U+FFFD for UNKNOWN and for broken UTF-8, nothing for END."""
+        array = np.asarray(ids, dtype=np.int64)
+        if self.end_id is not None:
+            array = array[array != self.end_id]
+        codes = self._code_table[array]
+        if self.unit == "bytes":
+            unknown = "\N{REPLACEMENT CHARACTER}".encode()
+            return b"".join(bytes([code]) if code < 256 else unknown for code in codes).decode("utf-8", "replace")
+        return codes.astype("<u4").tobytes().decode("utf-32-le")
+
+    def missing(self, text: str) -> list[str]:
+        """Returns the distinct characters of `text` that have no id, in the order of their code points."""
+        known = set(self.symbols)
+        return [c for c in sorted(set(text)) if not known.issuperset(codes_of(c, self.unit).tolist())]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what `from_dict` reads: JSON-ready, characters as characters."""
+        symbols: Any = list(self.symbols) if self.unit == "bytes" else [chr(code) for code in self.symbols]
+        return {"unit": self.unit, "separator": self.separator, "symbols": symbols}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Vocabulary:
+        """Builds a vocabulary from `to_dict`'s result."""
+        symbols = (
+            values["symbols"] if values["unit"] == "bytes" else [ord(character) for character in values["symbols"]]
+        )
+        return cls(unit=values["unit"], symbols=tuple(symbols), separator=values["separator"])
+
+    @functools.cached_property
+    def _id_table(self) -> npt.NDArray[np.uint32]:
+        """Ids by code, shape [largest symbol + 2]; the last entry stands for all codes beyond."""
+        missing = len(self.symbols) if self.unknown_id is None else UNKNOWN_ID
+        table = np.full(max(self.symbols, default=0) + 2, missing, dtype=np.uint32)
+        table[list(self.symbols)] = np.arange(len(self.symbols)) + self.num_reserved
+        return table
+
+    @functools.cached_property
+    def _code_table(self) -> npt.NDArray[np.uint32]:
+        """Codes by id, shape [V]; U+FFFD for the reserved ids."""
+        return np.array([0xFFFD] * self.num_reserved + list(self.symbols), dtype=np.uint32)
+
+
+def codes_of(text: str, unit: Unit) -> Codes:
+    """Returns the code points or UTF-8 bytes of a text, shape [num_symbols].
+
+    Raises:
+        UserError: the text holds a surrogate, as command lines and JSON can bring it; it is no character.
+    """
+    try:
+        if unit == "bytes":
+            return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint32)
+        return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"the text has {text[error.start]!a} at position {error.start}, which is no character; give it as UTF-8"
+        ) from None
