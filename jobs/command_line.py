@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -18,37 +19,50 @@ USER_MISTAKE = 2
 """Exit code of a mistake that the user can mend; the same as argparse's."""
 
 
-def job_parser(*, job: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Returns a parser with the flags of every job: `--preset`, `--set`, `--output`."""
+def job_parser(
+    *,
+    job: str,
+    description: str,
+    example: str,
+    takes_preset: bool = True,
+    takes_settings: bool = True,
+    needs_output: bool = False,
+) -> argparse.ArgumentParser:
+    """Returns a parser with the flags that jobs share: `--output`, and `--preset` and `--set` where they apply."""
     parser = argparse.ArgumentParser(
         prog=f"python -m jobs.{job}",
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if takes_preset:
+        parser.add_argument(
+            "--preset",
+            default="reviews",
+            metavar="NAME",
+            help=f"the spec to begin with: {', '.join(presets.PRESET_NAMES)} (default: reviews)",
+        )
+    if takes_settings:
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            dest="settings",
+            metavar="SECTION.FIELD=VALUE",
+            help="change a field of the spec, such as sampling.temperature=0.8; may repeat",
+        )
     parser.add_argument(
-        "--preset",
-        default=None,
-        metavar="NAME",
-        help=f"the spec to begin with: {', '.join(presets.PRESET_NAMES)} (default: reviews)",
+        "--output",
+        metavar="URI",
+        required=needs_output,
+        help="folder or s3:// prefix that receives what the job writes",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="SECTION.FIELD=VALUE",
-        help="change a field of the spec, such as training.learning_rate=1e-3; may repeat",
-    )
-    parser.add_argument("--output", metavar="URI", help="folder or s3:// prefix that receives what the job writes")
     return parser
 
 
-def spec_of(arguments: argparse.Namespace, *, base: RunSpec | None = None) -> RunSpec:
-    """Returns the spec of `--preset` (or `base` where none is named) with every `--set` applied."""
-    if arguments.preset is not None or base is None:
-        base = presets.preset(arguments.preset or "reviews")
-    return override(base, parse_settings(arguments.settings))
+def spec_of(arguments: argparse.Namespace) -> RunSpec:
+    """Returns the spec of `--preset` with every `--set` applied."""
+    return override(presets.preset(arguments.preset), parse_settings(arguments.settings))
 
 
 def say(message: str) -> None:
@@ -58,12 +72,19 @@ def say(message: str) -> None:
 
 def finish(result: Mapping[str, Any], *, output: str | None) -> None:
     """Writes `<output>/result.json`, lets go of Ray, and prints the result as the last line on stdout."""
-    line = json.dumps(result, ensure_ascii=False)
+    line = json.dumps(_without_nan(result), ensure_ascii=False, allow_nan=False)
     if output is not None:
         storage.write_bytes(storage.join(output, "result.json"), (line + "\n").encode())
     disconnect()  # Ray forwards its workers' output until then; nothing may follow the result.
     sys.stderr.flush()
     print(line, flush=True)
+
+
+def _without_nan(value: Any) -> Any:
+    """Returns a JSON value with null for numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: _without_nan(item) for name, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def run(main: Callable[[list[str]], None]) -> None:

@@ -1,12 +1,11 @@
 """Scores a checkpoint on a split, beside a unigram, a count model of order 5 and `xz -9e` on the same text.
 
-python -m jobs.evaluate --checkpoint s3://textgen/demo/run --split test --output s3://textgen/demo/evaluation
+python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evaluation
 """
 
 from __future__ import annotations
 
 from jobs.command_line import finish, job_parser, run, say
-from textgen.errors import UserError
 from textgen.ray_session import connect
 from textgen.windows.manifest import SPLITS
 
@@ -16,15 +15,14 @@ def main(argv: list[str]) -> None:
     parser = job_parser(
         job="evaluate",
         description="Scores a checkpoint on a split: bits per character and per byte, accuracy, and baselines beside.",
-        example="python -m jobs.evaluate --checkpoint s3://textgen/demo/run --split test",
+        example="python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evaluation",
+        takes_preset=False,
+        takes_settings=False,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
     parser.add_argument("--windows", metavar="URI", help="a manifest (default: the one the checkpoint was trained on)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="what to score (default: test)")
     arguments = parser.parse_args(argv)
-    if arguments.settings or arguments.preset:
-        raise UserError("evaluate takes its spec from the checkpoint; leave --preset and --set out")
-
     connect()
     from textgen.evaluation.figures import evaluate  # Imports Ray Data, which `--help` need not wait for.
 

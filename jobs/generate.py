@@ -1,6 +1,6 @@
 """Completes prompts with a checkpoint, one JSON line a completion; needs no Ray.
 
-python -m jobs.generate --checkpoint s3://textgen/demo/run --prompt "the film" --set sampling.temperature=0.8
+python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --set sampling.temperature=0.5
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 from jobs.command_line import job_parser, run, say
 from textgen import storage
-from textgen.errors import UserError
 from textgen.spec import parse_settings
 
 
@@ -22,7 +21,9 @@ def main(argv: list[str]) -> None:
     parser = job_parser(
         job="generate",
         description="Completes prompts with a checkpoint and prints one JSON line a completion.",
-        example='python -m jobs.generate --checkpoint s3://textgen/demo/run --prompt "the film" --set sampling.n=3',
+        example='python -m jobs.generate --checkpoint runs/first/small --prompt "this film " '
+        "--set sampling.temperature=0.5",
+        takes_preset=False,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
     parser.add_argument(
@@ -34,10 +35,6 @@ def main(argv: list[str]) -> None:
         help='prompts, one a line; of *.jsonl objects such as {"prompt": "the film", "temperature": 0.5}',
     )
     arguments = parser.parse_args(argv)
-    if arguments.preset:
-        raise UserError(
-            "generate takes its spec from the checkpoint; leave --preset out and change it by --set sampling.*"
-        )
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from textgen.generation.completions import Prompt, engine_of, read_prompts, requests_of, sampling_of

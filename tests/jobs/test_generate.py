@@ -60,7 +60,5 @@ def test_a_seed_gives_the_same_text_again(checkpoint_uri: str, capsys: pytest.Ca
 def test_only_sampling_can_change(checkpoint_uri: str) -> None:
     with pytest.raises(UserError, match=r"sampling\.\*"):
         main(["--checkpoint", checkpoint_uri, "--set", "model.units=3"])
-    with pytest.raises(UserError, match="--preset"):
-        main(["--checkpoint", checkpoint_uri, "--preset", "tiny"])
     with pytest.raises(UserError, match="neither a checkpoint nor a run"):
         main(["--checkpoint", checkpoint_uri + "/none"])

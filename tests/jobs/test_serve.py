@@ -24,8 +24,6 @@ def test_detaching_needs_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match="needs a cluster"):
         main(["--checkpoint", "nowhere", "--detach"])
-    with pytest.raises(UserError, match="--preset"):
-        main(["--checkpoint", "nowhere", "--preset", "tiny"])
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from textgen.local.head import ray_environment, start_head
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 1.0
+"""Each poll costs the dashboard some 30 ms of CPU, which a training on two cores can use better."""
 CHATTY_LOGGERS = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 """They tell which files are packed, and that the log has ended."""
 RAY_PREAMBLE = re.compile(r"Running entrypoint for job \S+: [^\n]*\n")

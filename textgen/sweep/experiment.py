@@ -52,11 +52,14 @@ def run_experiment(
     resources: Mapping[str, float],
     max_concurrent_trials: int,
     scheduler: TrialScheduler | None = None,
+    reuse_actors: bool = True,
     say: Say,
 ) -> list[Outcome]:
     """Calls `function` with every config, started in their order, and returns the outcomes in that order.
 
-    The function reports by `ray.tune.report`; a smaller metric is better. A trial that fails is an outcome with an
+    The function reports by `ray.tune.report`; a smaller metric is better. Trials one after another share a process,
+    since TensorFlow takes 10 s to load on a slow core, unless `reuse_actors` is off. A trial that fails is an outcome
+    with an
     error, so that one size too large for the machine does not sink the others.
 
     Raises:
@@ -85,7 +88,7 @@ def run_experiment(
                 mode="min",
                 scheduler=scheduler,
                 max_concurrent_trials=max_concurrent_trials,
-                reuse_actors=True,  # TensorFlow takes 10 s to load on a slow core.
+                reuse_actors=reuse_actors,
             ),
             run_config=tune.RunConfig(
                 name="sweep", storage_path=folder, verbose=0, callbacks=[_Progress(metric=metric, say=say)]

@@ -112,6 +112,7 @@ def _sweep_units(
         resources=resources,
         max_concurrent_trials=spec.sweep.max_concurrent_trials,
         scheduler=_halving(num_steps),
+        reuse_actors=num_workers == 1,  # A trial's end must end the workers that it started.
         say=say,
     )
     candidates = []

@@ -200,7 +200,7 @@ def _workers(num_workers: int | None) -> tuple[int, dict[str, float], bool]:
     total = ray.cluster_resources()
     num_gpus = int(total.get("GPU", 0))
     use_gpu = num_gpus > 0
-    num_workers = num_workers or max(1, num_gpus)
+    num_workers = max(1, num_gpus) if num_workers is None else num_workers
     if num_workers < 1:
         raise UserError(f"--num-workers is {num_workers}; use 1 or more")
     if use_gpu:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ SCHEMA = pa.schema(
     [("ids", pa.binary()), ("document_id", pa.string()), ("label", pa.string()), ("category", pa.string())]
 )
 ROW_GROUP_DOCUMENTS = 10_000
-CACHE_BYTES = 2 * 2**30
+MIN_CACHE_BYTES = 2 * 2**30
+CACHE_SHARE_OF_FREE_DISK = 0.5
+"""A cache that is smaller than the shards that a worker's lanes touch would fetch a shard for every block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +87,14 @@ class IdReader:
     """
 
     def __init__(
-        self, manifest: Manifest, split: str, *, cache_dir: Path | None = None, cache_bytes: int = CACHE_BYTES
+        self, manifest: Manifest, split: str, *, cache_dir: Path | None = None, cache_bytes: int | None = None
     ) -> None:
         self._manifest = manifest
         self._shards = manifest.split(split).shards
         self._starts = [0, *itertools.accumulate(shard.num_ids for shard in self._shards)]
         self._dtype = manifest.vocabulary.id_dtype
         self._cache_dir = cache_dir or default_cache_dir()
-        self._cache_bytes = cache_bytes
+        self._cache_bytes = cache_bytes or default_cache_bytes(self._cache_dir)
         self._open: dict[int, int] = {}  # Shard number -> file descriptor.
 
     @property
@@ -224,6 +227,12 @@ def iter_documents(manifest: Manifest, split: str) -> Iterator[Document]:
                             label=row["label"],
                             category=row["category"],
                         )
+
+
+def default_cache_bytes(cache_dir: Path) -> int:
+    """Returns how large the cache may grow on its disk."""
+    existing = next(folder for folder in (cache_dir, *cache_dir.absolute().parents) if folder.exists())
+    return max(MIN_CACHE_BYTES, int(shutil.disk_usage(existing).free * CACHE_SHARE_OF_FREE_DISK))
 
 
 def default_cache_dir() -> Path:
