@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,6 +79,26 @@ def finish(result: Mapping[str, Any], *, output: str | None) -> None:
     disconnect()  # Ray forwards its workers' output until then; nothing may follow the result.
     sys.stderr.flush()
     print(line, flush=True)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the lines that its libraries write to the terminal whatever their log level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException:
+            said.seek(0)
+            os.write(terminal, said.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _without_nan(value: Any) -> Any:

@@ -217,14 +217,14 @@ def figures_table(evaluation: dict[str, Any]) -> Table:
     table.add_column("")
     baselines = evaluation["baselines"]
     rows = [
-        ("unigram: how often each character occurs", baselines["unigram"]),
-        ("xz -9e: sees the test text alone", baselines["xz"]),
+        ("unigram counts", baselines["unigram"]),
+        ("xz -9e, the test text alone", baselines["xz"]),
         ("this LSTM", evaluation["bits_per_character"]),
-        ("order5: counts of the next character after 5", baselines["order5"]),
+        ("order5: counts after 5 characters", baselines["order5"]),
     ]
     for name, bits in sorted(rows, key=lambda row: -row[1]):
         style = "bold green" if name == "this LSTM" else ""
-        table.add_row(name, f"{bits:.3f}", "█" * round(bits * 8), style=style)
+        table.add_row(name, f"{bits:.3f}", "█" * round(bits * 7), style=style)
     return table
 
 

@@ -5,7 +5,7 @@ python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evalua
 
 from __future__ import annotations
 
-from jobs.command_line import finish, job_parser, run, say
+from jobs.command_line import finish, import_tensorflow, job_parser, run, say
 from textgen.ray_session import connect
 from textgen.windows.manifest import SPLITS
 
@@ -24,6 +24,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--split", choices=SPLITS, default="test", help="what to score (default: test)")
     arguments = parser.parse_args(argv)
     connect()
+    import_tensorflow()
     from textgen.evaluation.figures import evaluate  # Imports Ray Data, which `--help` need not wait for.
 
     result = evaluate(arguments.checkpoint, windows_uri=arguments.windows, split=arguments.split, say=say)

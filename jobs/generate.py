@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from typing import Any
 
-from jobs.command_line import job_parser, run, say
+from jobs.command_line import import_tensorflow, job_parser, run, say
 from textgen import storage
 from textgen.spec import parse_settings
 
@@ -36,7 +35,7 @@ def main(argv: list[str]) -> None:
     )
     arguments = parser.parse_args(argv)
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import_tensorflow()
     from textgen.generation.completions import Prompt, engine_of, read_prompts, requests_of, sampling_of
     from textgen.model.checkpoint import find_checkpoint
 

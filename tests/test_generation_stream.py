@@ -129,12 +129,17 @@ def test_the_prompt_may_be_read_otherwise_than_written() -> None:
     assert (stream.completion().prompt, stream.completion().unknown_characters) == ("AB", ())
 
 
-def test_uniform_numbers_depend_on_seed_index_and_position_alone() -> None:
-    def numbers(seed: int, index: int, calls: list[int]) -> list[float]:
-        stream = Stream(Request(prompt="", settings=SamplingSpec(seed=seed), index=index), LETTERS)
+def test_uniform_numbers_depend_on_prompt_seed_index_and_position_alone() -> None:
+    def numbers(seed: int, index: int, calls: list[int], prompt: str = "") -> list[float]:
+        stream = Stream(Request(prompt=prompt, settings=SamplingSpec(seed=seed), index=index), LETTERS)
         return [float(number) for count in calls for number in stream.inputs(count)[1]]
 
     assert numbers(7, 0, [12]) == numbers(7, 0, [1, 5, 2, 4])
-    streams = [numbers(seed, index, [12]) for seed in (7, 8, 2**63 - 1) for index in (0, 1, 64)]
-    assert len({tuple(stream) for stream in streams}) == 9
-    assert generator_of(seed=7, index=0).random(12, dtype=np.float32).tolist() == numbers(7, 0, [12])
+    streams = [
+        numbers(seed, index, [12], prompt)
+        for seed in (7, 8, 2**63 - 1)
+        for index in (0, 1, 64)
+        for prompt in ("a", "b")
+    ]
+    assert len({tuple(stream) for stream in streams}) == 18
+    assert generator_of("", seed=7, index=0).random(12, dtype=np.float32).tolist() == numbers(7, 0, [12])

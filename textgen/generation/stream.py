@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,7 +76,7 @@ class Stream:
         self._unknown_characters = tuple(vocabulary.missing(prompt))
         self._forced = vocabulary.encode(prompt).astype(np.int32)
         self._end_id = vocabulary.end_id
-        self._generator = generator_of(seed=request.settings.seed, index=request.index)
+        self._generator = generator_of(prompt, seed=request.settings.seed, index=request.index)
         self._decoder = _decoder_of(vocabulary)
         self._text = _StoppingText(request.settings)
 
@@ -110,9 +111,13 @@ class Stream:
         )
 
 
-def generator_of(*, seed: int, index: int) -> np.random.Generator:
-    """Returns the generator of a stream: counter-based (Philox), keyed by the seed and the completion's index."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
+def generator_of(prompt: str, *, seed: int, index: int) -> np.random.Generator:
+    """Returns the generator of a stream: counter-based (Philox), keyed by prompt, seed and the completion's index.
+
+    With the same numbers after every prompt, completions of different prompts would fall into the same words.
+    """
+    key = hashlib.blake2b(f"{seed} {index} {prompt}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype="<u8")))
 
 
 class _StoppingText:

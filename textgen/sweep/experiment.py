@@ -59,8 +59,7 @@ def run_experiment(
 
     The function reports by `ray.tune.report`; a smaller metric is better. Trials one after another share a process,
     since TensorFlow takes 10 s to load on a slow core, unless `reuse_actors` is off. A trial that fails is an outcome
-    with an
-    error, so that one size too large for the machine does not sink the others.
+    with an error, so that one size too large for the machine does not sink the others.
 
     Raises:
         UserError: a trial raised one.
