@@ -27,6 +27,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--num-workers", type=int, metavar="N", help="training workers (default: one per GPU, or one on CPUs)"
     )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="what each worker has; gpu waits for the cluster to start them (default: a GPU where there is one)",
+    )
     arguments = parser.parse_args(argv)
     spec = spec_of(arguments)
     connect()
@@ -38,6 +44,7 @@ def main(argv: list[str]) -> None:
         output=arguments.output,
         run_name=arguments.run_name,
         num_workers=arguments.num_workers,
+        device=arguments.device,
         say=say,
     )
     finish(result, output=arguments.output)

@@ -72,3 +72,11 @@ def test_sizes_are_compared_after_a_quarter_and_a_half_of_the_steps(num_steps: i
     scheduler = search._halving(num_steps)
     assert isinstance(scheduler, ASHAScheduler)
     assert sorted(rung for rung, _ in scheduler._brackets[0]._rungs) == rungs
+
+
+@pytest.mark.parametrize(("num_workers", "address", "stops"), [(1, "", True), (2, "", False), (2, "127.0.0.1:1", True)])
+def test_trials_with_workers_of_their_own_are_stopped_only_on_a_cluster(
+    num_workers: int, address: str, stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert search._can_stop_early(num_workers) == stops

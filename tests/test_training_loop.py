@@ -15,6 +15,7 @@ pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 
 from tests.rendezvous import Member, together  # noqa: E402
+from tests.step_records import recorded  # noqa: E402
 from tests.written_windows import tiny_spec, written_manifest  # noqa: E402
 from textgen.errors import UserError  # noqa: E402
 from textgen.model.checkpoint import (  # noqa: E402
@@ -65,21 +66,6 @@ def train(
     return loop.run(), lines, reports
 
 
-def recorded(folder: Path) -> dict[int, tuple[int, float]]:
-    """Returns step -> (hash of the global batch, loss), and makes sure that repeated steps saw the same windows."""
-    hashes: dict[int, dict[str, int]] = {}
-    losses = {}
-    for path in sorted((folder / "steps").iterdir()):
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            by_start = hashes.setdefault(entry["step"], {})
-            start = path.name.split("-rank")[0]
-            by_start[start] = by_start.get(start, 0) + entry["rows_hash"]
-            losses[entry["step"]] = entry["loss"]
-    assert all(len(set(by_start.values())) == 1 for by_start in hashes.values())
-    return {step: (next(iter(by_start.values())), losses[step]) for step, by_start in hashes.items()}
-
-
 @pytest.mark.parametrize("order", ["stateful", "shuffled"])
 def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
     manifest: Manifest, tmp_path: Path, order: str
@@ -91,15 +77,15 @@ def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
         pass
 
     def leave(metrics: Mapping[str, Any]) -> None:
-        if metrics["step"] == 10:  # After the checkpoint at 7 and before the one at 10.
+        if metrics["step"] == 10:  # Of epochs of 16.
             raise GoneError
 
     run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(tmp_path / "cut"), run_name="cut")
     with pytest.raises(GoneError):
         train_alone(run, say=[].append, report=leave)
-    assert [uri[-2:] for uri in checkpoint_uris(run.run_uri)] == ["07"]
+    assert [uri[-2:] for uri in checkpoint_uris(run.run_uri)] == ["07", "10"]
     _, lines, _ = train(manifest, tmp_path / "cut", spec)
-    assert lines[0] == "resumed cut from step 7"
+    assert lines[0] == "resumed cut from step 10"
     ends = [latest_checkpoint(str(tmp_path / name)) for name in ("whole", "cut")]
     assert ends[0] is not None
     assert ends[1] is not None
@@ -110,9 +96,9 @@ def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
             np.testing.assert_array_equal(value, other[name])
     assert ends[0].metrics == ends[1].metrics
     assert ends[0].position == ends[1].position
-    whole = recorded(tmp_path / "whole")
+    whole = recorded(str(tmp_path / "whole"))
     assert whole.keys() == set(range(23))
-    assert recorded(tmp_path / "cut").items() <= whole.items()
+    assert recorded(str(tmp_path / "cut")).items() <= whole.items()
 
 
 def test_two_workers_see_the_same_windows_and_validate_as_one(manifest: Manifest, tmp_path: Path) -> None:
@@ -123,12 +109,14 @@ def test_two_workers_see_the_same_windows_and_validate_as_one(manifest: Manifest
         return train(manifest, tmp_path / "two", spec, collective=member)[0]
 
     first, second = together(2, work)
+    assert first.pop("peak_memory_bytes") > 2**20
+    assert second.pop("peak_memory_bytes") > 2**20
     assert first.pop("chars_per_second") > 0
     assert second.pop("chars_per_second") > 0
     assert first == second
     assert first["num_workers"] == 2
     assert first["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-4)
-    one, two = recorded(tmp_path / "one"), recorded(tmp_path / "two")
+    one, two = recorded(str(tmp_path / "one")), recorded(str(tmp_path / "two"))
     assert {step: entry[0] for step, entry in one.items()} == {step: entry[0] for step, entry in two.items()}
     assert [entry[1] for entry in two.values()] == pytest.approx([entry[1] for entry in one.values()], rel=1e-4)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -14,13 +13,13 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.step_records import alone, assert_same, recorded
 from tests.written_windows import tiny_spec, written_manifest
-from textgen import storage
 from textgen.errors import UserError
 from textgen.local.checkout import Checkout
 from textgen.model.checkpoint import checkpoint_uris
 from textgen.spec import RunSpec, override
-from textgen.training.run import train, train_here
+from textgen.training.run import train
 from textgen.windows.manifest import Manifest
 
 pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
@@ -58,64 +57,6 @@ def spec_with(optimizer: str, **changes: Any) -> RunSpec:
         }
         | changes
     )
-
-
-def recorded(run_uri: str) -> dict[int, tuple[int, float]]:
-    """Returns step -> (hash of the global batch, loss); a step made twice must have seen the same windows twice."""
-    hashes: dict[int, dict[str, int]] = {}
-    losses: dict[int, float] = {}
-    for file in storage.list_files(storage.join(run_uri, "steps")):
-        start = file.uri.rsplit("/", 1)[-1].split("-rank")[0]
-        for line in storage.read_bytes(file.uri).decode().splitlines():
-            entry = json.loads(line)
-            by_start = hashes.setdefault(entry["step"], {})
-            by_start[start] = by_start.get(start, 0) + entry["rows_hash"]
-            losses[entry["step"]] = entry["loss"]
-    for step, by_start in hashes.items():
-        assert len(set(by_start.values())) == 1, f"step {step} saw other windows the second time"
-    return {step: (next(iter(by_start.values())), losses[step]) for step, by_start in sorted(hashes.items())}
-
-
-def alone(spec: RunSpec, manifest: Manifest, folder: Path) -> dict[int, tuple[int, float]]:
-    """Trains in this process, as one worker, and returns the record of its steps."""
-    train_here(
-        spec, manifest_uri=manifest.uri, output=str(folder), run_name="alone", num_threads=1,
-        say=say_nothing, report=[].append,
-    )  # fmt: skip
-    return recorded(str(folder / "alone"))
-
-
-def assert_same(one: dict[int, tuple[int, float]], other: dict[int, tuple[int, float]]) -> None:
-    """Makes sure that two trainings saw the same windows and had the same losses at every step."""
-    assert {step: entry[0] for step, entry in one.items()} == {step: entry[0] for step, entry in other.items()}
-    assert [entry[1] for entry in one.values()] == pytest.approx([entry[1] for entry in other.values()], rel=1e-4)
-
-
-def test_two_workers_learn_what_one_does(
-    ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path
-) -> None:
-    spec = spec_with("adam")
-    lines: list[str] = []
-    output = f"{s3_server}/training/runs"
-    result = train(spec, manifest_uri=manifest.uri, output=output, run_name="two", num_workers=2, say=lines.append)
-    one, two = alone(spec, manifest, tmp_path), recorded(f"{output}/two")
-    assert list(one) == list(range(20))
-    assert_same(one, two)
-    assert result["num_workers"] == 2
-    assert result["step"] == 20
-    assert result["val_loss"] > 0
-    assert result["checkpoint_uri"] == f"{output}/two/checkpoints/step-00000020"
-    assert any("20 steps of 6" in line for line in lines)
-    assert any("val_loss" in line for line in lines)
-    again: list[str] = []
-    repeated = train(spec, manifest_uri=manifest.uri, output=output, run_name="two", num_workers=2, say=again.append)
-    assert repeated | {"seconds": 0} == result | {"seconds": 0}
-    assert "is finished" in again[0]
-    with pytest.raises(UserError, match=r"model\.units \(6 -> 7\)"):
-        train(
-            override(spec, {"model.units": 7}),
-            manifest_uri=manifest.uri, output=output, run_name="two", num_workers=2, say=say_nothing,
-        )  # fmt: skip
 
 
 def workers_of(head: Checkout) -> list[psutil.Process]:
@@ -164,9 +105,26 @@ def test_a_killed_worker_costs_no_step(ray_head: Checkout, manifest: Manifest, s
         os.kill(victims[-1].pid, signal.SIGKILL)
         result = training.result()
     assert result["step"] == 360
+    assert result["num_workers"] == 2
+    assert result["checkpoint_uri"].startswith(f"{output}/run/checkpoints/step-")
+    assert any("360 steps of 6" in line for line in lines)
     assert any(line.startswith("resumed run from step ") for line in lines)
     assert_same(alone(spec, manifest, tmp_path), recorded(f"{output}/run"))
     assert not workers_of(ray_head)
+
+    again: list[str] = []
+    repeated = train(spec, manifest_uri=manifest.uri, output=output, run_name="run", num_workers=2, say=again.append)
+    assert repeated | {"seconds": 0} == result | {"seconds": 0}
+    assert "is finished" in again[0]
+    with pytest.raises(UserError, match=r"model\.units \(6 -> 7\)"):
+        train(
+            override(spec, {"model.units": 7}),
+            manifest_uri=manifest.uri,
+            output=output,
+            run_name="run",
+            num_workers=2,
+            say=say_nothing,
+        )
 
 
 def test_more_workers_than_there_are_cpus_are_refused(ray_head: Checkout, manifest: Manifest, tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 import jobs
+from tests.step_records import alone, assert_same, recorded
 from textgen import storage
 from textgen.local.checkout import Checkout
 from textgen.local.s3 import s3_environment
 from textgen.local.submit import submit
+from textgen.presets import preset
+from textgen.spec import override, parse_settings
 from textgen.windows.manifest import Manifest
 
 pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
@@ -21,8 +24,12 @@ pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
 ROOT = Path(jobs.__file__).resolve().parent.parent
 SMALL = (
     "model.units=16",
-    "training.max_steps=12",
-    "training.global_batch_size=4",
+    "model.num_layers=2",
+    "model.dropout=0.3",
+    "training.max_steps=20",
+    "training.warmup_steps=5",
+    "training.clip_norm=0.5",
+    "training.global_batch_size=6",
     "training.sample_chars=8",
     "training.record_steps=true",
 )
@@ -45,7 +52,9 @@ def result_of(head: Checkout, output: str, *words: str) -> dict[str, Any]:
     return result
 
 
-def test_the_chain_by_submitted_jobs(ray_head: Checkout, s3_server: str) -> None:
+def test_the_chain_by_submitted_jobs_with_two_workers_that_learn_what_one_does(
+    ray_head: Checkout, s3_server: str, tmp_path: Path
+) -> None:
     home = storage.join(s3_server, "chain")
     rows = [
         {"text": f"Film {i % 390} was <br />good &amp; long, said {i % 7}", "label": i % 2} for i in range(NUM_RECORDS)
@@ -66,10 +75,14 @@ def test_the_chain_by_submitted_jobs(ray_head: Checkout, s3_server: str) -> None
     runs = storage.join(home, "runs")
     settings = [word for setting in SMALL for word in ("--set", setting)]
     trained = result_of(
-        ray_head, runs, "jobs.train", "--preset", "tiny", "--windows", windows, "--run-name", "one", *settings
-    )
-    assert trained["step"] == 12
+        ray_head, runs, "jobs.train", "--preset", "tiny", "--windows", windows, "--run-name", "one",
+        "--num-workers", "2", *settings,
+    )  # fmt: skip
+    assert trained["step"] == 20
     assert trained["run_name"] == "one"
+    assert trained["num_workers"] == 2
+    spec = override(preset("tiny"), parse_settings(list(SMALL)))
+    assert_same(alone(spec, Manifest.load(windows), tmp_path), recorded(storage.join(runs, "one")))
     assert {
         "checkpoint_uri", "epoch", "loss", "val_loss", "val_bits_per_character", "parameters", "num_workers",
         "chars_per_second", "seconds",

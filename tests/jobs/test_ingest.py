@@ -194,12 +194,6 @@ def test_wrong_credentials_end_the_job_with_the_variable_to_check(bucket: str, m
         storage.forget_clients()
 
 
-def test_help_shows_an_example_and_flags_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        job.main(["--help"])
-    assert "python -m jobs.ingest --source movie-reviews --output" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="2"):
-        job.main(["--source", "movie-reviews"])
-    assert "--output" in capsys.readouterr().err
+def test_an_unknown_setting_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"corpus\.encoding"):
         job.main(["--source", "movie-reviews", "--output", "unused", "--set", "corpus.encodin=cp1252"])

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -111,7 +112,7 @@ def _sweep_units(
         metric=UNITS_METRIC,
         resources=resources,
         max_concurrent_trials=spec.sweep.max_concurrent_trials,
-        scheduler=_halving(num_steps),
+        scheduler=_halving(num_steps) if _can_stop_early(num_workers) else None,
         reuse_actors=num_workers == 1,  # A trial's end must end the workers that it started.
         say=say,
     )
@@ -144,6 +145,15 @@ def _halving(num_steps: int) -> ASHAScheduler:
         reduction_factor=2,
         stop_last_trials=False,
     )
+
+
+def _can_stop_early(num_workers: int) -> bool:
+    """Says whether a stopped trial gives its CPUs back.
+
+    Where it started workers of its own, Ray Train frees them by Ray's state service, which a cluster has and the Ray
+    that a job starts for itself has not: there every size is trained to its end.
+    """
+    return num_workers == 1 or bool(os.environ.get("RAY_ADDRESS"))
 
 
 def _trial_resources(spec: SweepSpec, num_workers: int) -> dict[str, float]:

@@ -7,6 +7,7 @@ checkpoint, which validation was the best, when to stop.
 from __future__ import annotations
 
 import math
+import resource
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -95,6 +96,8 @@ class TrainingLoop:
             self._record.add(batch.step, rows_hash=rows_hash(batch, first_row=self._rows[0]), loss=loss)
         if self._validates():
             self._save(is_best=self._validate(rate))
+            # After the checkpoint: a sweep that stops a trial at a report still has what it learnt.
+            self._report({"step": self._position.step, "epoch": self._position.epoch, **self._position.metrics})
         elif figures.checkpoint_wanted or self._checkpoints():
             self._save(is_best=False)
 
@@ -161,7 +164,6 @@ class TrainingLoop:
             scalars = {name: value for name, value in metrics.items() if value is not None}
             scalars |= {"learning_rate": rate, "chars_per_second": self._lines.chars_per_second}
             self._tensorboard.write(position.step, scalars=scalars, texts=samples)
-        self._report({"step": position.step, "epoch": position.epoch, **metrics})
         return is_best
 
     def _save(self, *, is_best: bool) -> None:
@@ -221,6 +223,7 @@ class TrainingLoop:
             "parameters": self._plan.num_parameters,
             "num_workers": self._sum.num_workers,
             "chars_per_second": round(self._lines.chars_per_second, 1),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "stopped_early": self._has_stalled() and position.step < self._plan.num_steps,
         }
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 import ray.train
@@ -29,6 +29,7 @@ from textgen.windows.manifest import Manifest
 RUN_NAME = "run.json"
 OUTCOME_NAME = "outcome.json"
 
+Device = Literal["auto", "cpu", "gpu"]
 Say = Callable[[str], None]
 
 
@@ -39,6 +40,7 @@ def train(
     output: str,
     run_name: str | None = None,
     num_workers: int | None = None,
+    device: Device = "auto",
     callbacks: Sequence[Any] = (),
     say: Say,
 ) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def train(
         output: folder or prefix of runs; this one lives under its name.
         run_name: None derives it from spec and windows, so that the same command resumes the same run.
         num_workers: None takes one for each GPU of the cluster, or one where it has none.
+        device: what each worker has; `auto` is a GPU where the cluster has one now, `gpu` waits until it has.
         callbacks: Ray Train's `UserCallback`s, which see every report; how a sweep watches its trials.
         say: receives lines of progress.
     """
@@ -62,7 +65,7 @@ def train(
     if outcome is not None:
         say(f"the run {run_name} is finished; change training.max_steps to go on, or --run-name to begin anew")
     else:
-        num_workers, resources, use_gpu = _workers(num_workers)
+        num_workers, resources, use_gpu = _workers(num_workers, device)
         if num_workers > spec.training.global_batch_size:
             raise UserError(
                 f"--num-workers {num_workers} is more than training.global_batch_size "
@@ -195,12 +198,13 @@ def _begun(spec: RunSpec, run_uri: str, manifest: Manifest, plan: TrainingPlan) 
     return None
 
 
-def _workers(num_workers: int | None) -> tuple[int, dict[str, float], bool]:
+def _workers(num_workers: int | None, device: Device) -> tuple[int, dict[str, float], bool]:
     """Returns how many workers there are, what each reserves, and whether that is a GPU."""
     total = ray.cluster_resources()
     num_gpus = int(total.get("GPU", 0))
-    use_gpu = num_gpus > 0
-    num_workers = max(1, num_gpus) if num_workers is None else num_workers
+    use_gpu = device == "gpu" or (device == "auto" and num_gpus > 0)
+    if num_workers is None:
+        num_workers = max(1, num_gpus) if use_gpu else 1
     if num_workers < 1:
         raise UserError(f"--num-workers is {num_workers}; use 1 or more")
     if use_gpu:
