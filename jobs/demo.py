@@ -204,7 +204,8 @@ NEXT = """  make train ARGS="--preset demo --windows {demo}/windows --output {de
       --num-workers 2 --set training.max_steps=40000"                       train ten times as long
   make generate ARGS="--checkpoint {demo}/training/demo --prompt 'the plot' --set sampling.temperature=0.7"
   make serve ARGS="--checkpoint {demo}/training/demo"                       an OpenAI-compatible endpoint
-  make sweep ARGS="--preset demo --windows {demo}/windows --output {demo}/sweep --set training.max_steps=300"
+  make sweep ARGS="--preset demo --windows {demo}/windows --output {demo}/sweep \\
+      --set training.max_steps=300 --set training.validate_every_steps=75"
   make ingest ARGS="--source 's3://your-bucket/reviews/*.json.gz' --output s3://your-bucket/windows"
   make stop                                                                 ends what runs in the background"""
 

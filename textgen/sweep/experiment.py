@@ -27,6 +27,7 @@ Say = Callable[[str], None]
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 """What Tune would copy into the runtime environment of its trials, where every listing of actors shows it."""
 TUNE_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # Its banners come whatever the verbosity; the old output keeps to it.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # Relative paths keep their meaning.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the job, and its trials with it.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # A report of a mistake has no metric.
@@ -130,6 +131,7 @@ class _Progress(tune.Callback):
     def __init__(self, *, metric: str, say: Say) -> None:
         self._metric = metric
         self._say = say
+        self._last: dict[str, tuple[Any, float]] = {}
 
     def on_trial_result(  # Tune passes more than this has a use for.
         self,
@@ -139,7 +141,8 @@ class _Progress(tune.Callback):
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
-        if self._metric in result:
+        if self._metric in result and self._last.get(trial.trial_id) != (result.get("step"), result[self._metric]):
+            self._last[trial.trial_id] = (result.get("step"), result[self._metric])  # A run's outcome comes twice.
             step = f" at step {result['step']:,}" if "step" in result else ""
             self._say(f"{_name(trial)}: {self._metric} {result[self._metric]:.4f}{step}")
 
