@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -38,6 +39,17 @@ def pytest_configure() -> None:
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # Stay on 127.0.0.1.
         RAY_AUTH_MODE="token",
     )
+
+
+WHOLE_FILE = re.compile(r"^pytestmark = .*pytest\.mark\.(ray|tensorflow)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out the files whose every test `-m "not tensorflow"` leaves out: importing them would load TensorFlow."""
+    if collection_path.suffix != ".py":
+        return None
+    mark = WHOLE_FILE.search(collection_path.read_text())
+    return True if mark and f"not {mark[1]}" in config.option.markexpr else None
 
 
 @pytest.fixture(scope="session")

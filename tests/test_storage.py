@@ -203,6 +203,7 @@ def test_no_credentials_are_asked_for(call, s3_server: str, other_clients: pytes
         call(f"{s3_server}/x")
 
 
+@pytest.mark.slow  # A second or two each, while the client tries again.
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_a_silent_endpoint_is_named_soon(call, s3_server: str, other_clients: pytest.MonkeyPatch) -> None:
     other_clients.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
