@@ -272,7 +272,7 @@ class SamplingSpec:
     n: int = 1
     """Completions per prompt."""
     seed: int = 0
-    """Seed of the completions: with the completion's index it starts the generator of its stream."""
+    """Seed of the completions: with prompt and index of a completion it starts the generator of its stream."""
 
     def __post_init__(self) -> None:
         _check(self.temperature >= 0, f"sampling.temperature is {self.temperature}; use 0 (greedy) or more")

@@ -28,7 +28,7 @@ class Request:
     prompt: str
     settings: SamplingSpec
     index: int = 0
-    """Which of several completions of a prompt: with the seed it starts the stream's generator."""
+    """Which of several completions of a prompt: with prompt and seed it starts the stream's generator."""
 
     def __post_init__(self) -> None:
         try:

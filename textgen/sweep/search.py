@@ -21,6 +21,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from textgen import storage
 from textgen.errors import UserError
+from textgen.generation.completions import SAMPLING_NAME
 from textgen.model.checkpoint import MARKER_NAME, Checkpoint, best_checkpoint
 from textgen.spec import RunSpec, SamplingSpec, SweepSpec
 from textgen.sweep.experiment import Outcome, run_experiment
@@ -33,7 +34,6 @@ TEMPERATURE_METRIC = "divergence"
 FIRST_RUNG_SHARE = 4
 """Sizes are first compared after one step in so many."""
 SWEEP_NAME = "sweep.json"
-SAMPLING_NAME = "sampling.json"
 
 Say = Callable[[str], None]
 
