@@ -39,9 +39,9 @@ def job_parser(
     if takes_preset:
         parser.add_argument(
             "--preset",
-            default="reviews",
+            default="reviews_best",
             metavar="NAME",
-            help=f"the spec to begin with: {', '.join(presets.PRESET_NAMES)} (default: reviews)",
+            help=f"the spec to begin with: {', '.join(presets.PRESET_NAMES)} (default: reviews_best)",
         )
     if takes_settings:
         parser.add_argument(

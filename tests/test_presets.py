@@ -36,13 +36,13 @@ def test_a_preset_bears_its_own_name(name: str) -> None:
     assert presets.preset(name).preset == name
 
 
-def test_demo_is_the_reviews_preset_made_smaller() -> None:
-    demo, reviews = presets.preset("demo"), presets.preset("reviews")
-    assert demo.corpus == reviews.corpus
+def test_demo_is_the_best_reviews_preset_made_smaller() -> None:
+    demo, reviews = presets.preset("demo"), presets.preset("reviews_best")
+    assert demo.corpus.rules == reviews.corpus.rules
     assert demo.windows.min_count == reviews.windows.min_count
     assert demo.model.units < reviews.model.units
 
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match="no preset 'novels'; the presets are reviews, demo, tiny, tweets"):
+    with pytest.raises(UserError, match="no preset 'novels'; the presets are reviews, reviews_best, demo"):
         presets.preset("novels")

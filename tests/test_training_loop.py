@@ -29,9 +29,12 @@ from textgen.spec import RunSpec, override  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
 from textgen.training.loop import TrainingLoop, train_alone  # noqa: E402
 from textgen.training.position import Run  # noqa: E402
+from textgen.training.recorder import HISTORY_NAME  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 
 COLOURS = ("red", "blue", "green")
+TIMES = ("seconds", "cpu_seconds")
+"""Figures of a position that no two runs share."""
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,18 @@ def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
         for name, value in one.items():
             np.testing.assert_array_equal(value, other[name])
     assert ends[0].metrics == ends[1].metrics
-    assert ends[0].position == ends[1].position
+    whole_position, cut_position = ({k: v for k, v in end.position.items() if k not in TIMES} for end in ends if end)
+    assert whole_position == cut_position
+    histories = [
+        [
+            {k: v for k, v in json.loads(line).items() if k not in TIMES}
+            for line in (tmp_path / name / HISTORY_NAME).read_text().splitlines()
+        ]
+        for name in ("whole", "cut")
+    ]
+    assert histories[0] == histories[1]
+    assert [line["step"] for line in histories[0]] == [10, 20, 23]
+    assert histories[0][0]["predictions"] == 10 * 14 * spec.windows.context_length
     whole = recorded(str(tmp_path / "whole"))
     assert whole.keys() == set(range(23))
     assert recorded(str(tmp_path / "cut")).items() <= whole.items()

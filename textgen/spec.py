@@ -145,9 +145,11 @@ class ModelSpec:
     """Width of every LSTM layer."""
     num_layers: int = 1
     dropout: float = 0.0
-    """Share of the outputs of each LSTM layer (and of the Dense layer) set to zero in training."""
+    """Share of the outputs of each LSTM layer set to zero in training."""
     dense_units: int | None = None
     """Width of a Dense relu layer between the LSTMs and the softmax; None leaves it out."""
+    dense_dropout: float = 0.0
+    """Share of the outputs of the Dense layer set to zero in training."""
 
     def __post_init__(self) -> None:
         for name in ("embedding_dim", "units", "num_layers"):
@@ -156,7 +158,8 @@ class ModelSpec:
             self.dense_units is None or self.dense_units >= 1,
             f"model.dense_units is {self.dense_units}; use 1 or more, or none",
         )
-        _check(0 <= self.dropout < 1, f"model.dropout is {self.dropout}; it must lie in [0, 1)")
+        for name in ("dropout", "dense_dropout"):
+            _check(0 <= getattr(self, name) < 1, f"model.{name} is {getattr(self, name)}; it must lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ def caused_by(error: Exception, cause: BaseException) -> Exception:
 
 
 def test_the_spec_is_the_preset_with_its_changes() -> None:
-    assert spec_for() == presets.preset("reviews")
+    assert spec_for() == presets.preset("reviews_best")
     assert spec_for("--preset", "tweets", "--set", "model.units=8", "--set", "training.clip_norm=none") == override(
         presets.preset("tweets"), {"model.units": 8}
     )

@@ -92,9 +92,9 @@ class LanguageModel(keras.Model):  # type: ignore[misc]
         for index, lstm in enumerate(self.lstms):
             values, h, c = lstm(values, initial_state=list(state[2 * index : 2 * index + 2]))
             new_state += [h, c]
-            values = self._dropped(values, dropout, layer=index)
+            values = _dropped(values, self.spec.dropout, dropout, layer=index)
         if self.hidden is not None:
-            values = self._dropped(self.hidden(values), dropout, layer=len(self.lstms))
+            values = _dropped(self.hidden(values), self.spec.dense_dropout, dropout, layer=len(self.lstms))
         return tf.cast(self.logits(values), tf.float32), new_state
 
     def step(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> tuple[tf.Tensor, State]:
@@ -142,10 +142,11 @@ class LanguageModel(keras.Model):  # type: ignore[misc]
     def _input(self, ids: tf.Tensor) -> tf.Tensor:
         return tf.one_hot(ids, self.vocab_size) if self.embedding is None else self.embedding(ids)
 
-    def _dropped(self, values: tf.Tensor, dropout: DropoutKey | None, *, layer: int) -> tf.Tensor:
-        if dropout is None or self.spec.dropout == 0:
-            return values
-        return values * dropout_mask(tf.shape(values), rate=self.spec.dropout, key=dropout, layer=layer)
+
+def _dropped(values: tf.Tensor, rate: float, key: DropoutKey | None, *, layer: int) -> tf.Tensor:
+    if key is None or rate == 0:
+        return values
+    return values * dropout_mask(tf.shape(values), rate=rate, key=key, layer=layer)
 
 
 def dropout_mask(shape: tf.Tensor, *, rate: float, key: DropoutKey, layer: int) -> tf.Tensor:

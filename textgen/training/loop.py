@@ -22,7 +22,7 @@ from textgen.model.language_model import LanguageModel
 from textgen.training.collective import Alone, Array, Collective, HostSum
 from textgen.training.plan import TrainingPlan
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
-from textgen.training.recorder import ProgressLines, Say, StepRecord, TensorBoard
+from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
 from textgen.training.samples import Sampler
 from textgen.training.schedule import learning_rate
 from textgen.training.step import Figures, TrainingStep
@@ -63,6 +63,7 @@ class TrainingLoop:
         self._lines = ProgressLines(self._say, num_steps=self._plan.num_steps)
         self._record = StepRecord(self._run.run_uri, rank=self._sum.rank, first_step=first_step)
         self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
+        self._history = History(self._run.run_uri, first_step=first_step) if self._is_first else None
         self._last_saved = time.monotonic()
         try:
             for batch in self._batches(first_step):
@@ -77,19 +78,20 @@ class TrainingLoop:
 
     def _train_on(self, batch: Batch) -> None:
         """Makes a step, and whatever is due after it: a validation, a checkpoint."""
-        started = time.monotonic()
+        started, cpu_started = time.monotonic(), time.process_time()
         if self._plan.lanes.starts_epoch(batch.step):
             self._step.reset_state()
         wish = self._is_first and started - self._last_saved > self._spec.checkpoint_every_seconds
         rate = learning_rate(batch.step, self._spec, num_steps=self._plan.num_steps)
         figures = self._step(batch, learning_rate=rate, want_checkpoint=wish)
-        self._note(figures)
+        seconds = time.monotonic() - started
+        self._note(figures, seconds=seconds, cpu_seconds=time.process_time() - cpu_started)
         self._lines.step(
             self._position.step,
             self._position.epoch,
             nats=figures.nats,
             characters=figures.characters,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
         )
         if self._spec.record_steps:
             loss = figures.nats / figures.characters
@@ -123,7 +125,7 @@ class TrainingLoop:
         finally:
             ids.close()
 
-    def _note(self, figures: Figures) -> None:
+    def _note(self, figures: Figures, *, seconds: float, cpu_seconds: float) -> None:
         """Adds a step to the position, and ends a training that has lost its numbers."""
         if not math.isfinite(figures.nats):
             raise UserError(
@@ -131,7 +133,11 @@ class TrainingLoop:
                 "lower training.learning_rate or set training.clip_norm, and resume or begin a new --run-name"
             )
         self._position.note_step(
-            nats=figures.nats, characters=figures.characters, steps_per_epoch=self._plan.lanes.steps_per_epoch
+            nats=figures.nats,
+            characters=figures.characters,
+            steps_per_epoch=self._plan.lanes.steps_per_epoch,
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
         )
 
     def _validates(self) -> bool:
@@ -157,6 +163,17 @@ class TrainingLoop:
             words += f"  val_loss {tally.loss:.3f} ({tally.bits_per_character:.3f} bits per character)"
         is_best = position.note_validation(metrics["loss"] if tally is None else tally.loss)
         self._say(words + ("  best so far" if is_best else ""))
+        if self._history is not None:
+            self._history.add(
+                {
+                    "step": position.step,
+                    "epoch": position.epoch,
+                    "predictions": position.predictions,
+                    "seconds": position.seconds,
+                    "cpu_seconds": position.cpu_seconds,
+                    **metrics,
+                }
+            )
         samples = self._sampler.samples() if self._sampler is not None else {}
         for name, text in samples.items():
             self._say(f"  {name}: {text!r}")

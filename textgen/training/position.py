@@ -36,13 +36,24 @@ class Position:
     best_loss: float | None = None
     stale_validations: int = 0
     """Validations since the best one."""
+    predictions: int = 0
+    """Characters predicted, over all steps."""
+    seconds: float = 0.0
+    """Time that the steps took, over all starts of the run; validations and checkpoints left out."""
+    cpu_seconds: float = 0.0
+    """CPU time of the first worker over the same steps, all its threads together."""
     metrics: dict[str, Any] = field(
         default_factory=lambda: {"loss": None, "val_loss": None, "val_bits_per_character": None}
     )
 
-    def note_step(self, *, nats: float, characters: float, steps_per_epoch: int) -> None:
+    def note_step(
+        self, *, nats: float, characters: float, steps_per_epoch: int, seconds: float, cpu_seconds: float
+    ) -> None:
         """Adds a completed step."""
         self.step += 1
+        self.predictions += int(characters)
+        self.seconds += seconds
+        self.cpu_seconds += cpu_seconds
         self.epoch = self.step / steps_per_epoch
         self.interval_nats += nats
         self.interval_characters += characters

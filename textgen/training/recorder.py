@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from textgen import storage
 
 PROGRESS_SECONDS = 10.0
 MAX_PROGRESS_SECONDS = 60.0
 LOG_NAME = "log.txt"
+HISTORY_NAME = "history.jsonl"
 FOLLOW_SECONDS = 1.0
 
 Say = Callable[[str], None]
@@ -131,6 +133,21 @@ class TensorBoard:
         """Ends the writing and removes the temporary files."""
         self._writer.close()
         self._folder.cleanup()
+
+
+class History:
+    """The figures of every validation, a JSON line each, over all starts of a run: its learning curve."""
+
+    def __init__(self, run_uri: str, *, first_step: int) -> None:
+        self._uri = storage.join(run_uri, HISTORY_NAME)
+        lines = storage.read_bytes(self._uri).decode().splitlines() if storage.exists(self._uri) else []
+        # What came after the checkpoint that a start goes on from is measured again.
+        self._lines = [line for line in lines if json.loads(line)["step"] <= first_step]
+
+    def add(self, figures: Mapping[str, Any]) -> None:
+        """Adds a validation."""
+        self._lines.append(json.dumps(figures))
+        storage.write_bytes(self._uri, ("\n".join(self._lines) + "\n").encode())
 
 
 class StepRecord:
