@@ -14,7 +14,8 @@ from typing import Any
 from textgen import presets, storage
 from textgen.errors import UserError
 from textgen.ray_session import disconnect
-from textgen.spec import RunSpec, override, parse_settings
+from textgen.settings import parse_settings
+from textgen.spec import RunSpec, override
 
 USER_MISTAKE = 2
 """Exit code of a mistake that the user can mend; the same as argparse's."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.command_line import import_tensorflow, job_parser, run, say
 from textgen import storage
-from textgen.spec import parse_settings
+from textgen.settings import parse_settings
 
 
 def main(argv: list[str]) -> None:

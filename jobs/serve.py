@@ -16,7 +16,7 @@ from jobs.command_line import finish, job_parser, run, say
 from textgen import storage
 from textgen.errors import UserError
 from textgen.ray_session import connect, disconnect
-from textgen.spec import parse_settings
+from textgen.settings import parse_settings
 
 
 def main(argv: list[str]) -> None:

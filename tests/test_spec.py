@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from textgen import presets
 from textgen.errors import UserError
-from textgen.spec import RunSpec, override, parse_settings
+from textgen.settings import parse_settings
+from textgen.spec import RunSpec, override
 
 DEFAULT = RunSpec(preset="mine")
 

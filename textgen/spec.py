@@ -8,16 +8,14 @@ of its spec: the result does not depend on it.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from textgen.errors import UserError
+from textgen.settings import check, coerce, field_types, nearest
 
 RULE_NAMES = ("bytes_literal", "html", "control", "nfc", "lower", "drop_containing", "length", "whitespace")
 
@@ -78,30 +76,28 @@ class CorpusSpec:
     def __post_init__(self) -> None:
         for rule in self.rules:
             if rule not in RULE_NAMES:
-                raise UserError(f"corpus.rules has {rule!r}; {_nearest(rule, RULE_NAMES)}")
+                raise UserError(f"corpus.rules has {rule!r}; {nearest(rule, RULE_NAMES)}")
         try:
             "".encode(self.encoding)
         except LookupError:
             raise UserError(
                 f"corpus.encoding is {self.encoding!r}, which Python does not know; use a name such as utf-8 or cp1252"
             ) from None
-        _check(
+        check(
             min(self.val_share, self.test_share) >= 0 and self.val_share + self.test_share < 1,
             f"corpus.val_share + corpus.test_share is {self.val_share + self.test_share}; it must lie in [0, 1)",
         )
-        _check(
+        check(
             0 <= self.max_rejected_share <= 1,
             f"corpus.max_rejected_share is {self.max_rejected_share}; it must lie in [0, 1]",
         )
-        _check(self.min_document_chars >= 0, f"corpus.min_document_chars is {self.min_document_chars}; use 0 or more")
-        _check(
+        check(self.min_document_chars >= 0, f"corpus.min_document_chars is {self.min_document_chars}; use 0 or more")
+        check(
             self.max_document_chars is None or self.max_document_chars >= max(1, self.min_document_chars),
             f"corpus.max_document_chars is {self.max_document_chars}; "
             f"use {max(1, self.min_document_chars)} (corpus.min_document_chars) or more, or none",
         )
-        _check(
-            self.min_split_documents >= 0, f"corpus.min_split_documents is {self.min_split_documents}; use 0 or more"
-        )
+        check(self.min_split_documents >= 0, f"corpus.min_split_documents is {self.min_split_documents}; use 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +119,12 @@ class WindowsSpec:
 
     def __post_init__(self) -> None:
         for name in ("min_count", "context_length", "stride", "shard_bytes"):
-            _check(getattr(self, name) >= 1, f"windows.{name} is {getattr(self, name)}; use 1 or more")
-        _check(
+            check(getattr(self, name) >= 1, f"windows.{name} is {getattr(self, name)}; use 1 or more")
+        check(
             self.separator != "",
             "windows.separator is the empty text, after which no document can be read; use a text such as ' ', or none",
         )
-        _check(
+        check(
             self.separator is None or self.min_count == 1,
             f"windows.min_count is {self.min_count} but windows.separator leaves no id for UNKNOWN; use 1",
         )
@@ -153,13 +149,13 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         for name in ("embedding_dim", "units", "num_layers"):
-            _check(getattr(self, name) >= 1, f"model.{name} is {getattr(self, name)}; use 1 or more")
-        _check(
+            check(getattr(self, name) >= 1, f"model.{name} is {getattr(self, name)}; use 1 or more")
+        check(
             self.dense_units is None or self.dense_units >= 1,
             f"model.dense_units is {self.dense_units}; use 1 or more, or none",
         )
         for name in ("dropout", "dense_dropout"):
-            _check(0 <= getattr(self, name) < 1, f"model.{name} is {getattr(self, name)}; it must lie in [0, 1)")
+            check(0 <= getattr(self, name) < 1, f"model.{name} is {getattr(self, name)}; it must lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,38 +217,38 @@ class TrainingSpec:
             "validation_chars",
             "sample_chars",
         ):
-            _check(getattr(self, name) >= 1, f"training.{name} is {getattr(self, name)}; use 1 or more")
+            check(getattr(self, name) >= 1, f"training.{name} is {getattr(self, name)}; use 1 or more")
         for name in ("max_steps", "checkpoint_every_steps", "patience"):
             value = getattr(self, name)
-            _check(value is None or value >= 1, f"training.{name} is {value}; use 1 or more, or none")
+            check(value is None or value >= 1, f"training.{name} is {value}; use 1 or more, or none")
         for name in ("epochs", "learning_rate"):
             value = getattr(self, name)
-            _check(0 < value < math.inf, f"training.{name} is {value}; it must be above 0 and finite")
-        _check(
+            check(0 < value < math.inf, f"training.{name} is {value}; it must be above 0 and finite")
+        check(
             self.checkpoint_every_seconds > 0,
             f"training.checkpoint_every_seconds is {self.checkpoint_every_seconds}; it must be above 0",
         )
         for name in ("warmup_steps", "max_failures"):
-            _check(getattr(self, name) >= 0, f"training.{name} is {getattr(self, name)}; use 0 or more")
-        _check(0 <= self.seed < 2**63, f"training.seed is {self.seed}; it must lie in [0, 2**63)")
-        _check(
+            check(getattr(self, name) >= 0, f"training.{name} is {getattr(self, name)}; use 0 or more")
+        check(0 <= self.seed < 2**63, f"training.seed is {self.seed}; it must lie in [0, 2**63)")
+        check(
             all(temperature >= 0 for temperature in self.sample_temperatures),
             f"training.sample_temperatures is {list(self.sample_temperatures)}; each is 0 (greedy) or more",
         )
-        _check(
+        check(
             self.block_windows & (self.block_windows - 1) == 0,
             f"training.block_windows is {self.block_windows}; it must be a power of two, such as 64",
         )
-        _check(
+        check(
             self.clip_norm is None or self.clip_norm > 0,
             f"training.clip_norm is {self.clip_norm}; it must be above 0, or none",
         )
-        _check(
+        check(
             0 <= self.final_learning_rate_share <= 1,
             f"training.final_learning_rate_share is {self.final_learning_rate_share}; it must lie in [0, 1]",
         )
-        _check(self.weight_decay >= 0, f"training.weight_decay is {self.weight_decay}; use 0 or more")
-        _check(
+        check(self.weight_decay >= 0, f"training.weight_decay is {self.weight_decay}; use 0 or more")
+        check(
             self.weight_decay == 0 or self.optimizer == "adamw",
             f"training.weight_decay is {self.weight_decay} with optimizer {self.optimizer}; only adamw decays",
         )
@@ -278,13 +274,13 @@ class SamplingSpec:
     """Seed of the completions: with prompt and index of a completion it starts the generator of its stream."""
 
     def __post_init__(self) -> None:
-        _check(self.temperature >= 0, f"sampling.temperature is {self.temperature}; use 0 (greedy) or more")
-        _check(self.top_k is None or self.top_k >= 1, f"sampling.top_k is {self.top_k}; use 1 or more, or none")
-        _check(0 < self.top_p <= 1, f"sampling.top_p is {self.top_p}; it must lie in (0, 1]")
+        check(self.temperature >= 0, f"sampling.temperature is {self.temperature}; use 0 (greedy) or more")
+        check(self.top_k is None or self.top_k >= 1, f"sampling.top_k is {self.top_k}; use 1 or more, or none")
+        check(0 < self.top_p <= 1, f"sampling.top_p is {self.top_p}; it must lie in (0, 1]")
         for name in ("max_new_chars", "n"):
-            _check(getattr(self, name) >= 1, f"sampling.{name} is {getattr(self, name)}; use 1 or more")
-        _check(0 <= self.seed < 2**63, f"sampling.seed is {self.seed}; it must lie in [0, 2**63)")
-        _check(all(self.stop), "sampling.stop has an empty text; leave it out")
+            check(getattr(self, name) >= 1, f"sampling.{name} is {getattr(self, name)}; use 1 or more")
+        check(0 <= self.seed < 2**63, f"sampling.seed is {self.seed}; it must lie in [0, 2**63)")
+        check(all(self.stop), "sampling.stop has an empty text; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,11 +302,11 @@ class SweepSpec:
 
     def __post_init__(self) -> None:
         for name in ("num_best", "num_completions", "completion_chars", "max_concurrent_trials"):
-            _check(getattr(self, name) >= 1, f"sweep.{name} is {getattr(self, name)}; use 1 or more")
-        _check(len(self.units) > 0, "sweep.units is empty; give at least one hidden size, such as [128]")
-        _check(all(units >= 1 for units in self.units), f"sweep.units is {list(self.units)}; each is 1 or more")
-        _check(len(self.temperatures) > 0, "sweep.temperatures is empty; give at least one, such as [0.7]")
-        _check(
+            check(getattr(self, name) >= 1, f"sweep.{name} is {getattr(self, name)}; use 1 or more")
+        check(len(self.units) > 0, "sweep.units is empty; give at least one hidden size, such as [128]")
+        check(all(units >= 1 for units in self.units), f"sweep.units is {list(self.units)}; each is 1 or more")
+        check(len(self.temperatures) > 0, "sweep.temperatures is empty; give at least one, such as [0.7]")
+        check(
             all(temperature >= 0 for temperature in self.temperatures),
             f"sweep.temperatures is {list(self.temperatures)}; each is 0 (greedy) or more",
         )
@@ -331,7 +327,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         windows = self.windows
-        _check(
+        check(
             self.training.order != "stateful" or windows.stride == windows.context_length,
             f"training.order is stateful with windows.stride {windows.stride} and windows.context_length "
             f"{windows.context_length}; the carried state needs them equal: set both, or training.order=shuffled",
@@ -347,18 +343,18 @@ class RunSpec:
         """Builds a spec from `to_dict`'s result; unknown names are errors, missing ones take their defaults."""
         sections = {}
         for name, value in values.items():
-            section = _field_types(cls).get(name)
+            section = field_types(cls).get(name)
             if section is None:
-                raise UserError(f"a spec has no section {name!r}; {_nearest(name, _field_types(cls))}")
+                raise UserError(f"a spec has no section {name!r}; {nearest(name, field_types(cls))}")
             if not dataclasses.is_dataclass(section):
                 sections[name] = value
                 continue
-            known = _field_types(section)
+            known = field_types(section)
             for key in value:
                 if key not in known:
-                    raise UserError(f"the section {name} has no field {key!r}; {_nearest(key, known)}")
+                    raise UserError(f"the section {name} has no field {key!r}; {nearest(key, known)}")
             sections[name] = section(  # type: ignore[operator]
-                **{key: _coerce(item, known[key], f"{name}.{key}") for key, item in value.items()}
+                **{key: coerce(item, known[key], f"{name}.{key}") for key, item in value.items()}
             )
         return cls(**sections)
 
@@ -371,108 +367,16 @@ def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
     Raises:
         UserError: an unknown name (the message lists the nearest known ones) or a value that does not fit.
     """
-    sections = {name: kind for name, kind in _field_types(RunSpec).items() if dataclasses.is_dataclass(kind)}
-    known = [f"{name}.{key}" for name, kind in sections.items() for key in _field_types(kind)]
+    sections = {name: kind for name, kind in field_types(RunSpec).items() if dataclasses.is_dataclass(kind)}
+    known = [f"{name}.{key}" for name, kind in sections.items() for key in field_types(kind)]
     by_section: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
         if path not in known:
-            raise UserError(f"there is no setting {path!r}; {_nearest(path, known)}")
+            raise UserError(f"there is no setting {path!r}; {nearest(path, known)}")
         section, key = path.split(".")
-        kind = _field_types(sections[section])[key]
-        by_section.setdefault(section, {})[key] = _coerce(value, kind, path)
+        kind = field_types(sections[section])[key]
+        by_section.setdefault(section, {})[key] = coerce(value, kind, path)
     replaced = {
         section: dataclasses.replace(getattr(spec, section), **values) for section, values in by_section.items()
     }
     return dataclasses.replace(spec, **replaced)
-
-
-def parse_settings(settings: list[str]) -> dict[str, str]:
-    """Splits `section.field=value` texts, as `--set` takes them."""
-    pairs = {}
-    for setting in settings:
-        path, equals, value = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set received {setting!r}; write it as section.field=value")
-        pairs[path.strip()] = value
-    return pairs
-
-
-def _field_types(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _coerce(value: Any, kind: Any, path: str) -> Any:
-    """Returns `value` as `kind`: strings are read as a command line's, lists become tuples."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
-            return None
-        return _coerce(value, next(a for a in arguments if a is not types.NoneType), path)
-    if origin is Literal:
-        if value in arguments:
-            return value
-        raise UserError(f"{path} is {value!r}; {_nearest(str(value), [str(a) for a in arguments])}")
-    if origin is tuple:
-        if not isinstance(value, str | list | tuple):
-            raise UserError(f"{path} is {value!r}; it must be a list")
-        return tuple(_coerce(item, arguments[0], path) for item in _as_list(value))
-    try:
-        return _scalar(value, kind)
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{path} is {value!r}; it must be {_KINDS_IN_WORDS[kind]}") from None
-
-
-_KINDS_IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-
-
-def _scalar(value: Any, kind: type) -> Any:
-    if isinstance(value, bool) != (kind is bool) and not isinstance(value, str):
-        raise ValueError(value)
-    if kind is bool:
-        text = str(value).lower()
-        if text not in ("true", "false"):
-            raise ValueError(value)
-        return text == "true"
-    if kind is int:
-        if float(value) != int(float(value)):
-            raise ValueError(value)
-        return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(float(value))
-    if kind is str and not isinstance(value, str):
-        raise ValueError(value)
-    return kind(value)
-
-
-def _as_list(value: Any) -> list[Any]:
-    """Reads `[0.2, 1]`, `0.2,1` and real sequences; the empty text is the empty list."""
-    if not isinstance(value, str):
-        return list(value)
-    if value.startswith("["):
-        try:
-            return list(json.loads(value))
-        except json.JSONDecodeError:
-            pass
-    return [item.strip() for item in value.strip("[]").split(",") if item.strip()]
-
-
-def _nearest(name: str, known: typing.Iterable[str]) -> str:
-    """Says which names are known, the nearest first."""
-    near = sorted(known, key=lambda candidate: -_likeness(name, candidate))
-    shown = ", ".join(near[:6])
-    return f"did you mean {shown}?" if len(near) <= 6 else f"the nearest known names are {shown}"
-
-
-def _likeness(typed: str, candidate: str) -> float:
-    """Returns how near two names are: mostly their last parts (or its beginning, or its initials), less the section."""
-    typed_section, _, typed_key = typed.rpartition(".")
-    section, _, key = candidate.rpartition(".")
-    likeness = difflib.SequenceMatcher(None, typed_key, key).ratio()
-    if typed_key and typed_key == "".join(word[:1] for word in key.split("_")):
-        likeness = max(likeness, 0.95)
-    elif typed_key and key.startswith(typed_key):
-        likeness = max(likeness, 0.9)
-    return likeness + difflib.SequenceMatcher(None, typed_section, section).ratio() / 2
-
-
-def _check(valid: bool, message: str) -> None:
-    if not valid:
-        raise UserError(message)

@@ -16,7 +16,8 @@ from textgen.local.checkout import Checkout
 from textgen.local.s3 import s3_environment
 from textgen.local.submit import submit
 from textgen.presets import preset
-from textgen.spec import override, parse_settings
+from textgen.settings import parse_settings
+from textgen.spec import override
 from textgen.windows.manifest import Manifest
 
 pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]

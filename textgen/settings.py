@@ -1,0 +1,105 @@
+"""Reads and checks the values of settings, as command lines and JSON write them, and says what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from typing import Any, Literal
+
+from textgen.errors import UserError
+
+
+def parse_settings(settings: list[str]) -> dict[str, str]:
+    """Splits `section.field=value` texts, as `--set` takes them."""
+    pairs = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set received {setting!r}; write it as section.field=value")
+        pairs[path.strip()] = value
+    return pairs
+
+
+def field_types(kind: Any) -> dict[str, Any]:
+    """Returns the type of each field of a dataclass."""
+    return typing.get_type_hints(kind)
+
+
+def coerce(value: Any, kind: Any, path: str) -> Any:
+    """Returns `value` as `kind`: strings are read as a command line's, lists become tuples."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+            return None
+        return coerce(value, next(a for a in arguments if a is not types.NoneType), path)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise UserError(f"{path} is {value!r}; {nearest(str(value), [str(a) for a in arguments])}")
+    if origin is tuple:
+        if not isinstance(value, str | list | tuple):
+            raise UserError(f"{path} is {value!r}; it must be a list")
+        return tuple(coerce(item, arguments[0], path) for item in _as_list(value))
+    try:
+        return _scalar(value, kind)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{path} is {value!r}; it must be {_KINDS_IN_WORDS[kind]}") from None
+
+
+_KINDS_IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _scalar(value: Any, kind: type) -> Any:
+    if isinstance(value, bool) != (kind is bool) and not isinstance(value, str):
+        raise ValueError(value)
+    if kind is bool:
+        text = str(value).lower()
+        if text not in ("true", "false"):
+            raise ValueError(value)
+        return text == "true"
+    if kind is int:
+        if float(value) != int(float(value)):
+            raise ValueError(value)
+        return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(float(value))
+    if kind is str and not isinstance(value, str):
+        raise ValueError(value)
+    return kind(value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Reads `[0.2, 1]`, `0.2,1` and real sequences; the empty text is the empty list."""
+    if not isinstance(value, str):
+        return list(value)
+    if value.startswith("["):
+        try:
+            return list(json.loads(value))
+        except json.JSONDecodeError:
+            pass
+    return [item.strip() for item in value.strip("[]").split(",") if item.strip()]
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """Says which names are known, the nearest first."""
+    near = sorted(known, key=lambda candidate: -_likeness(name, candidate))
+    shown = ", ".join(near[:6])
+    return f"did you mean {shown}?" if len(near) <= 6 else f"the nearest known names are {shown}"
+
+
+def _likeness(typed: str, candidate: str) -> float:
+    """Returns how near two names are: mostly their last parts (or its beginning, or its initials), less the section."""
+    typed_section, _, typed_key = typed.rpartition(".")
+    section, _, key = candidate.rpartition(".")
+    likeness = difflib.SequenceMatcher(None, typed_key, key).ratio()
+    if typed_key and typed_key == "".join(word[:1] for word in key.split("_")):
+        likeness = max(likeness, 0.95)
+    elif typed_key and key.startswith(typed_key):
+        likeness = max(likeness, 0.9)
+    return likeness + difflib.SequenceMatcher(None, typed_section, section).ratio() / 2
+
+
+def check(valid: bool, message: str) -> None:
+    """Raises a `UserError` with the message where a setting is not valid."""
+    if not valid:
+        raise UserError(message)
