@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pyarrow as pa
 import pytest
+import stopwords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.corpus.cleaning import FILTERS, TEXT_RULES, clean, normalize_prompt
+from textgen.corpus.cleaning import FILE_RULES, FILTERS, TEXT_RULES, clean, normalize_prompt
 from textgen.spec import RULE_NAMES, CorpusSpec
 
 DEFAULT = CorpusSpec()
@@ -25,7 +27,7 @@ def cleaned(texts: list[str], spec: CorpusSpec) -> tuple[list[str], int, dict[st
 
 
 def test_every_rule_of_the_spec_has_its_function() -> None:
-    assert {*TEXT_RULES, *FILTERS} == set(RULE_NAMES)
+    assert {*TEXT_RULES, *FILTERS, *FILE_RULES} == set(RULE_NAMES)
 
 
 def test_html_unescapes_once_and_breaks_lines() -> None:
@@ -51,6 +53,28 @@ def test_nfc_composes() -> None:
 
 def test_lower_reaches_every_alphabet_that_has_cases() -> None:
     assert applied("lower", "ÀÉ Straße ΑΒ שלום 😀 MIXED") == ["àé straße αβ שלום 😀 mixed"]
+
+
+def test_words_leaves_words_without_english_stop_words() -> None:
+    texts = [
+        "The whale -- and I, Ishmael_2 -- said: 'don't!'",
+        "of the and to",
+        "a man, A plan;\nanother the\tTHE canal",
+        "ש\u05b8לום, cafe\u0301!",
+    ]
+    assert applied("words", *texts) == [
+        "whale Ishmael_2 said don t",
+        "",
+        "man plan another canal",
+        "ש\u05b8לום cafe\u0301",
+    ]
+
+
+@given(st.text(alphabet="abIt h.-\n'éש1_"))
+def test_words_are_what_a_loop_over_tokens_leaves(text: str) -> None:
+    stop = set(stopwords.get_stopwords("english"))
+    expected = " ".join(word for word in re.findall(r"\w+", text) if word.lower() not in stop)
+    assert applied("words", text) == [expected]
 
 
 def test_whitespace_keeps_paragraphs() -> None:
@@ -94,6 +118,14 @@ def test_other_columns_follow_their_text() -> None:
     result = clean(records, CorpusSpec(max_document_chars=1))
     assert result.kept.to_pydict() == {"text": ["a", "b"], "row": [2, 4]}
     assert result.empty["row"].to_pylist() == [1]
+
+
+def test_other_categories_are_dropped_and_counted_before_the_rules() -> None:
+    records = pa.table({"text": ["a", "", "b", "cc", "d"], "category": ["x", "y", None, "z", "x"], "row": range(5)})
+    result = clean(records, CorpusSpec(keep_categories=("x", "z"), max_document_chars=1))
+    assert result.kept["row"].to_pylist() == [0, 4]
+    assert dict(result.dropped) == {"keep_categories": 2, "length": 1}
+    assert result.empty.num_rows == 0
 
 
 def test_no_records_are_cleaned_to_none() -> None:

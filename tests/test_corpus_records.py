@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textgen.corpus.cleaning import clean
 from textgen.corpus.formats import Record, _csv_rows
 from textgen.corpus.records import read_records
 from textgen.corpus.sources import SourceFile
@@ -113,6 +114,99 @@ def test_npy_is_read_without_pickle(tmp_path: Path) -> None:
     np.save(path, np.zeros((2, 3)))
     with pytest.raises(UserError, match="2-D float64; it must be a 1-D array of str"):
         read(path, path.read_bytes())
+
+
+LETTERS = ["ש\u05b8לו\u05b9ם 😀", "👩\u200d👩\u200d👧 e\u0301\u0302 🇮🇱", "\u200fמעורב abc\u200e 👍🏽"]
+"""Hebrew with points, a family of joined emoji, a letter with two marks, a flag, marks of direction, a skin tone."""
+
+
+def as_npy(texts: list[str]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.array(texts))
+    return stream.getvalue()
+
+
+def as_archive(texts: list[str]) -> bytes:
+    elements = [{"tweet": {"source": "app", "lang": "iw", "full_text": text}} for text in texts]
+    return ("window.YTD.tweets.part0 = " + json.dumps(elements, indent=2, ensure_ascii=False)).encode()
+
+
+def as_bytes_literals(texts: list[str]) -> bytes:
+    stream = io.StringIO(newline="")
+    csv.writer(stream).writerows([("id", "text"), *((1, repr(text.encode())) for text in texts)])
+    return stream.getvalue().encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("t.npy", as_npy(LETTERS), id="npy"),
+        pytest.param("tweets.js", as_archive(LETTERS), id="archive"),
+        pytest.param("t.csv", as_bytes_literals(LETTERS), id="bytes-literals"),
+        pytest.param("t.jsonl", "".join(json.dumps({"text": t}) + "\n" for t in LETTERS).encode(), id="json-escaped"),
+        pytest.param(
+            "t.jsonl",
+            "".join(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in LETTERS).encode(),
+            id="json-plain",
+        ),
+        pytest.param("t.txt", "\n".join(LETTERS).encode(), id="text"),
+    ],
+)
+def test_every_alphabet_and_emoji_pass_whole_from_file_to_document(tmp_path: Path, name: str, content: bytes) -> None:
+    texts = [record.text for record in read(tmp_path / name, content)]
+    spec = CorpusSpec(rules=("bytes_literal", "html", "control", "whitespace"))
+    assert clean(pa.table({"text": pa.array(texts, pa.string())}), spec).kept["text"].to_pylist() == LETTERS
+
+
+def test_of_an_archive_as_a_zip_the_tweets_alone_are_read(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("Your archive.html", b"<html>")
+        archive.writestr("data/account.js", b"window.YTD.account.part0 = [ ]")
+        archive.writestr("data/tweets.js", as_archive(["one", "two"]))
+        archive.writestr("data/tweets-part1.js", as_archive(["three"]))
+        archive.writestr("data/tweets_media/1.jpg", b"picture")
+    assert read(tmp_path / "twitter-2024.zip", stream.getvalue()) == [
+        Record(1, "three", category="iw"),
+        Record(2, "one", category="iw"),
+        Record(3, "two", category="iw"),
+    ]
+
+
+def test_elements_of_an_archive_that_are_no_tweets_are_kept_apart(tmp_path: Path) -> None:
+    content = b'window.YTD.tweet.part0 = [ {"full_text": "one"}, 7, {"tweet": {"id": "1"}} ]'
+    found = read(tmp_path / "anything", content, format="twitter_archive")
+    assert [(record.row, record.reason) for record in found] == [(1, None), (2, "malformed"), (3, "no_text")]
+    with pytest.raises(UserError, match=r"no column of .* is known to hold text"):
+        read(tmp_path / "tweet.js", b'window.YTD.tweet.part0 = [ {"id": "1"} ]')
+
+
+BOOK = """The Project Gutenberg eBook of Walden
+
+*** START OF THE PROJECT GUTENBERG EBOOK WALDEN ***
+
+\u201cEconomy\u201d
+
+When I wrote
+the following pages
+
+*** END OF THE PROJECT GUTENBERG EBOOK WALDEN ***
+Licence
+"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        ("line", [(5, "“Economy”"), (7, "When I wrote"), (8, "the following pages")]),
+        ("paragraph", [(5, "“Economy”"), (7, "When I wrote\nthe following pages")]),
+        ("file", [(1, "\n“Economy”\n\nWhen I wrote\nthe following pages\n\n")]),
+    ],
+)
+def test_the_edges_of_a_book_are_no_documents(tmp_path: Path, unit: str, expected: list[tuple[int, str]]) -> None:
+    content = BOOK.replace("\n", "\r\n").encode("cp1252")
+    found = read(tmp_path / "b.txt", content, encoding="cp1252", document_unit=unit, rules=("book_edges",))
+    assert found == [Record(row, text) for row, text in expected]
 
 
 def test_other_encodings_are_decoded(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,8 @@ from textgen.corpus.splitting import (
     FIRST_KEY,
     KeyRange,
     document_keys,
+    drawn_shares,
+    in_split,
     lowest_keys,
     split_ranges,
 )
@@ -48,6 +52,40 @@ def test_splits_cover_every_key_once(count: int, least: int, val_share: float, t
     assert (ranges["val"].start, ranges["train"].stop) == (FIRST_KEY, AFTER_LAST_KEY)
     assert ranges["val"].stop == ranges["test"].start
     assert ranges["test"].stop == ranges["train"].start
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", None]), max_size=200),
+    st.sampled_from([(), ("a",), ("b", "c")]),
+    st.integers(0, 30),
+    st.floats(0, 0.3),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_document_falls_into_one_split(
+    categories: list[str | None], test_categories: tuple[str, ...], least: int, val_share: float
+) -> None:
+    spec = CorpusSpec(min_split_documents=least, val_share=val_share, test_categories=test_categories)
+    keys = some_keys(len(categories))
+    documents = pa.table({"key": pa.array(keys, pa.string()), "category": pa.array(categories, pa.string())})
+    drawn = [key for key, category in zip(keys, categories, strict=True) if category not in test_categories]
+    ranges = split_ranges(lowest_keys(drawn, spec), spec)
+    inside = {split: in_split(documents, split, keys, spec).to_pylist() for split, keys in ranges.items()}
+    assert [sum(splits) for splits in zip(*inside.values(), strict=True)] == [1] * len(keys)
+    if test_categories:
+        assert inside["test"] == [category in test_categories for category in categories]
+        plain = dataclasses.replace(spec, test_categories=(), test_share=0.0)
+        assert {split: r for split, r in ranges.items() if split != "test"} == {
+            split: r for split, r in split_ranges(drawn, plain).items() if split != "test"
+        }
+
+
+def test_drawn_shares_are_uniform_and_independent() -> None:
+    keys = pa.chunked_array([pa.array(some_keys(4000), pa.string())])
+    shares = np.array([drawn_shares(keys, place=place) for place in range(3)])
+    assert shares.min() >= 0
+    assert shares.max() < 1
+    assert shares.mean(axis=1) == pytest.approx([0.5] * 3, abs=0.02)
+    assert np.corrcoef([*shares, range(4000)])[np.triu_indices(4, 1)] == pytest.approx([0] * 6, abs=0.06)
 
 
 @given(st.integers(1, 600), st.integers(1, 25), st.integers(1, 5))

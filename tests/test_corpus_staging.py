@@ -118,3 +118,25 @@ def test_a_group_without_documents_leaves_a_marker(tmp_path: Path) -> None:
         tmp_path, write(tmp_path, a="no", b=" "), CorpusSpec(rules=("drop_containing",), drop_containing=("no",))
     )
     assert (chunk.name, chunk.records, chunk.dropped_by_rule) == ("", 1, {"drop_containing": 1})
+
+
+def test_records_of_other_categories_are_counted_as_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("text,source\none,imdb\ntwo,rt\nthree,imdb\none,imdb\nfour,\n,rt\n")
+    (chunk,) = stage(tmp_path, list(resolve([str(path)])), CorpusSpec(keep_categories=("imdb",)))
+    assert (chunk.records, chunk.documents, chunk.duplicates) == (6, 2, 1)
+    assert (chunk.dropped_by_rule, chunk.rejected_by_reason) == ({"keep_categories": 3}, {})
+
+
+def test_marks_change_neither_the_key_of_a_document_nor_what_repeats_it(tmp_path: Path) -> None:
+    text = "The CAT sat.....\nA dog in 1984\nThe CAT sat.....\nthe cat sat....."
+    keys = []
+    marks = ("mark_numbers", "mark_all_capitals", "mark_capitals", "mark_repeats")
+    for name, rules in (("plain", ()), ("marked", marks)):
+        (tmp_path / name).mkdir()
+        (chunk,) = stage(tmp_path / name, write(tmp_path / name, a=text), CorpusSpec(rules=rules))
+        assert chunk.duplicates == 1
+        documents = read_documents(str(tmp_path / name / "out"), [chunk.name], EVERY_KEY)
+        keys.append(documents["key"].to_pylist())
+        assert ("The CAT sat....." in documents["text"].to_pylist()) == (name == "plain")
+    assert keys[0] == keys[1]

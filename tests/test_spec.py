@@ -75,6 +75,9 @@ def test_a_foreign_dictionary_is_refused(values: dict[str, Any], message: str) -
         ("sweep.units", "[8,16]", (8, 16)),
         ("sampling.stop", '["\\n", "a, b"]', ("\n", "a, b")),
         ("corpus.drop_containing", "http,&gt", ("http", "&gt")),
+        ("corpus.test_categories", "[2007, 08, tea]", ("2007", "08", "tea")),
+        ("corpus.test_categories", '[2007, "2008"]', ("2007", "2008")),
+        ("corpus.condition_on", "[label,category]", ("label", "category")),
         ("corpus.text_column", "null", None),
         ("corpus.text_column", "5", "5"),
         ("windows.separator", " ", " "),
@@ -97,6 +100,10 @@ def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: ob
         ("model.dropout", "1", r"model.dropout is 1.0; it must lie in \[0, 1\)"),
         ("model.dense_units", 0, "model.dense_units is 0; use 1 or more, or none"),
         ("model.dropout", "nan", "model.dropout is nan"),
+        ("model.layer_units", "[8, 9]", r"model.layer_units is \[8, 9\] with model.num_layers 1; give each"),
+        ("model.layer_units", "[0]", r"model.layer_units is \[0\] with model.num_layers 1; .* 1 or more, or none"),
+        ("model.cell", "rnn", "model.cell is 'rnn'; did you mean"),
+        ("training.loss_at", "last", "training.loss_at is last with training.order stateful; .*order=shuffled too"),
         ("training.learning_rate", "fast", "training.learning_rate is 'fast'; it must be a number"),
         ("training.learning_rate", "inf", "training.learning_rate is inf; .* finite"),
         ("training.record_steps", "yes", "training.record_steps is 'yes'; it must be true or false"),
@@ -105,6 +112,9 @@ def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: ob
         ("training.seed", -1, r"training.seed is -1; it must lie in \[0, 2\*\*63\)"),
         ("training.weight_decay", 0.1, "only adamw decays"),
         ("training.patience", 0, "training.patience is 0; use 1 or more, or none"),
+        ("training.unfreeze_every_steps", 0, "training.unfreeze_every_steps is 0; use 1 or more, or none"),
+        ("training.layer_rate_factor", 0.5, r"training.layer_rate_factor is 0.5; use 1 \(all layers alike\) or more"),
+        ("training.decay", "one-cycle", "training.decay is 'one-cycle'; did you mean one_cycle"),
         ("training.sample_temperatures", "[1, -1]", r"training.sample_temperatures is \[1.0, -1.0\]; each is 0"),
         ("training.sample_temperatures", 0.5, "training.sample_temperatures is 0.5; it must be a list"),
         ("sweep.units", "8,0", r"sweep.units is \[8, 0\]; each is 1 or more"),
@@ -136,7 +146,7 @@ def test_a_bad_value_is_refused_with_what_is_right(path: str, value: object, mes
         ("learning_rate", "training.learning_rate"),
         ("training.learningrate", "training.learning_rate"),
         ("traning.epochs", "training.epochs"),
-        ("training.dropout", "model.dropout"),
+        ("mode.dropout", "model.dropout"),
         ("training.batch_size", "training.global_batch_size"),
         ("model.embedding", "model.embedding_dim"),
         ("sampling.max_new_tokens", "sampling.max_new_chars"),
@@ -161,6 +171,17 @@ def test_fields_of_two_sections_change_together() -> None:
     changed = override(DEFAULT, {"windows.stride": 3, "training.order": "shuffled"})
     assert (changed.windows.stride, changed.training.order) == (3, "shuffled")
     assert override(changed, {"training.order": "stateful", "windows.stride": 64}) == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("changes", "widths"),
+    [
+        ({"model.units": 7, "model.num_layers": 3}, (7, 7, 7)),
+        ({"model.num_layers": 3, "model.layer_units": "9,5,6"}, (9, 5, 6)),
+    ],
+)
+def test_layers_are_equally_wide_or_as_wide_as_is_said(changes: dict[str, Any], widths: tuple[int, ...]) -> None:
+    assert override(DEFAULT, changes).model.widths == widths
 
 
 def test_override_leaves_the_rest() -> None:

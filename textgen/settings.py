@@ -69,12 +69,15 @@ def _scalar(value: Any, kind: type) -> Any:
 
 
 def _as_list(value: Any) -> list[Any]:
-    """Reads `[0.2, 1]`, `0.2,1` and real sequences; the empty text is the empty list."""
+    """Reads `[0.2, 1]`, `0.2,1` and real sequences; the empty text is the empty list.
+
+    Numbers of a text stay texts until their type is known: `[2008]` may be categories.
+    """
     if not isinstance(value, str):
         return list(value)
     if value.startswith("["):
         try:
-            return list(json.loads(value))
+            return list(json.loads(value, parse_int=str, parse_float=str))
         except json.JSONDecodeError:
             pass
     return [item.strip() for item in value.strip("[]").split(",") if item.strip()]

@@ -17,7 +17,22 @@ from typing import Any, Literal
 from textgen.errors import UserError
 from textgen.settings import check, coerce, field_types, nearest
 
-RULE_NAMES = ("bytes_literal", "html", "control", "nfc", "lower", "drop_containing", "length", "whitespace")
+RULE_NAMES = (
+    "book_edges",
+    "bytes_literal",
+    "html",
+    "control",
+    "nfc",
+    "lower",
+    "words",
+    "drop_containing",
+    "length",
+    "whitespace",
+    "mark_numbers",
+    "mark_all_capitals",
+    "mark_capitals",
+    "mark_repeats",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +41,9 @@ class CorpusSpec:
 
     origin: str = ""
     """Where the texts come from and whose they are, in words, for the manifest."""
-    format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "text", "npy"] = "auto"
+    single_author: bool = False
+    """The texts are one person's: a training on them asks for `--acknowledge`, once for a run."""
+    format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "text", "npy", "twitter_archive"] = "auto"
     """Format of the source files; `auto` goes by the file's name."""
     encoding: str = "utf-8"
     """Character encoding of the source files, a name that Python knows (`utf-8`, `cp1252`)."""
@@ -39,6 +56,8 @@ class CorpusSpec:
     """Column that holds the label (stars, sentiment); None recognises the schema."""
     category_column: str | None = None
     """Column that holds the category (of a product, say); None recognises the schema."""
+    keep_categories: tuple[str, ...] = ()
+    """Drops the records of all other categories, and those without one; empty keeps all."""
     document_unit: Literal["line", "paragraph", "file"] = "line"
     """What one document is in a plain text file."""
     rules: tuple[str, ...] = (
@@ -51,7 +70,7 @@ class CorpusSpec:
         "whitespace",
         "length",
     )
-    """Cleaning rules, applied in this order."""
+    """Cleaning rules, applied in this order; `book_edges` comes first wherever it stands: it needs whole files."""
     drop_containing: tuple[str, ...] = ()
     """The rule `drop_containing` drops documents that contain one of these strings."""
     min_document_chars: int = 1
@@ -65,7 +84,14 @@ class CorpusSpec:
     val_share: float = 0.01
     """Share of the documents in `val`, drawn by hash."""
     test_share: float = 0.01
-    """Share of the documents in `test`, drawn by hash."""
+    """Share of the documents in `test`, drawn by hash; unused with `test_categories`."""
+    test_categories: tuple[str, ...] = ()
+    """All documents of these categories are `test`, and no others: a split by time where the category is a year. A text
+    that stands in other categories too is not `test`: of duplicates the others' stays. Empty draws `test` by hash."""
+    condition_on: tuple[Literal["label", "category"], ...] = ()
+    """Columns whose value is told before each document by a control id, so that the model can be asked for it."""
+    condition_none_share: float = 0.1
+    """Share of the documents of `train` whose value is not told, so that the model also learns to write unasked."""
     min_split_documents: int = 100
     """Smallest number of documents in `val` and in `test`, where the corpus allows; ignored where the share is 0."""
     max_rejected_share: float = 0.05
@@ -97,6 +123,19 @@ class CorpusSpec:
             f"corpus.max_document_chars is {self.max_document_chars}; "
             f"use {max(1, self.min_document_chars)} (corpus.min_document_chars) or more, or none",
         )
+        check(
+            not self.test_categories or self.deduplicate,
+            "corpus.test_categories with corpus.deduplicate=false lets a text stand in train and in test; "
+            "set corpus.deduplicate=true",
+        )
+        check(
+            len(set(self.condition_on)) == len(self.condition_on),
+            f"corpus.condition_on is {list(self.condition_on)}; name each column once",
+        )
+        check(
+            0 <= self.condition_none_share < 1,
+            f"corpus.condition_none_share is {self.condition_none_share}; it must lie in [0, 1)",
+        )
         check(self.min_split_documents >= 0, f"corpus.min_split_documents is {self.min_split_documents}; use 0 or more")
 
 
@@ -104,12 +143,15 @@ class CorpusSpec:
 class WindowsSpec:
     """How documents become ids, and ids windows."""
 
-    unit: Literal["characters", "bytes"] = "characters"
-    """What one id stands for: a Unicode character, or a byte of UTF-8."""
+    unit: Literal["characters", "bytes", "words"] = "characters"
+    """What one id stands for: a Unicode character, a byte of UTF-8, or a word, which only a classifier reads."""
     min_count: int = 1
-    """Characters rarer than this in `train` become UNKNOWN."""
+    """Characters (or words) rarer than this in `train` become UNKNOWN."""
+    max_vocab_size: int | None = None
+    """Ids of a vocabulary of words, UNKNOWN and END among them: the most frequent words have one; None is no bound."""
     separator: str | None = None
-    """None joins documents by the id END; a text joins them by that text, and then no ids are reserved."""
+    """None joins documents by the id END; a text joins them by that text, and then no ids are reserved: the symbols of
+    all splits have ids, for want of UNKNOWN."""
     context_length: int = 64
     """Inputs of a window, in ids."""
     stride: int = 64
@@ -128,22 +170,37 @@ class WindowsSpec:
             self.separator is None or self.min_count == 1,
             f"windows.min_count is {self.min_count} but windows.separator leaves no id for UNKNOWN; use 1",
         )
+        check(
+            self.unit != "words" or self.separator is None,
+            f"windows.separator is {self.separator!r} with windows.unit words, which END keeps apart; use none",
+        )
+        check(
+            self.max_vocab_size is None or (self.unit == "words" and self.max_vocab_size >= 3),
+            f"windows.max_vocab_size is {self.max_vocab_size} with windows.unit {self.unit}; "
+            "it bounds a vocabulary of words, to 3 or more: use none, or windows.unit=words",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Layers: input -> `num_layers` LSTMs, dropout after each -> optional Dense -> softmax over the vocabulary."""
+    """Layers: input -> `num_layers` recurrent ones, dropout after each -> optional Dense -> softmax over the ids."""
 
-    input: Literal["embedding", "one_hot"] = "embedding"
+    input: Literal["embedding", "one_hot", "scaled"] = "embedding"
+    """How an id is read: a row of weights; a 1 at its place; or as one number, the id / `vocab_size`, which says that
+    neighbouring ids are alike and is there for comparison."""
     embedding_dim: int = 64
-    """Width of the embedding; unused with one-hot input."""
+    """Width of the embedding; unused with another input."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """What every recurrent layer consists of."""
     units: int = 256
-    """Width of every LSTM layer."""
+    """Width of every recurrent layer; unused with `layer_units`."""
     num_layers: int = 1
+    layer_units: tuple[int, ...] = ()
+    """Width of each recurrent layer, `num_layers` of them, where they differ; empty goes by `units`."""
     dropout: float = 0.0
-    """Share of the outputs of each LSTM layer set to zero in training."""
+    """Share of the outputs of each recurrent layer set to zero in training."""
     dense_units: int | None = None
-    """Width of a Dense relu layer between the LSTMs and the softmax; None leaves it out."""
+    """Width of a Dense relu layer between the recurrent ones and the softmax; None leaves it out."""
     dense_dropout: float = 0.0
     """Share of the outputs of the Dense layer set to zero in training."""
 
@@ -151,11 +208,59 @@ class ModelSpec:
         for name in ("embedding_dim", "units", "num_layers"):
             check(getattr(self, name) >= 1, f"model.{name} is {getattr(self, name)}; use 1 or more")
         check(
+            len(self.layer_units) in (0, self.num_layers) and all(units >= 1 for units in self.layer_units),
+            f"model.layer_units is {list(self.layer_units)} with model.num_layers {self.num_layers}; "
+            "give each layer a width of 1 or more, or none of them",
+        )
+        check(
             self.dense_units is None or self.dense_units >= 1,
             f"model.dense_units is {self.dense_units}; use 1 or more, or none",
         )
         for name in ("dropout", "dense_dropout"):
             check(0 <= getattr(self, name) < 1, f"model.{name} is {getattr(self, name)}; it must lie in [0, 1)")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each recurrent layer, the first one first."""
+        return self.layer_units or (self.units,) * self.num_layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSpec:
+    """Layers of a classifier: features of a document -> Dense layers, dropout after each -> softmax over the labels."""
+
+    features: Literal["bag_of_words", "language_model"] | None = None
+    """What of a document the layers see: which words of the vocabulary it has, or what the LSTMs of the section `model`
+    made of its ids (their last output, mean and maximum). None trains a language model."""
+    hidden_units: tuple[int, ...] = (512, 256)
+    """Width of each Dense layer; empty puts the softmax on the features."""
+    hidden_activations: tuple[Literal["relu", "sigmoid", "tanh"], ...] = ("relu", "sigmoid")
+    """Activation of each Dense layer."""
+    dropout: float = 0.5
+    """Share of the outputs of each Dense layer set to zero in training."""
+    max_document_ids: int = 512
+    """Ids of a document that the LSTMs read; unused with a bag of words."""
+    document_part: Literal["first", "last"] = "last"
+    """Which of its ids those are, where it has more."""
+    max_unknown_share: float = 0.4
+    """A text with a larger share of unknown words (characters, for LSTMs) gets no label."""
+    answered_share: float = 0.9
+    """A text gets a label where the classifier is at least as sure of it as of this share of `val`."""
+
+    def __post_init__(self) -> None:
+        check(
+            len(self.hidden_units) == len(self.hidden_activations),
+            f"classifier.hidden_units has {len(self.hidden_units)} layers and classifier.hidden_activations "
+            f"{len(self.hidden_activations)}; give one of each a layer",
+        )
+        check(
+            all(units >= 1 for units in self.hidden_units),
+            f"classifier.hidden_units is {list(self.hidden_units)}; each is 1 or more",
+        )
+        check(0 <= self.dropout < 1, f"classifier.dropout is {self.dropout}; it must lie in [0, 1)")
+        check(self.max_document_ids >= 1, f"classifier.max_document_ids is {self.max_document_ids}; use 1 or more")
+        for name in ("max_unknown_share", "answered_share"):
+            check(0 <= getattr(self, name) <= 1, f"classifier.{name} is {getattr(self, name)}; it must lie in [0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +268,15 @@ class TrainingSpec:
     """How the model learns: order of the windows, optimizer, schedule, and what happens every so often."""
 
     order: Literal["stateful", "shuffled"] = "stateful"
-    """Lanes read front to back with the LSTM state carried, or in shuffled blocks with the state reset."""
+    """Lanes read front to back with the recurrent state carried, or in shuffled blocks with the state reset."""
+    loss_at: Literal["every", "last"] = "every"
+    """Which inputs of a window are followed by a prediction: every one, or the last alone. A model that has learnt from
+    the last alone reads `windows.context_length` ids from a zero state before each prediction, in use as in training.
+    """
     block_windows: int = 64
     """Windows of a lane read at once, and shuffled together in the order `shuffled`; a power of two."""
     global_batch_size: int = 64
-    """Windows per step, over all workers: the number of lanes."""
+    """Windows (documents, for a classifier) per step, over all workers: the number of lanes."""
     epochs: float = 1.0
     """Passes over `train`; with `max_steps`, whichever ends first."""
     max_steps: int | None = None
@@ -177,10 +286,19 @@ class TrainingSpec:
     """Peak of the schedule."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises linearly from 0."""
-    decay: Literal["cosine", "constant"] = "cosine"
-    """What follows the warm-up: a cosine down to `final_learning_rate_share`, or nothing."""
+    decay: Literal["cosine", "constant", "one_cycle", "slanted_triangular"] = "cosine"
+    """What follows the warm-up: a cosine down to `final_learning_rate_share`, or nothing. The other two say how the
+    rate rises too, in place of `warmup_steps`: `one_cycle` by a cosine over the first quarter of the steps, then down
+    as `cosine` (the optimizer's momentum stays as it is); `slanted_triangular` in a line from 1/32 of the peak over the
+    first tenth, then back to 1/32 in a line."""
     final_learning_rate_share: float = 0.05
     """Learning rate at the last step as a share of the peak."""
+    layer_rate_factor: float = 1.0
+    """Each group of layers learns at the rate of the group above it divided by this: discriminative rates. The groups
+    are the embedding, each recurrent layer, and what stands above them, which learns at `learning_rate`."""
+    unfreeze_every_steps: int | None = None
+    """At first the last group of layers learns alone, and every so many steps one more: gradual unfreezing. What does
+    not learn yet does not change at all. None lets all learn from the beginning."""
     weight_decay: float = 0.0
     """Decoupled weight decay, for `adamw`."""
     clip_norm: float | None = 1.0
@@ -190,7 +308,7 @@ class TrainingSpec:
     validate_every_steps: int = 500
     """Steps between validations; the last step always validates."""
     validation_chars: int = 200_000
-    """Characters of `val` that a validation scores: always the first ones."""
+    """Characters of `val` that a validation scores: always the first ones. A classifier's validation scores all."""
     patience: int | None = None
     """Validations without a better loss before training stops early; None never stops early."""
     checkpoint_every_steps: int | None = None
@@ -218,7 +336,7 @@ class TrainingSpec:
             "sample_chars",
         ):
             check(getattr(self, name) >= 1, f"training.{name} is {getattr(self, name)}; use 1 or more")
-        for name in ("max_steps", "checkpoint_every_steps", "patience"):
+        for name in ("max_steps", "checkpoint_every_steps", "patience", "unfreeze_every_steps"):
             value = getattr(self, name)
             check(value is None or value >= 1, f"training.{name} is {value}; use 1 or more, or none")
         for name in ("epochs", "learning_rate"):
@@ -247,10 +365,19 @@ class TrainingSpec:
             0 <= self.final_learning_rate_share <= 1,
             f"training.final_learning_rate_share is {self.final_learning_rate_share}; it must lie in [0, 1]",
         )
+        check(
+            1 <= self.layer_rate_factor < math.inf,
+            f"training.layer_rate_factor is {self.layer_rate_factor}; use 1 (all layers alike) or more, such as 2.6",
+        )
         check(self.weight_decay >= 0, f"training.weight_decay is {self.weight_decay}; use 0 or more")
         check(
             self.weight_decay == 0 or self.optimizer == "adamw",
             f"training.weight_decay is {self.weight_decay} with optimizer {self.optimizer}; only adamw decays",
+        )
+        check(
+            self.loss_at != "last" or self.order == "shuffled",
+            f"training.loss_at is last with training.order {self.order}; it learns from windows that stand alone: "
+            "set training.order=shuffled too",
         )
 
 
@@ -265,7 +392,7 @@ class SamplingSpec:
     top_p: float = 1.0
     """Draws among the likeliest ids that together have this probability."""
     max_new_chars: int = 400
-    """Limit of a completion, in characters."""
+    """Limit of a completion, in characters (code points); no accent or joined emoji is cut off at it."""
     stop: tuple[str, ...] = ()
     """A completion ends before the first of these texts."""
     n: int = 1
@@ -321,6 +448,7 @@ class RunSpec:
     corpus: CorpusSpec = field(default_factory=CorpusSpec)
     windows: WindowsSpec = field(default_factory=WindowsSpec)
     model: ModelSpec = field(default_factory=ModelSpec)
+    classifier: ClassifierSpec = field(default_factory=ClassifierSpec)
     training: TrainingSpec = field(default_factory=TrainingSpec)
     sampling: SamplingSpec = field(default_factory=SamplingSpec)
     sweep: SweepSpec = field(default_factory=SweepSpec)
@@ -331,6 +459,23 @@ class RunSpec:
             self.training.order != "stateful" or windows.stride == windows.context_length,
             f"training.order is stateful with windows.stride {windows.stride} and windows.context_length "
             f"{windows.context_length}; the carried state needs them equal: set both, or training.order=shuffled",
+        )
+        features = self.classifier.features
+        check(
+            not self.corpus.condition_on or (windows.separator is None and features is None),
+            f"corpus.condition_on is {list(self.corpus.condition_on)} with windows.separator {windows.separator!r} and "
+            f"classifier.features {features or 'none'}; controls follow END, for a language model: use none in both",
+        )
+        check(
+            (windows.unit == "words") == (features == "bag_of_words"),
+            f"windows.unit is {windows.unit} with classifier.features {features or 'none'}; "
+            "a bag of words takes words, and everything else characters or bytes: set both",
+        )
+        check(
+            features is None or (self.training.order == "shuffled" and self.training.loss_at == "every"),
+            f"training.order is {self.training.order} and training.loss_at {self.training.loss_at} with "
+            f"classifier.features {features}; a classifier's documents have no order and one target: "
+            "set training.order=shuffled and training.loss_at=every",
         )
 
     def to_dict(self) -> dict[str, Any]:

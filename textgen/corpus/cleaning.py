@@ -1,12 +1,13 @@
 """Cleaning rules: each a pure function over an Arrow array of strings.
 
 A text rule returns the changed texts; a filter returns which texts stay. The spec names them in the order in which
-they are applied.
+they are applied. A file rule has acted when a text comes here: it needs the file that the text was cut from.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import html
 import re
 from collections import Counter
@@ -16,15 +17,19 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from textgen.corpus.marks import MARK_RULES, mark_rules, unmark
 from textgen.spec import CorpusSpec
 
-CHARACTER_RULES = ("control", "nfc", "lower")
+CHARACTER_RULES = ("control", "nfc", "lower", *MARK_RULES)
 """Rules that change single characters: a prompt passes them too, so that it reads like the corpus."""
+FILE_RULES = ("book_edges",)
+"""Rules that act on a plain text file before it is cut into documents (`textgen.corpus.formats`)."""
 
 _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f\x{80}-\x{84}\x{86}-\x{9f}\x{feff}]"
 _LINE_BREAK = r"\r\n|[\r\x0b\x0c\x{85}\x{2028}\x{2029}]"
 _SPACES = r"[\t\p{Zs}]{2,}|[\t\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}]"
 """Runs of spaces, and single ones that are not U+0020: what is right already is not written again."""
+_NO_WORD = r"[^\p{L}\p{M}\p{N}_]+"
 _LITERAL = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
 
@@ -54,6 +59,14 @@ def lower(texts: pa.StringArray) -> pa.StringArray:
     return pc.utf8_lower(texts)
 
 
+def words(texts: pa.StringArray) -> pa.StringArray:
+    r"""Leaves the words (Unicode's `\w+`), one space between them, without English stop words."""
+    # Two spaces between words, so that each has its own and a stop word takes both of its own along.
+    spread = pc.replace_substring_regex(texts, _NO_WORD, "  ")
+    left = pc.replace_substring_regex(pc.binary_join_element_wise(" ", spread, " ", ""), _stop_words(), "")
+    return pc.utf8_trim(pc.replace_substring_regex(left, " +", " "), " ")
+
+
 def whitespace(texts: pa.StringArray) -> pa.StringArray:
     """Leaves one space between words, at most one empty line between lines, and nothing around the text."""
     spaced = pc.replace_substring_regex(texts, _SPACES, " ")
@@ -78,13 +91,20 @@ def within_length(texts: pa.StringArray, spec: CorpusSpec) -> pa.BooleanArray:
     return keeps
 
 
+def _marked(texts: pa.StringArray, *, rule: str) -> pa.StringArray:
+    """Applies a rule that sets marks."""
+    return pa.array([MARK_RULES[rule](text) for text in texts.to_pylist()], pa.string())
+
+
 TEXT_RULES: dict[str, Callable[[pa.StringArray], pa.StringArray]] = {
     "bytes_literal": bytes_literal,
     "html": unescape_html,
     "control": control,
     "nfc": nfc,
     "lower": lower,
+    "words": words,
     "whitespace": whitespace,
+    **{rule: functools.partial(_marked, rule=rule) for rule in MARK_RULES},
 }
 FILTERS: dict[str, Callable[[pa.StringArray, CorpusSpec], pa.BooleanArray]] = {
     "drop_containing": without,
@@ -101,13 +121,19 @@ class Cleaned:
     empty: pa.Table
     """Records whose text is empty after the rules."""
     dropped: Counter[str]
-    """Records that each filter dropped, by the rule's name."""
+    """Records that each filter dropped, by the rule's name; `keep_categories` is named as one."""
 
 
 def clean(records: pa.Table, spec: CorpusSpec) -> Cleaned:
-    """Applies the spec's rules to the column `text`."""
+    """Drops other categories than the spec keeps, and applies its rules to the column `text`."""
     dropped: Counter[str] = Counter()
+    if spec.keep_categories:
+        kept = records.filter(pc.is_in(_column(records, "category"), pa.array(spec.keep_categories, pa.string())))
+        dropped["keep_categories"] = records.num_rows - kept.num_rows
+        records = kept
     for rule in spec.rules:
+        if rule in FILE_RULES:
+            continue
         texts = _column(records, "text")
         if rule in FILTERS:
             kept = records.filter(FILTERS[rule](texts, spec))
@@ -118,6 +144,23 @@ def clean(records: pa.Table, spec: CorpusSpec) -> Cleaned:
             records = records.set_column(place, "text", TEXT_RULES[rule](texts))
     is_empty = pc.equal(_column(records, "text"), "")
     return Cleaned(kept=records.filter(pc.invert(is_empty)), empty=records.filter(is_empty), dropped=+dropped)
+
+
+def clean_text(text: str, spec: CorpusSpec) -> str:
+    """Returns a whole text as the corpus would have it: the spec's text rules in the spec's order, and no filter."""
+    texts = pa.array([text], pa.string())
+    for rule in spec.rules:
+        if rule in TEXT_RULES:
+            texts = TEXT_RULES[rule](texts)
+    return str(texts[0].as_py())
+
+
+def unmarked(texts: pa.ChunkedArray, spec: CorpusSpec) -> pa.ChunkedArray:
+    """Returns cleaned texts as they were before the spec's rules set marks."""
+    rules = mark_rules(spec.rules)
+    if not rules:
+        return texts
+    return pa.chunked_array([[unmark(text, rules) for text in texts.to_pylist()]], pa.string())
 
 
 def normalize_prompt(text: str, spec: CorpusSpec) -> str:
@@ -140,6 +183,15 @@ def _map_where(mask: pa.BooleanArray, texts: pa.StringArray, function: Callable[
         return texts
     changed = pa.array([function(text) for text in texts.filter(mask).to_pylist()], pa.string())
     return pc.replace_with_mask(texts, mask, changed)
+
+
+@functools.cache
+def _stop_words() -> str:
+    """Returns a pattern of one stop word between two spaces; contractions are none, as no token has an apostrophe."""
+    import stopwords  # Reads its lists when it is imported.
+
+    found = sorted(word for word in stopwords.get_stopwords("english") if word.isalpha())
+    return f"(?i) (?:{'|'.join(found)}) "
 
 
 def _read_literal(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -17,7 +18,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from textgen.corpus.books import Line, book_lines
 from textgen.corpus.schema import Columns, is_headerless, positions, recognise, value_text
+from textgen.corpus.twitter_archive import iter_tweets
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
@@ -201,26 +204,45 @@ def _read_npy(stream: IO[bytes], _spec: CorpusSpec, uri: str) -> Iterator[Record
                 yield Record(start + offset + 1, text)
 
 
+def _read_twitter_archive(stream: IO[bytes], spec: CorpusSpec, uri: str) -> Iterator[Record]:
+    """Tweets with their language as category; `source`, the name of the app that sent them, is none."""
+    with _decoded(stream, spec, "\n") as content:
+        tweets = iter_tweets(content, uri=uri)
+        peeked = list(itertools.islice(tweets, PEEK_LINES))
+        names = list(dict.fromkeys(key for values in peeked if values is not None for key in values))
+        if not peeked:
+            return
+        found = recognise(names, spec, file_name=uri)
+        columns = dataclasses.replace(found, category=spec.category_column or ("lang" if "lang" in names else None))
+        for number, values in enumerate(itertools.chain(peeked, tweets), 1):
+            yield Record(number, "", reason="malformed") if values is None else _record_of(number, values, columns)
+
+
 def _read_text(stream: IO[bytes], spec: CorpusSpec, _uri: str) -> Iterator[Record]:
     """A document a line, a paragraph or a file; lines without text separate and are not records themselves."""
-    with _decoded(stream, spec, None) as lines:
+    with _decoded(stream, spec, None) as decoded:
+        lines: Iterator[Line] = enumerate(decoded, 1)
+        if "book_edges" in spec.rules:
+            lines = book_lines(lines)
         if spec.document_unit == "file":
-            yield Record(1, lines.read())
+            yield Record(1, "".join(line for _, line in lines))
         elif spec.document_unit == "line":
-            for number, line in enumerate(lines, 1):
+            for number, line in lines:
                 if not line.isspace():
                     yield Record(number, line.removesuffix("\n"))
         else:
             yield from _paragraphs(lines)
 
 
-def _paragraphs(lines: Iterable[str]) -> Iterator[Record]:
+def _paragraphs(lines: Iterable[Line]) -> Iterator[Record]:
+    first = 0
     paragraph: list[str] = []
-    for number, line in enumerate(itertools.chain(lines, [" "]), 1):
+    for number, line in itertools.chain(lines, [(0, " ")]):
         if not line.isspace():
+            first = first if paragraph else number
             paragraph.append(line)
         elif paragraph:
-            yield Record(number - len(paragraph), "".join(paragraph).removesuffix("\n"))
+            yield Record(first, "".join(paragraph).removesuffix("\n"))
             paragraph.clear()
 
 
@@ -243,5 +265,6 @@ READERS: dict[str, Reader] = {
     "parquet": _read_parquet,
     "text": _read_text,
     "npy": _read_npy,
+    "twitter_archive": _read_twitter_archive,
 }
 """By the spec's name of the format; each takes the stream, the spec, and the file's URI for its messages."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from textgen.corpus.formats import READERS, Reader, Record
 from textgen.corpus.sources import MOVIE_REVIEWS, SourceFile, local_copy
+from textgen.corpus.twitter_archive import holds_tweets
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
@@ -58,7 +59,10 @@ def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
 
 
 def _members(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yields name and content of what a file holds: itself, unpacked if it is gzip, or the members of a zip."""
+    """Yields name and content of what a file holds: itself, unpacked if it is gzip, or the members of a zip.
+
+    Where a zip holds the tweets of an archive, its other members are other things: likes, messages, pictures.
+    """
     with open(path, "rb") as stream:
         magic = stream.read(4)
         stream.seek(0)
@@ -67,8 +71,9 @@ def _members(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
                 yield name.removesuffix(".gz"), cast(IO[bytes], unpacked)
         elif magic == b"PK\x03\x04":
             with zipfile.ZipFile(stream) as archive:
-                for member in sorted(archive.namelist()):
-                    last = member.rsplit("/", 1)[-1]
+                names = [(member, member.rsplit("/", 1)[-1]) for member in sorted(archive.namelist())]
+                names = [pair for pair in names if holds_tweets(pair[1])] or names
+                for member, last in names:
                     if last and not last.startswith(".") and not member.startswith("__MACOSX/"):
                         with archive.open(member) as unpacked_member:
                             yield last if "." in last else name.removesuffix(".zip"), unpacked_member
@@ -78,7 +83,8 @@ def _members(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _reader(name: str, spec: CorpusSpec, uri: str) -> Reader:
     ending = name.rsplit(".", 1)[-1].lower() if "." in name else ""
-    kind = spec.format if spec.format != "auto" else FORMAT_OF_ENDING.get(ending)
+    found = "twitter_archive" if holds_tweets(name) else FORMAT_OF_ENDING.get(ending)
+    kind = found if spec.format == "auto" else spec.format
     if kind is None:
         raise UserError(
             f"the format of {uri} is not clear from its name ({name}); set one, such as --set corpus.format=jsonl, or "

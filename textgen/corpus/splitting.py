@@ -1,7 +1,12 @@
-"""Document keys, and which split a key falls into.
+"""Document keys, and which split a document falls into.
 
 A key is a seeded 128-bit hash of the cleaned text, as 32 hexadecimal digits: the document's id. Keys are uniform, so a
 split is a range of them: `val` first, then `test`, then `train`. The order of the keys is the order of the documents.
+
+With `test_categories`, a split by time say, the documents of these categories are held out: they alone are `test`,
+whatever their keys, and the others fall into `val` and `train`. A text that stands on both sides has one key, so that
+the two meet wherever duplicates are sought. The one that is not held out stays: what was known before the test's time
+is no test, and what is left in `test` was never read in training.
 """
 
 from __future__ import annotations
@@ -12,7 +17,10 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from textgen.spec import CorpusSpec
 
@@ -54,6 +62,15 @@ def document_keys(texts: pa.StringArray, seed: int) -> pa.StringArray:
     return pa.array(keys, pa.string())
 
 
+def drawn_shares(keys: pa.ChunkedArray, *, place: int) -> npt.NDArray[np.float64]:
+    """Returns a number in [0, 1) for each key, uniform and the same wherever the key's split lies, shape [num_keys].
+
+    Another `place` (0 to 2) gives independent numbers: each takes eight digits of its own from the key's end.
+    """
+    stop = 32 - 8 * place
+    return np.array([int(key[stop - 8 : stop], 16) for key in keys.to_pylist()], np.float64) / 2**32
+
+
 def key_text(number: int) -> str:
     """Returns a number below 2**128 as a key; `AFTER_LAST_KEY` for any other."""
     return f"{number:032x}" if number < KEY_SPACE else AFTER_LAST_KEY
@@ -71,18 +88,40 @@ def split_ranges(lowest: Iterable[str], spec: CorpusSpec) -> dict[str, KeyRange]
 
     `val` and `test` take their shares of the key space, so that a document stays in its split when the corpus grows.
     Where that gives fewer than `min_split_documents`, a share rises until it holds them, at most to a tenth.
+    With `test_categories`, the range of `test` is every key.
 
     Args:
-        lowest: the union of `lowest_keys` over disjoint or overlapping pieces of the corpus.
+        lowest: the union of `lowest_keys` over disjoint or overlapping pieces of the corpus, without what is held out.
+        spec: shares, bounds and categories.
     """
     keys = sorted(set(lowest))
     val_stop = _stop(keys, 0, spec.val_share, spec.min_split_documents)
+    if spec.test_categories:
+        return {
+            "train": KeyRange(start=key_text(val_stop), stop=AFTER_LAST_KEY),
+            "val": KeyRange(start=FIRST_KEY, stop=key_text(val_stop)),
+            "test": EVERY_KEY,
+        }
     test_stop = _stop(keys, val_stop, spec.test_share, spec.min_split_documents)
     return {
         "train": KeyRange(start=key_text(test_stop), stop=AFTER_LAST_KEY),
         "val": KeyRange(start=FIRST_KEY, stop=key_text(val_stop)),
         "test": KeyRange(start=key_text(val_stop), stop=key_text(test_stop)),
     }
+
+
+def in_split(documents: pa.Table, split: str, keys: KeyRange, spec: CorpusSpec) -> pa.ChunkedArray:
+    """Says which documents a split holds, of which `keys` is the range (or a part of it)."""
+    inside = pc.and_(pc.greater_equal(documents["key"], keys.start), pc.less(documents["key"], keys.stop))
+    if not spec.test_categories:
+        return inside
+    held_out = is_held_out(documents, spec.test_categories)
+    return pc.and_(inside, held_out if split == "test" else pc.invert(held_out))
+
+
+def is_held_out(documents: pa.Table, test_categories: Sequence[str]) -> pa.ChunkedArray:
+    """Says which documents are of one of the categories that are `test`."""
+    return pc.is_in(documents["category"], value_set=pa.array(test_categories, pa.string()))
 
 
 def _stop(keys: Sequence[str], start: int, share: float, least: int) -> int:

@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from textgen import storage
-from textgen.corpus.cleaning import clean
+from textgen.corpus.cleaning import clean, unmarked
 from textgen.corpus.formats import Record
 from textgen.corpus.records import read_records
 from textgen.corpus.sources import SourceFile
-from textgen.corpus.splitting import KeyRange, document_keys, lowest_keys
+from textgen.corpus.splitting import KeyRange, document_keys, is_held_out, lowest_keys
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
@@ -133,9 +133,11 @@ def read_documents(
     return pa.concat_tables(tables)
 
 
-def sort_by_key(documents: pa.Table) -> pa.Table:
-    """Returns documents in the order of their keys; equal ones as they stand in the files."""
-    return documents.sort_by([("key", "ascending"), ("file", "ascending"), ("row", "ascending")]).combine_chunks()
+def sort_by_key(documents: pa.Table, *, test_categories: Sequence[str] = ()) -> pa.Table:
+    """Returns documents in the order of their keys; equal ones as they stand in the files, what is held out last."""
+    order = [("key", "ascending"), ("held_out", "ascending"), ("file", "ascending"), ("row", "ascending")]
+    ranked = documents.append_column("held_out", is_held_out(documents, test_categories))
+    return ranked.sort_by(order).drop_columns("held_out").combine_chunks()
 
 
 def is_duplicate(documents: pa.Table) -> pa.BooleanArray:
@@ -199,17 +201,20 @@ class _Stager:
         for row in cleaned.empty["row"].to_pylist():
             self._reject(file, Record(row, ""), "empty")
         kept = cleaned.kept
-        self._tables.append(kept.append_column("key", document_keys(kept["text"], self._spec.seed)))
+        texts = unmarked(kept["text"], self._spec)  # Marks change neither a split nor what is a duplicate.
+        self._tables.append(kept.append_column("key", document_keys(texts, self._spec.seed)))
         self.weight_bytes += kept["text"].nbytes + DOCUMENT_OVERHEAD_BYTES * kept.num_rows
 
     def flush(self) -> Chunk:
         """Writes what was gathered and begins anew."""
         stem = f"{self._group:05d}-{self._num_chunks:05d}"
-        documents = sort_by_key(pa.concat_tables([STAGED.empty_table(), *self._tables]))
+        categories = self._spec.test_categories
+        documents = sort_by_key(pa.concat_tables([STAGED.empty_table(), *self._tables]), test_categories=categories)
         self._tables.clear()
         num_all = documents.num_rows
         repeats = is_duplicate(documents)
-        distinct = documents["key"].filter(pc.invert(repeats)).to_pylist()
+        drawn = pc.invert(pc.or_(repeats, is_held_out(documents, categories)))  # Into a split, by key.
+        distinct = documents["key"].filter(drawn).to_pylist()
         if self._spec.deduplicate:
             documents = documents.filter(pc.invert(repeats))
         name = f"{STAGING_NAME}/{stem}.parquet" if documents.num_rows else ""
