@@ -143,6 +143,19 @@ def test_scoring_reads_every_id_as_a_target_after_the_one_before(reader: IdReade
     assert inputs[kept].tolist() == [START_ID, *everything[:-1]]
 
 
+def test_what_leads_up_to_a_lane_is_read_and_not_counted(reader: IdReader) -> None:
+    everything = [START_ID, *reader.read(0, 20).tolist()]
+    lanes = ScoringLanes(num_ids=20, context_length=6, num_lanes=3, lead_ids=4)  # They count from 0, 6 and 13 on.
+    batches = list(scoring_batches(reader, lanes, start_id=START_ID))
+    inputs, targets, weights = (
+        np.concatenate([getattr(batch, name) for batch in batches], axis=1) for name in ("inputs", "targets", "weights")
+    )
+    for row, (first, stop, num_leading) in enumerate([(0, 6, 0), (2, 13, 4), (9, 20, 4)]):
+        assert inputs[row, : stop - first].tolist() == everything[first:stop]
+        assert targets[row, : stop - first].tolist() == everything[first + 1 : stop + 1]
+        assert np.flatnonzero(weights[row]).tolist() == list(range(num_leading, stop - first))
+
+
 def test_a_split_is_scored_after_its_separator(tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), {"train": ["ab", "ba"]}, separator="-")
     reader = IdReader(manifest, "train", cache_dir=tmp_path / "cache")

@@ -78,15 +78,17 @@ def test_any_run_of_steps_in_any_order_of_windows(manifest: Manifest, tmp_path: 
     assert_same(list(batches_of(rows, num_rows=5)), expected)
 
 
-@pytest.mark.parametrize("max_ids", [None, 100, 10**6])
-def test_scoring_equals_the_readers_batches(manifest: Manifest, tmp_path: Path, max_ids: int | None) -> None:
+@pytest.mark.parametrize(("max_ids", "lead_ids"), [(None, 0), (100, 9), (10**6, 0)])
+def test_scoring_equals_the_readers_batches(
+    manifest: Manifest, tmp_path: Path, max_ids: int | None, lead_ids: int
+) -> None:
     num_ids = min(manifest.split("train").num_ids, max_ids or 10**9)
-    lanes = ScoringLanes(num_ids=num_ids, context_length=6, num_lanes=3)
+    lanes = ScoringLanes(num_ids=num_ids, context_length=6, num_lanes=3, lead_ids=lead_ids)
     ids = IdReader(manifest, "train", cache_dir=tmp_path)
     expected = list(scoring_batches(ids, lanes, start_id=manifest.vocabulary.start_id))
     ids.close()
     assert sum(batch.weights.sum() for batch in expected) == num_ids
-    rows = scoring_dataset(manifest, split="train", context_length=6, num_lanes=3, max_ids=max_ids)
+    rows = scoring_dataset(manifest, split="train", context_length=6, num_lanes=3, lead_ids=lead_ids, max_ids=max_ids)
     assert_same(list(batches_of(rows, num_rows=3)), expected)
 
 

@@ -179,6 +179,21 @@ def test_scoring_counts_every_id_once_as_a_target(num_ids: int, length: int, num
     assert targets == list(range(num_ids))  # Contiguous along each lane, and from lane to lane.
 
 
+@given(st.integers(0, 200), st.integers(1, 20), st.integers(1, 12), st.integers(0, 30))
+def test_a_lane_reads_what_leads_up_to_it(num_ids: int, length: int, num_lanes: int, lead_ids: int) -> None:
+    lanes = ScoringLanes(num_ids=num_ids, context_length=length, num_lanes=num_lanes, lead_ids=lead_ids)
+    counted: list[int] = []
+    for lane in range(num_lanes):
+        targets = [p for step in range(lanes.num_steps) for p in range(*lanes.targets(step, lane))]
+        own = [p for p in targets if p >= lanes.first_counted(lane)]
+        counted += own
+        if own:
+            assert targets == list(range(max(own[0] - lead_ids, 0), own[-1] + 1))
+        else:
+            assert not targets  # Nothing is read for a lane without a target.
+    assert counted == list(range(num_ids))
+
+
 def test_no_step_is_scored_for_nothing() -> None:
     lanes = ScoringLanes(num_ids=22, context_length=5, num_lanes=4)  # Lanes of 5, 6, 5 and 6.
     assert lanes.num_steps == 2

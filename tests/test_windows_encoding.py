@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen.windows import encoding
+from textgen.windows.conditions import Condition
 from textgen.windows.encoding import closing_ids, count_symbols, encode_documents
 from textgen.windows.vocabulary import Unit, Vocabulary
 
@@ -40,6 +41,26 @@ def test_each_text_is_encoded_and_closed(unit: Unit, separator: str | None, text
     closing = closing_ids(vocabulary)
     expected = [np.concatenate([vocabulary.encode(text), closing]).astype(vocabulary.id_dtype) for text in texts]
     assert found == [ids.tobytes() for ids in expected]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@given(texts=texts_of, offset=st.integers(0, 2), piece_bytes=st.integers(1, 40), data=st.data())
+def test_controls_open_each_text(
+    unit: Unit, texts: list[str], offset: int, piece_bytes: int, data: st.DataObject
+) -> None:
+    conditions = (Condition(column="label", values=("1", "2")), Condition(column="category", values=("a",)))
+    counts = count_symbols(column(texts), unit)
+    vocabulary = Vocabulary.from_counts(counts, unit=unit, conditions=conditions)
+    controls = [data.draw(st.tuples(st.integers(0, 2), st.integers(0, 1))) for _ in texts]
+    opening = vocabulary.control_ids(np.array(controls, np.int64).reshape(-1, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "PIECE_BYTES", piece_bytes)
+        found = encode_documents(column(texts, offset), vocabulary, opening=opening).to_pylist()
+    expected = [
+        np.concatenate([vocabulary.control_ids(told), vocabulary.encode(text), closing_ids(vocabulary)])
+        for told, text in zip(controls, texts, strict=True)
+    ]
+    assert found == [ids.astype(vocabulary.id_dtype).tobytes() for ids in expected]
 
 
 def test_what_the_vocabulary_lacks_is_unknown() -> None:

@@ -149,6 +149,15 @@ def test_the_vocabulary_is_counted_on_train_alone(tmp_path: Path) -> None:
     assert all(0xFFFD in map(ord, document.text) for document in iter_documents(manifest, "val"))
 
 
+def test_without_unknown_the_symbols_of_all_splits_have_ids(tmp_path: Path) -> None:
+    source = tmp_path / "t.txt"
+    source.write_text("\n".join(f"{chr(0x4E00 + number)} word" for number in range(300)))
+    _, manifest = ingested([str(source)], tmp_path / "out", windows__separator="|")
+    assert {chr(code) for code in manifest.vocabulary.symbols} == {chr(0x4E00 + n) for n in range(300)} | set(" word|")
+    held_out = [document.text for split in ("val", "test") for document in iter_documents(manifest, split)]
+    assert set(held_out) < set(source.read_text().splitlines())
+
+
 def test_bytes_are_counted_and_stored_as_bytes(tmp_path: Path) -> None:
     source = tmp_path / "t.txt"
     source.write_text("שלום\nab")
@@ -195,6 +204,28 @@ def test_the_tweets_give_the_published_numbers(tmp_path: Path) -> None:
     assert (result["documents"], result["dropped_by_rule"]) == (1_431, {"drop_containing": 128})
 
 
+def test_the_novel_gives_its_known_numbers(tmp_path: Path) -> None:
+    source = shared_file("novels/frankenstein-2.txt")
+    for unit in ("paragraph", "file"):  # Paragraphs joined by a space are the same text as the words of all.
+        result, manifest = ingested(
+            [source], tmp_path / unit, preset="novel", corpus__encoding="cp1252", corpus__document_unit=unit
+        )
+        assert (result["characters"], result["distinct_characters"], result["vocab_size"]) == (80_233, 40, 40)
+        assert result["windows"] == {"train": 80_133, "val": 0, "test": 0}
+        assert result["documents"] == {"paragraph": 221, "file": 1}[unit]
+        text = manifest.vocabulary.decode(list(ids_of(manifest, tmp_path / "cache")["train"]))
+        assert text.startswith("chapter 1 birth genevese family one distinguished republic ancestors many years")
+
+
+def test_header_and_licence_of_a_whole_book_stay_out(tmp_path: Path) -> None:
+    source = shared_file("novels/frankenstein_pg84.txt")
+    result, manifest = ingested([source], tmp_path / "out", preset="novel_best")
+    text = "\n\n".join(document.text for split in SPLITS for document in iter_documents(manifest, split))
+    assert 410_000 < result["characters"] < 420_000
+    assert "Gutenberg" not in text
+    assert "I am by birth a Genevese" in text
+
+
 def test_the_malformed_csv_is_explained_and_its_good_rows_can_be_had(tmp_path: Path) -> None:
     source = shared_file("reviews/malformed_amazon_reviews.csv")
     with pytest.raises(
@@ -231,6 +262,8 @@ def test_nothing_left_is_explained(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("a\nb")
     with pytest.raises(UserError, match="no document is left for train"):
         ingested([str(tmp_path / "t.txt")], tmp_path / "out", corpus__min_document_chars=9)
+    with pytest.raises(UserError, match=r"corpus\.keep_categories is \['books'\]"):
+        ingested([str(tmp_path / "t.txt")], tmp_path / "out1", corpus__keep_categories="books")
     (tmp_path / "u.txt").write_text("\n \n")
     with pytest.raises(UserError, match="hold no records"):
         ingested([str(tmp_path / "u.txt")], tmp_path / "out2")

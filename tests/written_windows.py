@@ -13,6 +13,7 @@ from textgen.spec import RunSpec, override
 from textgen.windows.manifest import Counts, Manifest, Split
 from textgen.windows.shards import SCHEMA, write_shard
 from textgen.windows.vocabulary import Unit, Vocabulary, codes_of
+from textgen.windows.word_vocabulary import WordVocabulary, count_words
 
 
 def tiny_spec(**changes: object) -> RunSpec:
@@ -29,13 +30,13 @@ def written_manifest(
     separator: str | None = None,
     documents_per_shard: int = 3,
     spec: RunSpec | None = None,
+    labels: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Manifest:
-    """Writes the documents of each split to shards under `uri` and returns the saved manifest."""
-    codes = [codes_of(text, unit) for text in splits["train"]]
-    symbols, counts = np.unique(np.concatenate(codes), return_counts=True)
-    vocabulary = Vocabulary.from_counts(
-        dict(zip(symbols.tolist(), counts.tolist(), strict=True)), unit=unit, separator=separator
-    )
+    """Writes the documents of each split to shards under `uri` and returns the saved manifest.
+
+    `labels` are those of each split's documents; without, no document has one.
+    """
+    vocabulary = _vocabulary(splits["train"], unit, separator)
     spec = spec or tiny_spec()
     windows = dataclasses.asdict(spec.windows) | {"unit": unit, "separator": separator}
     total = sum(map(len, splits.values()))
@@ -53,10 +54,12 @@ def written_manifest(
             dropped_by_rule={},
             rejected_by_reason={},
             characters=sum(len(text) for texts in splits.values() for text in texts),
-            distinct_characters=len(symbols),
+            distinct_characters=len(vocabulary.symbols),
         ),
         splits={
-            name: _written_split(uri, name, splits.get(name, ()), vocabulary, documents_per_shard)
+            name: _written_split(
+                uri, name, splits.get(name, ()), vocabulary, documents_per_shard, (labels or {}).get(name)
+            )
             for name in ("train", "val", "test")
         },
     )
@@ -64,8 +67,22 @@ def written_manifest(
     return Manifest.load(uri)
 
 
+def _vocabulary(texts: Sequence[str], unit: Unit, separator: str | None) -> Vocabulary:
+    if unit == "words":
+        return WordVocabulary.from_word_counts(count_words(texts))
+    symbols, counts = np.unique(np.concatenate([codes_of(text, unit) for text in texts]), return_counts=True)
+    return Vocabulary.from_counts(
+        dict(zip(symbols.tolist(), counts.tolist(), strict=True)), unit=unit, separator=separator
+    )
+
+
 def _written_split(
-    uri: str, name: str, texts: Sequence[str], vocabulary: Vocabulary, documents_per_shard: int
+    uri: str,
+    name: str,
+    texts: Sequence[str],
+    vocabulary: Vocabulary,
+    documents_per_shard: int,
+    labels: Sequence[str | None] | None,
 ) -> Split:
     end = [vocabulary.end_id] if vocabulary.separator is None else vocabulary.encode(vocabulary.separator).tolist()
     shards = []
@@ -74,7 +91,8 @@ def _written_split(
         for number, text in enumerate(texts[start : start + documents_per_shard], start=start):
             is_last = number == len(texts) - 1 and vocabulary.separator is not None
             ids = np.array([*vocabulary.encode(text).tolist(), *([] if is_last else end)], vocabulary.id_dtype)
-            rows.append({"ids": ids.tobytes(), "document_id": f"{name}-{number}", "label": None, "category": None})
+            label = None if labels is None else labels[number]
+            rows.append({"ids": ids.tobytes(), "document_id": f"{name}-{number}", "label": label, "category": None})
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         shards.append(write_shard(uri, f"{name}/{start:05d}.parquet", table, id_dtype=vocabulary.id_dtype))
     return Split(shards=tuple(shards))

@@ -29,7 +29,7 @@ class Batch:
     targets: Int32Array
     """The ids that follow each input, shape [R, T]."""
     weights: FloatArray
-    """1 where a target counts, 0 where it fills up, shape [R, T]."""
+    """1 where a target counts, 0 where it fills up or is a control (given, not predicted), shape [R, T]."""
 
 
 class WindowReader:
@@ -59,6 +59,7 @@ class WindowReader:
             if window != MASKED:
                 ids[row] = self._window_ids(window, lane)
                 weights[row] = 1
+        weights[self._ids.vocabulary.is_control(ids[:, 1:])] = 0
         return Batch(step=step, inputs=ids[:, :-1], targets=ids[:, 1:], weights=weights)
 
     def _window_ids(self, window: int, lane: int) -> Ids:
@@ -73,7 +74,7 @@ class WindowReader:
 
 
 def scoring_batch(ids: IdReader, lanes: ScoringLanes, step: int, *, start_id: int) -> Batch:
-    """Returns one step of all scoring lanes, R = `num_lanes`; rows are filled up with weight 0 at a lane's end."""
+    """Returns one step of all scoring lanes, R = `num_lanes`; what is filled up or only read on the way weighs 0."""
     length = lanes.context_length
     inputs = np.zeros((lanes.num_lanes, length), np.int32)
     targets = np.zeros((lanes.num_lanes, length), np.int32)
@@ -87,7 +88,8 @@ def scoring_batch(ids: IdReader, lanes: ScoringLanes, step: int, *, start_id: in
             read = np.concatenate([np.array([start_id], read.dtype), read])
         inputs[lane, : stop - first] = read[:-1]
         targets[lane, : stop - first] = read[1:]
-        weights[lane, : stop - first] = 1
+        is_counted = np.arange(first, stop) >= lanes.first_counted(lane)
+        weights[lane, : stop - first] = is_counted & ~ids.vocabulary.is_control(read[1:])
     return Batch(step=step, inputs=inputs, targets=targets, weights=weights)
 
 

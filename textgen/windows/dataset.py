@@ -63,14 +63,26 @@ def dataset(
 
 
 def scoring_dataset(
-    manifest: Manifest, *, split: str, context_length: int, num_lanes: int = 32, max_ids: int | None = None
+    manifest: Manifest,
+    *,
+    split: str,
+    context_length: int,
+    num_lanes: int = 32,
+    lead_ids: int = 0,
+    max_ids: int | None = None,
 ) -> ray.data.Dataset:
     """Returns every id of a split as a target exactly once, in contiguous lanes; columns and order as `dataset`'s.
 
-    All `num_lanes` rows of a step stand together. `max_ids` cuts the split to its first ids.
+    All `num_lanes` rows of a step stand together. `max_ids` cuts the split to its first ids; with `lead_ids`, each lane
+    first reads so many before its own, at weight 0.
     """
     num_ids = manifest.split(split).num_ids
-    lanes = ScoringLanes(num_ids=min(num_ids, max_ids or num_ids), context_length=context_length, num_lanes=num_lanes)
+    lanes = ScoringLanes(
+        num_ids=min(num_ids, max_ids or num_ids),
+        context_length=context_length,
+        num_lanes=num_lanes,
+        lead_ids=lead_ids,
+    )
     start_id = manifest.vocabulary.start_id
 
     def reader(ids: IdReader) -> Callable[[int], Batch]:

@@ -1,25 +1,30 @@
 """Cleaned documents -> symbol counts and ids, whole columns at a time.
 
-Letters: D documents, N symbols or ids of all of them.
+Letters: D documents, N symbols or ids of all of them, C conditions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textgen.windows.vocabulary import Codes, Unit, Vocabulary
+from textgen.corpus.splitting import drawn_shares
+from textgen.windows.vocabulary import Codes, Ids, Unit, Vocabulary
+from textgen.windows.word_vocabulary import count_words
 
 PIECE_BYTES = 4 * 2**20
 """Text that is spread to code points at once: they take four times its room."""
 
 
-def count_symbols(texts: pa.StringArray, unit: Unit) -> dict[int, int]:
-    """Returns how often each code point (or byte of UTF-8) stands in the texts."""
+def count_symbols(texts: pa.StringArray, unit: Unit) -> Mapping[Any, int]:
+    """Returns how often each code point (or byte of UTF-8, or word) stands in the texts."""
+    if unit == "words":
+        return count_words(text for piece in _pieces(texts) for text in piece.to_pylist())
     totals = np.zeros(256, dtype=np.int64)
     for piece in _pieces(texts):
         counts = np.bincount(_codes(_flat(piece), unit))
@@ -29,10 +34,36 @@ def count_symbols(texts: pa.StringArray, unit: Unit) -> dict[int, int]:
     return {int(code): int(totals[code]) for code in np.flatnonzero(totals)}
 
 
-def encode_documents(texts: pa.StringArray, vocabulary: Vocabulary) -> pa.ChunkedArray:
-    """Returns the ids of each text, END or the separator's ids after it, as binary values of the id type, shape [D]."""
-    pieces = [_encode_piece(piece, vocabulary) for piece in _pieces(texts)]
-    return pa.chunked_array(pieces, pa.binary())
+def encode_documents(texts: pa.StringArray, vocabulary: Vocabulary, *, opening: Ids | None = None) -> pa.ChunkedArray:
+    """Returns the ids of each text, END or the separator's ids after it, as binary values of the id type, shape [D].
+
+    `opening` are the ids of controls that stand before each text, shape [D, C]; None puts none there.
+    """
+    if opening is None:
+        opening = np.empty((len(texts), 0), vocabulary.id_dtype)
+    encoded = []
+    start = 0
+    for piece in _pieces(texts):
+        encoded.append(_encode_piece(piece, vocabulary, opening[start : start + len(piece)]))
+        start += len(piece)
+    return pa.chunked_array(encoded, pa.binary())
+
+
+def opening_ids(documents: pa.Table, vocabulary: Vocabulary, *, none_share: float = 0.0) -> Ids:
+    """Returns the controls that stand before each document, shape [D, C].
+
+    Args:
+        documents: with the columns `key` and those of the vocabulary's conditions.
+        vocabulary: whose conditions.
+        none_share: share of the documents, drawn by key for each condition apart, whose value is not told.
+    """
+    controls = np.zeros((documents.num_rows, len(vocabulary.conditions)), np.int64)
+    for place, condition in enumerate(vocabulary.conditions):
+        values = documents[condition.column].combine_chunks()
+        numbers = pc.fill_null(pc.index_in(values, value_set=pa.array(condition.values, pa.string())), -1)
+        is_told = drawn_shares(documents["key"], place=place) >= none_share
+        controls[:, place] = np.where(is_told, 1 + np.asarray(numbers), 0)
+    return vocabulary.control_ids(controls)
 
 
 def closing_ids(vocabulary: Vocabulary) -> npt.NDArray[np.unsignedinteger]:
@@ -42,13 +73,20 @@ def closing_ids(vocabulary: Vocabulary) -> npt.NDArray[np.unsignedinteger]:
     return np.array([vocabulary.end_id], dtype=vocabulary.id_dtype)
 
 
-def _encode_piece(texts: pa.StringArray, vocabulary: Vocabulary) -> pa.BinaryArray:
-    lengths = pc.utf8_length(texts) if vocabulary.unit == "characters" else pc.binary_length(texts)
+def _encode_piece(texts: pa.StringArray, vocabulary: Vocabulary, opening: Ids) -> pa.BinaryArray:
     closing = closing_ids(vocabulary)
-    # [D + 1]: where each document begins once the closing ids stand between them.
-    starts = np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64) + len(closing))])
+    if vocabulary.unit == "words":
+        encoded = (np.concatenate([vocabulary.encode(text), closing]) for text in texts.to_pylist())
+        return pa.array([ids.tobytes() for ids in encoded], pa.binary())
+    lengths = pc.utf8_length(texts) if vocabulary.unit == "characters" else pc.binary_length(texts)
+    # [D + 1]: where each document begins once the opening and closing ids stand between them.
+    num_others = opening.shape[1] + len(closing)
+    starts = np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64) + num_others)])
     ids = np.empty(starts[-1], dtype=vocabulary.id_dtype)  # [N]
     is_text = np.ones(len(ids), dtype=np.bool_)
+    for place, control_ids in enumerate(opening.T):
+        ids[starts[:-1] + place] = control_ids
+        is_text[starts[:-1] + place] = False
     for place, closing_id in enumerate(closing):
         at = starts[1:] - len(closing) + place
         ids[at] = closing_id

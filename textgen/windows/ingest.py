@@ -11,9 +11,10 @@ the number of CPUs nor on the order of a listing, and memory not on the size of 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from textgen import storage
@@ -23,12 +24,14 @@ from textgen.corpus.staging import CHUNK_BYTES, REJECTED_NAME, STAGING_NAME, Chu
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec, RunSpec
 from textgen.windows import ingest_tasks, resuming
+from textgen.windows.conditions import conditions_of
 from textgen.windows.encoding import closing_ids
 from textgen.windows.ingest_tasks import CountedRange
 from textgen.windows.lanes import num_windows
 from textgen.windows.manifest import SPLITS, Counts, Manifest, Shard, Split
 from textgen.windows.ray_tasks import run_tasks
 from textgen.windows.vocabulary import Vocabulary, codes_of
+from textgen.windows.word_vocabulary import WordVocabulary
 
 RANGE_BYTES = 32 * 2**20
 """Documents that a counting task reads at once."""
@@ -114,13 +117,17 @@ def _write_manifest(
     say(f"ingest: counting {sum(chunk.documents for chunk in chunks):,} staged documents")
     counted = _count(chunks, ranges, output, spec)
     if not counted.documents["train"]:
-        raise UserError("no document is left for train; use more text, softer rules, or smaller val and test shares")
-    vocabulary = Vocabulary.from_counts(
-        counted.train_symbols,
-        unit=spec.windows.unit,
-        min_count=spec.windows.min_count,
-        separator=spec.windows.separator,
-    )
+        kept = spec.corpus.keep_categories
+        advice = f"name categories that the sources have (corpus.keep_categories is {list(kept)}), " if kept else ""
+        raise UserError(
+            f"no document is left for train; {advice}use more text, softer rules, or smaller val and test shares"
+        )
+    if spec.corpus.test_categories and not counted.documents["test"]:
+        raise UserError(
+            f"corpus.test_categories is {list(spec.corpus.test_categories)} but no text stands in these alone; name "
+            "the column by --set corpus.category_column=NAME, and categories as they stand in it"
+        )
+    vocabulary = _vocabulary(counted, spec)
     say(f"ingest: writing {sum(counted.documents.values()):,} documents with a vocabulary of {vocabulary.size}")
     splits = _write(chunks, ranges, counted, vocabulary, output, spec)
     manifest = Manifest(
@@ -136,6 +143,24 @@ def _write_manifest(
     manifest.counts.check()
     manifest.save()
     return manifest
+
+
+def _vocabulary(counted: CountedRange, spec: RunSpec) -> Vocabulary:
+    windows = spec.windows
+    if windows.unit == "words":
+        return WordVocabulary.from_word_counts(
+            counted.train_symbols, min_count=windows.min_count, max_size=windows.max_vocab_size
+        )
+    symbols: Mapping[int, int] = counted.train_symbols
+    if windows.separator is not None:  # Without UNKNOWN, what `train` lacks must have ids too; windows.min_count is 1.
+        symbols = {**dict.fromkeys(counted.distinct, 1), **counted.train_symbols}
+    return Vocabulary.from_counts(
+        symbols,
+        unit=windows.unit,
+        min_count=windows.min_count,
+        separator=windows.separator,
+        conditions=conditions_of(counted.train_values, spec.corpus),
+    )
 
 
 def _count(chunks: Sequence[Chunk], ranges: dict[str, KeyRange], output: str, spec: RunSpec) -> CountedRange:
@@ -193,10 +218,15 @@ def _write(
 def _num_parts(split: str, counted: CountedRange, vocabulary: Vocabulary, spec: RunSpec) -> int:
     """Returns how many shards a split takes; 0 where it has no documents."""
     documents = counted.documents[split]
-    num_ids = counted.symbols[split] + documents * len(closing_ids(vocabulary))
+    num_ids = counted.symbols[split] + documents * (len(vocabulary.conditions) + len(closing_ids(vocabulary)))
     by_ids = -(-num_ids * vocabulary.id_dtype.itemsize // spec.windows.shard_bytes)
-    by_weight = -(-counted.weight_bytes[split] // SHARD_WEIGHT_BYTES)
-    return max(by_ids, by_weight) if documents else 0
+    if not documents:
+        return 0
+    weight_bytes: float = counted.weight_bytes[split]
+    if spec.corpus.test_categories:  # What is held out, and what is not, lies among the keys of the other.
+        side = [split] if split == "test" else ["train", "val"]
+        weight_bytes *= counted.weight_bytes.total() / sum(counted.weight_bytes[name] for name in side)
+    return max(by_ids, math.ceil(weight_bytes / SHARD_WEIGHT_BYTES))
 
 
 def _parts(chunks: Sequence[Chunk], keys: KeyRange, num_parts: int, spec: CorpusSpec) -> list[dict[str, Any]]:
@@ -219,14 +249,14 @@ def _counts(chunks: Sequence[Chunk], counted: CountedRange, splits: dict[str, Sp
     if vocabulary.separator and any(split.num_documents > 1 for split in splits.values()):
         distinct.update(codes_of(vocabulary.separator, vocabulary.unit).tolist())
     documents = sum(split.num_documents for split in splits.values())
-    num_ends = documents if vocabulary.end_id is not None else 0
+    num_others = len(vocabulary.conditions) + (vocabulary.end_id is not None)  # Controls and END of a document.
     return Counts(
         records=sum(chunk.records for chunk in chunks),
         documents=documents,
         duplicates=sum(chunk.duplicates for chunk in chunks) + counted.duplicates,
         dropped_by_rule=dict(sorted(_total(chunk.dropped_by_rule for chunk in chunks).items())),
         rejected_by_reason=dict(sorted(_total(chunk.rejected_by_reason for chunk in chunks).items())),
-        characters=sum(split.num_ids for split in splits.values()) - num_ends,
+        characters=sum(split.num_ids for split in splits.values()) - documents * num_others,
         distinct_characters=len(distinct),
     )
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from textgen import storage
 from textgen.corpus.sources import SourceFile
-from textgen.corpus.splitting import KeyRange
+from textgen.corpus.splitting import KeyRange, in_split
 from textgen.corpus.staging import (
     DOCUMENT_OVERHEAD_BYTES,
     STAGING_NAME,
@@ -26,12 +26,14 @@ from textgen.corpus.staging import (
     stage_group,
 )
 from textgen.spec import CorpusSpec, RunSpec
-from textgen.windows.encoding import closing_ids, count_symbols, encode_documents
+from textgen.windows.encoding import closing_ids, count_symbols, encode_documents, opening_ids
 from textgen.windows.manifest import Shard
 from textgen.windows.shards import write_shard
 from textgen.windows.vocabulary import Vocabulary
 
 Values = dict[str, Any]
+Symbol = Any
+"""A code point, a byte value, or a word: all symbols of an ingest are of one kind."""
 
 
 @dataclass(kw_only=True)
@@ -44,10 +46,12 @@ class CountedRange:
     """By split."""
     weight_bytes: Counter[str] = field(default_factory=Counter)
     """By split: memory that its documents take."""
-    train_symbols: Counter[int] = field(default_factory=Counter)
+    train_symbols: Counter[Symbol] = field(default_factory=Counter)
     """How often each symbol stands in `train`."""
-    distinct: set[int] = field(default_factory=set)
+    distinct: set[Symbol] = field(default_factory=set)
     """Symbols of all splits."""
+    train_values: set[tuple[str, str]] = field(default_factory=set)
+    """Distinct (column, value) in `train` of the columns that documents are conditioned on."""
     duplicates: int = 0
     duplicate_names: list[str] = field(default_factory=list)
     """Files that say which documents are duplicates, where shards are written in the order of the sources."""
@@ -69,6 +73,7 @@ class CountedRange:
             "weight_bytes": dict(self.weight_bytes),
             "train_symbols": sorted(self.train_symbols.items()),
             "distinct": sorted(self.distinct),
+            "train_values": sorted(self.train_values),
             "duplicates": self.duplicates,
             "duplicate_names": self.duplicate_names,
         }
@@ -82,6 +87,7 @@ class CountedRange:
             weight_bytes=Counter(values["weight_bytes"]),
             train_symbols=Counter(dict(values["train_symbols"])),
             distinct=set(values["distinct"]),
+            train_values={(column, value) for column, value in values["train_values"]},
             duplicates=values["duplicates"],
             duplicate_names=list(values["duplicate_names"]),
         )
@@ -98,7 +104,8 @@ def count(
     item: Mapping[str, Any], *, output: str, names: Sequence[str], splits: Mapping[str, KeyRange], spec: RunSpec
 ) -> Iterator[Values]:
     """Counts the documents and symbols of a range of keys."""
-    documents = sort_by_key(read_documents(output, names, KeyRange(**item["keys"])))
+    documents = read_documents(output, names, KeyRange(**item["keys"]))
+    documents = sort_by_key(documents, test_categories=spec.corpus.test_categories)
     counted = CountedRange()
     if spec.corpus.deduplicate:
         repeats = is_duplicate(documents)
@@ -110,8 +117,8 @@ def count(
             _write_table(duplicates, storage.join(output, name))
             counted.duplicate_names.append(name)
     for split, keys in splits.items():
-        inside = pc.and_(pc.greater_equal(documents["key"], keys.start), pc.less(documents["key"], keys.stop))
-        texts = _texts(documents.filter(inside))
+        own = documents.filter(in_split(documents, split, keys, spec.corpus))
+        texts = _texts(own)
         symbols = count_symbols(texts, spec.windows.unit)
         counted.documents[split] += len(texts)
         counted.symbols[split] += sum(symbols.values())
@@ -119,6 +126,8 @@ def count(
         counted.distinct.update(symbols)
         if split == "train":
             counted.train_symbols.update(symbols)
+            for column in spec.corpus.condition_on:
+                counted.train_values.update((column, value) for value in own[column].drop_null().unique().to_pylist())
     yield counted.to_dict()
 
 
@@ -126,19 +135,24 @@ def write(
     item: Mapping[str, Any], *, output: str, duplicates: Sequence[str], vocabulary: Vocabulary, spec: CorpusSpec
 ) -> Iterator[Values]:
     """Writes one shard of a split; yields nothing where its range holds no documents."""
-    documents = read_documents(output, item["names"], KeyRange(**item["keys"]))
+    keys = KeyRange(**item["keys"])
+    documents = read_documents(output, item["names"], keys)
     if spec.document_order == "hash":
-        documents = sort_by_key(documents)
+        documents = sort_by_key(documents, test_categories=spec.test_categories)
         if spec.deduplicate:
             documents = documents.filter(pc.invert(is_duplicate(documents)))
     else:
         for name in duplicates:
             documents = _left_out(documents, storage.join(output, name))
         documents = documents.sort_by([("file", "ascending"), ("row", "ascending")])
+    if spec.test_categories:  # Otherwise, the keys alone say which split it is.
+        documents = documents.filter(in_split(documents, item["split"], keys, spec))
     if not documents.num_rows:
         return
+    none_share = spec.condition_none_share if item["split"] == "train" else 0.0
+    opening = opening_ids(documents, vocabulary, none_share=none_share)
     columns = {
-        "ids": encode_documents(_texts(documents), vocabulary),
+        "ids": encode_documents(_texts(documents), vocabulary, opening=opening),
         "document_id": documents["key"],
         "label": documents["label"],
         "category": documents["category"],

@@ -128,23 +128,33 @@ def worker_rows(global_batch_size: int, rank: int, num_workers: int) -> tuple[in
 class ScoringLanes:
     """Every id of a split as a target exactly once, in contiguous lanes: how evaluation reads.
 
-    Lane i holds the targets [i*n//G, (i+1)*n//G); step k of it the targets k*L.. of the lane, fewer at its end.
+    Lane i counts the targets [i*n//G, (i+1)*n//G), and reads as many as `lead_ids` before them where the split has
+    them; step k of it holds the targets k*L.. of what it reads, fewer at its end.
     The input of target p is id p - 1; of the first one, the id that documents start after.
     """
 
     num_ids: int
     context_length: int
     num_lanes: int = 32
+    lead_ids: int = 0
+    """Targets before a lane's own that are read and not counted, for a model that looks back so far and no further."""
 
     @property
     def num_steps(self) -> int:
         """Steps until the longest lane has ended."""
-        longest = -(-self.num_ids // self.num_lanes)
+        longest = max(stop - start for start, stop in map(self._read_bounds, range(self.num_lanes)))
         return -(-longest // self.context_length)
+
+    def first_counted(self, lane: int) -> int:
+        """Returns the first target that a lane counts."""
+        return lane * self.num_ids // self.num_lanes
 
     def targets(self, step: int, lane: int) -> tuple[int, int]:
         """Returns the first target of a lane at a step and the one after the last; an empty range past the end."""
-        start = lane * self.num_ids // self.num_lanes
-        stop = (lane + 1) * self.num_ids // self.num_lanes
+        start, stop = self._read_bounds(lane)
         first = min(start + step * self.context_length, stop)
         return first, min(first + self.context_length, stop)
+
+    def _read_bounds(self, lane: int) -> tuple[int, int]:
+        start, stop = self.first_counted(lane), self.first_counted(lane + 1)
+        return (max(start - self.lead_ids, 0) if start < stop else stop), stop

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from textgen import storage
+from textgen.corpus.marks import mark_rules
 from textgen.errors import UserError
 from textgen.windows.vocabulary import Vocabulary
+from textgen.windows.word_vocabulary import vocabulary_from_dict
 
 SPLITS = ("train", "val", "test")
 MANIFEST_NAME = "manifest.json"
@@ -42,7 +44,7 @@ class Split:
 
     @property
     def num_ids(self) -> int:
-        """Ids of the split, END or separators included."""
+        """Ids of the split, END (or separators) and controls included."""
         return sum(shard.num_ids for shard in self.shards)
 
     @property
@@ -61,7 +63,7 @@ class Counts:
     dropped_by_rule: Mapping[str, int]
     rejected_by_reason: Mapping[str, int]
     characters: int
-    """Characters (or bytes) of the splits; ENDs are not counted, separators are."""
+    """Characters (or bytes, or words) of the splits; ENDs and controls are not counted, separators are."""
     distinct_characters: int
     """Distinct ones in all splits together."""
 
@@ -108,6 +110,11 @@ class Manifest:
         if name not in self.splits:
             raise UserError(f"there is no split {name!r}; the splits are {', '.join(SPLITS)}")
         return self.splits[name]
+
+    @property
+    def mark_rules(self) -> tuple[str, ...]:
+        """Cleaning rules whose marks stand in the texts; `corpus.marks.unmark` takes them out."""
+        return mark_rules(self.corpus.get("rules", ()))
 
     @property
     def hash(self) -> str:
@@ -183,7 +190,7 @@ class Manifest:
             windows=content["windows"],
             sources=tuple(content["sources"]),
             origin=content["origin"],
-            vocabulary=Vocabulary.from_dict(content["vocabulary"]),
+            vocabulary=vocabulary_from_dict(content["vocabulary"]),
             counts=Counts(**content["counts"]),
             splits={
                 name: Split(shards=tuple(Shard(**shard) for shard in split["shards"]))

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from textgen import storage
 from textgen.errors import UserError
 from textgen.windows.manifest import Manifest, Shard
-from textgen.windows.vocabulary import Ids
+from textgen.windows.vocabulary import Ids, Vocabulary
 
 SCHEMA = pa.schema(
     [("ids", pa.binary()), ("document_id", pa.string()), ("label", pa.string()), ("category", pa.string())]
@@ -101,6 +101,11 @@ class IdReader:
     def num_ids(self) -> int:
         """Ids of the split."""
         return self._starts[-1]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the ids mean."""
+        return self._manifest.vocabulary
 
     def read(self, start: int, stop: int) -> Ids:
         """Returns the ids at [start, stop), cut to the split, shape [stop - start], in the vocabulary's type.

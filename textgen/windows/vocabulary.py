@@ -2,6 +2,9 @@
 
 With reserved ids, 0 is UNKNOWN and 1 is END, which stands after every document; the symbols follow in the order
 of their code points. Without (documents joined by a text), the symbols start at 0.
+
+Control ids follow the symbols'. They stand before each document and tell what it is conditioned on, one id a column:
+its value, or `none`. They are given, not written: no text holds them, none is predicted or counted, none is drawn.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import UserError
+from textgen.windows.conditions import NONE, Condition
 
 UNKNOWN_ID = 0
 END_ID = 1
 NUM_UNICODE_CHARACTERS = 0x110000 - 2048
 """Code points that a text can hold: all but the surrogates."""
 
-Unit = Literal["characters", "bytes"]
+Unit = Literal["characters", "bytes", "words"]
 Ids = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 Codes = npt.NDArray[np.uint32]
 
@@ -35,20 +39,29 @@ class Vocabulary:
     """Code points (unit `characters`) or byte values (unit `bytes`), ascending."""
     separator: str | None = None
     """None where END is reserved; otherwise the text that joins documents."""
+    conditions: tuple[Condition, ...] = ()
+    """What is told before each document, in the order of the control ids."""
 
     def __post_init__(self) -> None:
+        assert not self.conditions or self.separator is None, "what follows END is told, and there is no END"
         if list(self.symbols) != sorted(set(self.symbols)):
             raise UserError("the vocabulary's symbols are not distinct and ascending; it was edited or damaged")
 
     @classmethod
     def from_counts(
-        cls, counts: Mapping[int, int], *, unit: Unit, min_count: int = 1, separator: str | None = None
+        cls,
+        counts: Mapping[int, int],
+        *,
+        unit: Unit,
+        min_count: int = 1,
+        separator: str | None = None,
+        conditions: tuple[Condition, ...] = (),
     ) -> Vocabulary:
         """Builds the vocabulary of the symbols that occur at least `min_count` times (the separator's always)."""
         kept = {symbol for symbol, count in counts.items() if count >= min_count}
         if separator is not None:
             kept.update(codes_of(separator, unit).tolist())
-        return cls(unit=unit, symbols=tuple(sorted(kept)), separator=separator)
+        return cls(unit=unit, symbols=tuple(sorted(kept)), separator=separator, conditions=conditions)
 
     @property
     def num_reserved(self) -> int:
@@ -57,8 +70,18 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """`vocab_size`: symbols and reserved ids."""
+        """`vocab_size`: symbols, reserved and control ids."""
+        return self.first_control_id + self.num_controls
+
+    @property
+    def first_control_id(self) -> int:
+        """Where the control ids begin: each condition's `none`, then its values."""
         return len(self.symbols) + self.num_reserved
+
+    @property
+    def num_controls(self) -> int:
+        """Control ids of all conditions."""
+        return sum(condition.num_controls for condition in self.conditions)
 
     @property
     def end_id(self) -> int | None:
@@ -106,9 +129,32 @@ class Vocabulary:
             )
         return ids.astype(self.id_dtype)
 
+    def is_control(self, ids: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Says which ids tell what a document is conditioned on, same shape."""
+        array = np.asarray(ids)
+        return array >= self.first_control_id if self.conditions else np.zeros(array.shape, np.bool_)
+
+    @property
+    def control_names(self) -> tuple[str, ...]:
+        """What each control tells, as `label=1`, in the order of their ids."""
+        return tuple(f"{c.column}={value}" for c in self.conditions for value in (NONE, *c.values))
+
+    @property
+    def never_drawn(self) -> tuple[int, ...]:
+        """Ids that no text holds: UNKNOWN and the controls."""
+        unknown = () if self.unknown_id is None else (self.unknown_id,)
+        return (*unknown, *range(self.first_control_id, self.size))
+
+    def control_ids(self, controls: npt.ArrayLike) -> Ids:
+        """Returns the ids of the numbers of controls, one for each condition, shape [..., num_conditions]."""
+        sizes = [condition.num_controls for condition in self.conditions]
+        first_ids = self.first_control_id + np.cumsum([0, *sizes[:-1]], dtype=np.int64)[: len(sizes)]
+        return (np.asarray(controls, dtype=np.int64) + first_ids).astype(self.id_dtype)
+
     def decode(self, ids: npt.ArrayLike) -> str:
-        """Returns the text of ids: U+FFFD for UNKNOWN and for broken UTF-8, nothing for END."""
+        """Returns the text of ids: U+FFFD for UNKNOWN and for broken UTF-8, nothing for END and for controls."""
         array = np.asarray(ids, dtype=np.int64)
+        array = array[~self.is_control(array)]
         if self.end_id is not None:
             array = array[array != self.end_id]
         codes = self._code_table[array]
@@ -125,7 +171,10 @@ class Vocabulary:
     def to_dict(self) -> dict[str, Any]:
         """Returns what `from_dict` reads: JSON-ready, characters as characters."""
         symbols: Any = list(self.symbols) if self.unit == "bytes" else [chr(code) for code in self.symbols]
-        return {"unit": self.unit, "separator": self.separator, "symbols": symbols}
+        values = {"unit": self.unit, "separator": self.separator, "symbols": symbols}
+        if self.conditions:
+            values["conditions"] = [condition.to_dict() for condition in self.conditions]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Vocabulary:
@@ -133,7 +182,12 @@ class Vocabulary:
         symbols = (
             values["symbols"] if values["unit"] == "bytes" else [ord(character) for character in values["symbols"]]
         )
-        return cls(unit=values["unit"], symbols=tuple(symbols), separator=values["separator"])
+        return cls(
+            unit=values["unit"],
+            symbols=tuple(symbols),
+            separator=values["separator"],
+            conditions=tuple(Condition.from_dict(condition) for condition in values.get("conditions", ())),
+        )
 
     @functools.cached_property
     def _id_table(self) -> npt.NDArray[np.uint32]:
