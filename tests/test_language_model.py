@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ SPECS = {
     "one-hot, two layers": ModelSpec(input="one_hot", units=5, num_layers=2, dropout=0.5),
     "dense": ModelSpec(embedding_dim=3, units=7, num_layers=2, dense_units=9),
     "one-hot, dense": ModelSpec(input="one_hot", units=4, dense_units=13),
+    "gru": ModelSpec(cell="gru", embedding_dim=4, units=6, num_layers=2),
+    "one-hot, gru, other widths": ModelSpec(input="one_hot", cell="gru", num_layers=2, layer_units=(7, 5)),
+    "scaled, other widths": ModelSpec(input="scaled", num_layers=3, layer_units=(7, 5, 6), dense_units=8),
 }
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 
@@ -61,10 +65,21 @@ def test_steps_equal_one_call(spec: ModelSpec) -> None:
     for position in range(T):
         one, state = model.step(ids[:, position], state)
         np.testing.assert_allclose(one, logits[:, position], atol=1e-5)
-    assert len(state) == len(end) == 2 * spec.num_layers
-    for stepped, called in zip(state, end, strict=True):
-        assert stepped.shape == called.shape == (B, spec.units)
+    widths = [width for width in spec.widths for _ in range(2 if spec.cell == "lstm" else 1)]
+    for stepped, called, width in zip(state, end, widths, strict=True):
+        assert stepped.shape == called.shape == (B, width)
         np.testing.assert_allclose(stepped, called, atol=1e-5)
+
+
+@every_spec
+def test_the_last_logits_alone_are_those_of_the_whole(spec: ModelSpec) -> None:
+    model, ids = model_of(spec), ids_of()
+    whole, end = model(ids, model.initial_state(B))
+    last, last_end = model(ids, model.initial_state(B), last_only=True)
+    assert last.shape == (B, 1, V)
+    np.testing.assert_allclose(last[:, 0], whole[:, -1], atol=1e-6)
+    for one, other in zip(last_end, end, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 @every_spec
@@ -93,15 +108,32 @@ def test_the_tweets_model_has_the_published_size() -> None:
     assert model_of(presets.preset("tweets").model, vocab_size=130).count_params() == 280_962
 
 
+def test_the_novel_model_has_the_size_of_its_recipe() -> None:
+    spec = ModelSpec(input="scaled", num_layers=3, layer_units=(256, 256, 128), dropout=0.2)
+    # 4 * 256 * (1 + 256 + 1), 4 * 256 * (256 + 256 + 1), 4 * 128 * (256 + 128 + 1), (128 + 1) * 40.
+    assert model_of(spec, vocab_size=40).count_params() == 264_192 + 525_312 + 197_120 + 5_160
+
+
+def test_a_gru_has_the_size_that_keras_gives_it() -> None:
+    # 3 * 6 * (4 + 6) weights, two biases of 3 * 6, an embedding of 11 * 4, logits of (6 + 1) * 11.
+    assert model_of(ModelSpec(cell="gru", embedding_dim=4, units=6)).count_params() == 180 + 36 + 44 + 77
+
+
+def test_a_scaled_id_is_one_number() -> None:
+    model = model_of(SPECS["scaled, other widths"])
+    assert model.variables_by_name()["lstm_1/kernel"].shape == (1, 4 * 7)
+    np.testing.assert_allclose(model._input(np.array([[0, 3], [10, 1]])), np.array([[[0], [3]], [[10], [1]]]) / V)
+
+
 @every_spec
 def test_a_seed_determines_the_initial_weights(spec: ModelSpec) -> None:
     one, same, other = (model_of(spec, seed=seed).get_weights_by_name() for seed in (4, 4, 5))
     assert list(one) == list(same)
     for name, array in one.items():
         np.testing.assert_array_equal(array, same[name])
-        if array.ndim == 2:
+        if "bias" not in name:
             assert np.abs(array - other[name]).max() > 1e-3
-    matrices = [array for array in one.values() if array.ndim == 2]
+    matrices = [array for name, array in one.items() if "bias" not in name]
     assert len({array.tobytes() for array in matrices}) == len(matrices)
 
 
@@ -182,10 +214,15 @@ def test_dropout_needs_a_key() -> None:
     assert np.abs(dropping(ids_of(), state, dropout=key_of(step=6))[0] - dropped).max() > 1e-3
 
 
-def test_without_dropout_a_key_changes_nothing() -> None:
-    model = model_of(SPECS["dense"])
+@every_spec
+def test_without_dropout_a_key_changes_nothing(spec: ModelSpec) -> None:
+    model = model_of(dataclasses.replace(spec, dropout=0.0))
     state = model.initial_state(B)
-    np.testing.assert_array_equal(model(ids_of(), state, dropout=key_of())[0], model(ids_of(), state)[0])
+    for last_only in (False, True):
+        trained, state_trained = model(ids_of(), state, dropout=key_of(), last_only=last_only)
+        used, state_used = model(ids_of(), state, last_only=last_only)
+        for one, other in zip([trained, *state_trained], [used, *state_used], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_rows_computed_apart_are_dropped_as_together() -> None:

@@ -1,7 +1,7 @@
 """A checkpoint: a folder or prefix that explains itself and is enough to resume or to generate.
 
     weights.npz       arrays by layer and name
-    training.npz      optimizer, LSTM state of every lane (absent where the checkpoint only generates)
+    training.npz      optimizer, recurrent state of every lane (absent where the checkpoint only generates)
     checkpoint.json   spec, vocabulary, position, metrics, lineage
     COMPLETE          hashes of the others, written last: without it the checkpoint does not exist
 
@@ -24,6 +24,7 @@ from textgen import storage
 from textgen.errors import UserError
 from textgen.spec import RunSpec
 from textgen.windows.vocabulary import Vocabulary
+from textgen.windows.word_vocabulary import vocabulary_from_dict
 
 if TYPE_CHECKING:
     from textgen.model.language_model import LanguageModel
@@ -48,6 +49,10 @@ class Checkpoint:
     position: Mapping[str, Any]
     """`step` (completed), `epoch`, and what else resuming needs."""
     metrics: Mapping[str, Any]
+    classes: tuple[str, ...] = ()
+    """A classifier's labels in the order of its outputs; empty for a language model."""
+    lineage: Mapping[str, Any] | None = None
+    """The checkpoint of another run that its run began from: `uri`, `weights_sha256` and more; `from` in the file."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """sha256 of each file."""
 
@@ -63,12 +68,19 @@ class Checkpoint:
 
     @property
     def training_arrays(self) -> Arrays:
-        """Optimizer and LSTM state, for resuming."""
+        """Optimizer and recurrent state, for resuming."""
         return self._arrays("training.npz")
 
     def build_model(self) -> LanguageModel:
-        """Returns the model with these weights."""
+        """Returns the language model with these weights.
+
+        Raises:
+            UserError: the checkpoint is a classifier's.
+        """
         from textgen.model.language_model import LanguageModel  # Loads TensorFlow.
+
+        if self.classes:
+            raise UserError(f"{self.uri} is a classifier; give it to jobs.classify, or name one of a language model")
 
         model = LanguageModel(self.spec.model, vocab_size=self.vocabulary.size)
         model.set_weights_by_name(dict(self.weights))
@@ -108,12 +120,14 @@ class Checkpoint:
         return cls(
             uri=folder,
             spec=RunSpec.from_dict(content["spec"]),
-            vocabulary=Vocabulary.from_dict(content["vocabulary"]),
+            vocabulary=vocabulary_from_dict(content["vocabulary"]),
             run_name=content["run_name"],
             manifest_uri=content["manifest_uri"],
             manifest_hash=content["manifest_hash"],
             position=content["position"],
             metrics=content["metrics"],
+            classes=tuple(content.get("classes", ())),
+            lineage=content.get("from"),
             hashes=hashes,
         )
 
@@ -123,8 +137,10 @@ class Checkpoint:
             "run_name": self.run_name,
             "position": dict(self.position),
             "metrics": dict(self.metrics),
+            "classes": list(self.classes),
             "manifest_uri": self.manifest_uri,
             "manifest_hash": self.manifest_hash,
+            "from": dict(self.lineage) if self.lineage is not None else None,
             "spec": self.spec.to_dict(),
             "vocabulary": self.vocabulary.to_dict(),
         }

@@ -1,4 +1,4 @@
-"""The language model: ids in, logits of the next id out, LSTM state carried by the caller.
+"""The language model: ids in, logits of the next id out, recurrent state carried by the caller.
 
 Letters: B batch rows, T time, V vocabulary, H units.
 """
@@ -13,11 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from textgen.errors import UserError
+from textgen.model import recurrence
+from textgen.model.named_weights import NamedWeights, by_name
 from textgen.spec import ModelSpec
 
 State = list[tf.Tensor]
-"""h and c of each layer in turn: 2 * num_layers tensors, each [B, H]."""
+"""h and c of each LSTM layer, h of each GRU layer, in turn: tensors [B, H] with the layer's own H."""
+STATES_PER_LAYER = {"lstm": 2, "gru": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,11 @@ class DropoutKey:
     """Row of the global batch at which this batch begins."""
 
 
-class LanguageModel(keras.Model):  # type: ignore[misc]
-    """Embedding or one-hot -> LSTMs, dropout after each -> optional Dense relu -> logits over the vocabulary."""
+class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
+    """Ids, read as `spec.input` says -> recurrent layers, dropout after each -> optional Dense relu -> logits."""
+
+    lead_ids = 0
+    """Ids that scoring must read before those that it counts: the state may begin anywhere."""
 
     def __init__(self, spec: ModelSpec, *, vocab_size: int, seed: int = 0) -> None:
         super().__init__(name="language_model")
@@ -41,7 +46,7 @@ class LanguageModel(keras.Model):  # type: ignore[misc]
         seeds = iter(np.random.SeedSequence(seed).generate_state(16 + 2 * spec.num_layers).tolist())
         glorot = keras.initializers.GlorotUniform
         self.embedding = None
-        width = vocab_size
+        width = 1 if spec.input == "scaled" else vocab_size
         if spec.input == "embedding":
             width = spec.embedding_dim
             initializer = keras.initializers.RandomUniform(seed=next(seeds))
@@ -49,19 +54,19 @@ class LanguageModel(keras.Model):  # type: ignore[misc]
                 vocab_size, width, embeddings_initializer=initializer, name="embedding"
             )
             self.embedding.build((None, None))
-        self.lstms = []
-        for index in range(spec.num_layers):
-            lstm = keras.layers.LSTM(
-                spec.units,
+        self.recurrent = []
+        for number, units in enumerate(spec.widths, start=1):
+            recurrent = (keras.layers.LSTM if spec.cell == "lstm" else keras.layers.GRU)(
+                units,
                 return_sequences=True,
                 return_state=True,
                 kernel_initializer=glorot(seed=next(seeds)),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
-                name=f"lstm_{index + 1}",
+                name=f"{spec.cell}_{number}",
             )
-            lstm.build((None, None, width))
-            self.lstms.append(lstm)
-            width = spec.units
+            recurrent.build((None, None, width))
+            self.recurrent.append(recurrent)
+            width = units
         self.hidden = None
         if spec.dense_units is not None:
             self.hidden = keras.layers.Dense(
@@ -74,76 +79,131 @@ class LanguageModel(keras.Model):  # type: ignore[misc]
         self.built = True
 
     def initial_state(self, batch_size: int) -> State:
-        """Returns the state before the first id: zeros, 2 * num_layers tensors [B, H]."""
-        return [tf.zeros((batch_size, self.spec.units)) for _ in range(2 * self.spec.num_layers)]
+        """Returns the state before the first id: zeros."""
+        states_per_layer = STATES_PER_LAYER[self.spec.cell]
+        return [tf.zeros((batch_size, units)) for units in self.spec.widths for _ in range(states_per_layer)]
 
     def call(
-        self, ids: tf.Tensor, state: Sequence[tf.Tensor], *, dropout: DropoutKey | None = None
+        self,
+        ids: tf.Tensor,
+        state: Sequence[tf.Tensor],
+        *,
+        dropout: DropoutKey | None = None,
+        last_only: bool = False,
     ) -> tuple[tf.Tensor, State]:
         """Returns the logits after each id, [B, T, V], and the state after the last.
 
         Args:
             ids: [B, T] int32.
             state: as `initial_state` returns it.
-            dropout: which masks to apply; None applies none (inference).
+            dropout: which masks to apply in training; None is inference.
+            last_only: computes the logits after the last id alone, [B, 1, V].
         """
-        values = self._input(ids)
+        values, new_state = self.outputs(ids, state, dropout=dropout, last_only=last_only)
+        return self.head(values, dropout=dropout), new_state
+
+    def outputs(
+        self,
+        ids: tf.Tensor,
+        state: Sequence[tf.Tensor],
+        *,
+        dropout: DropoutKey | None = None,
+        last_only: bool = False,
+    ) -> tuple[tf.Tensor, State]:
+        """Returns the last layer's output after each id, [B, T, H], and the state after the last.
+
+        Takes what `call` does.
+        """
+        unrolled = dropout is not None and self._unrolls(ids)
+        values = None if unrolled else self._input(ids)
         new_state: State = []
-        for index, lstm in enumerate(self.lstms):
-            values, h, c = lstm(values, initial_state=list(state[2 * index : 2 * index + 2]))
-            new_state += [h, c]
-            values = _dropped(values, self.spec.dropout, dropout, layer=index)
-        if self.hidden is not None:
-            values = _dropped(self.hidden(values), self.spec.dense_dropout, dropout, layer=len(self.lstms))
-        return tf.cast(self.logits(values), tf.float32), new_state
+        for index, (layer, part) in enumerate(zip(self.recurrent, self._by_layer(state), strict=True)):
+            if unrolled:
+                values, *new_part = recurrence.lstm(self._projected(ids, values, layer), layer.cell, *part)
+            else:
+                values, *new_part = layer(values, initial_state=part)
+            if last_only and index == len(self.recurrent) - 1:
+                values = new_part[0][:, None]  # h is the last output; no gradient goes through the others.
+            new_state += new_part
+            values = dropped(values, self.spec.dropout, dropout, layer=index)
+        return values, new_state
 
     def step(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> tuple[tf.Tensor, State]:
         """Returns the logits after one more id of every row, [B, V], and the new state; ids are [B] int32."""
+        values, new_state = self.read(ids, state)
+        return self.head(values), new_state
+
+    def read(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> tuple[tf.Tensor, State]:
+        """Returns the last layer's output after one more id of every row, [B, H], and the new state; ids are [B]."""
         values = self._input(ids)
         new_state: State = []
-        for index, lstm in enumerate(self.lstms):
-            values, (h, c) = lstm.cell(values, list(state[2 * index : 2 * index + 2]))
-            new_state += [h, c]
+        for layer, part in zip(self.recurrent, self._by_layer(state), strict=True):
+            values, new_part = layer.cell(values, part)
+            new_state += new_part
+        return values, new_state
+
+    def head(self, values: tf.Tensor, *, dropout: DropoutKey | None = None) -> tf.Tensor:
+        """Returns the logits for outputs of the last recurrent layer, [..., V]; with `dropout` these are [B, T, H]."""
         if self.hidden is not None:
-            values = self.hidden(values)
-        return tf.cast(self.logits(values), tf.float32), new_state
-
-    def get_weights_by_name(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Returns the weights as arrays, by layer and name."""
-        return {name: variable.numpy() for name, variable in self.variables_by_name().items()}
-
-    def set_weights_by_name(self, weights: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Sets all weights.
-
-        Raises:
-            UserError: a name or a shape differs from this model's.
-        """
-        variables = self.variables_by_name()
-        if weights.keys() != variables.keys():
-            odd = sorted(weights.keys() ^ variables.keys())
-            raise UserError(f"the weights do not fit the model: {', '.join(odd)} stand only on one side")
-        for name, variable in variables.items():
-            if weights[name].shape != tuple(variable.shape):
-                raise UserError(
-                    f"the weights do not fit the model: {name} is {weights[name].shape}, not {tuple(variable.shape)}"
-                )
-            variable.assign(weights[name])
+            values = dropped(self.hidden(values), self.spec.dense_dropout, dropout, layer=len(self.recurrent))
+        return tf.cast(self.logits(values), tf.float32)
 
     def variables_by_name(self) -> dict[str, Any]:
         """Returns the trainable variables as `layer/name`, in a fixed order."""
-        layers = [self.embedding, *self.lstms, self.hidden, self.logits]
-        return {
-            f"{layer.name}/{variable.name}": variable
-            for layer in layers
-            if layer is not None
-            for variable in layer.trainable_variables
-        }
+        return by_name([self.embedding, *self.recurrent, self.hidden, self.logits])
+
+    def layer_groups(self) -> list[list[str]]:
+        """Returns the names of the variables in groups of layers from the input to the output, in the same order.
+
+        The embedding, each recurrent layer, and what stands above them; groups may learn at different rates and times.
+        """
+        names = list(self.variables_by_name())
+        layers = [[self.embedding], *([layer] for layer in self.recurrent), [self.hidden, self.logits]]
+        groups = [tuple(f"{layer.name}/" for layer in group if layer is not None) for group in layers]
+        return [[name for name in names if name.startswith(group)] for group in groups if group]
+
+    def vocabulary_axes(self) -> dict[str, int]:
+        """Returns which variables have an entry for each id, and along which axis: what another vocabulary changes."""
+        axes = {"logits/kernel": 1, "logits/bias": 0}
+        if self.embedding is not None:
+            axes["embedding/embeddings"] = 0
+        elif self.spec.input == "one_hot":
+            axes[f"{self.recurrent[0].name}/kernel"] = 0
+        return axes
 
     def _input(self, ids: tf.Tensor) -> tf.Tensor:
-        return tf.one_hot(ids, self.vocab_size) if self.embedding is None else self.embedding(ids)
+        """Returns what the first recurrent layer reads for ids of any shape: one more axis."""
+        if self.embedding is not None:
+            return self.embedding(ids)
+        if self.spec.input == "scaled":
+            return tf.cast(ids, tf.float32)[..., None] / self.vocab_size
+        return tf.one_hot(ids, self.vocab_size)
+
+    def _unrolls(self, ids: tf.Tensor) -> bool:
+        """Says whether a training step takes our own LSTM; on GPUs cuDNN's, behind Keras's layer, is faster."""
+        is_short = ids.shape[1] is not None and ids.shape[1] <= recurrence.MAX_LENGTH
+        return self.spec.cell == "lstm" and is_short and not tf.config.list_logical_devices("GPU")
+
+    def _projected(self, ids: tf.Tensor, values: tf.Tensor | None, layer: Any) -> tf.Tensor:
+        """Returns the inputs' share of a layer's gates, [B, T, 4H]; `values` are its inputs, None for the first layer.
+
+        What an id adds to the gates of the first layer is one row of a table, so that no product is made per position.
+        """
+        if values is None and self.spec.input != "scaled":
+            kernel = layer.cell.kernel
+            table = kernel if self.embedding is None else tf.matmul(self.embedding.embeddings, kernel)
+            return tf.gather(table + layer.cell.bias, ids)
+        inputs = self._input(ids) if values is None else values
+        return tf.einsum("bti,ij->btj", inputs, tf.convert_to_tensor(layer.cell.kernel)) + layer.cell.bias
+
+    def _by_layer(self, state: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:
+        """Returns the state of each recurrent layer."""
+        size = STATES_PER_LAYER[self.spec.cell]
+        return [list(state[start : start + size]) for start in range(0, size * len(self.recurrent), size)]
 
 
-def _dropped(values: tf.Tensor, rate: float, key: DropoutKey | None, *, layer: int) -> tf.Tensor:
+def dropped(values: tf.Tensor, rate: float, key: DropoutKey | None, *, layer: int) -> tf.Tensor:
+    """Returns values [B, T, H] with the mask of a layer applied; as they are without a key."""
     if key is None or rate == 0:
         return values
     return values * dropout_mask(tf.shape(values), rate=rate, key=key, layer=layer)

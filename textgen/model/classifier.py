@@ -1,0 +1,187 @@
+"""The classifier: a document in, logits of its labels out.
+
+It sees which words a document has, or what a language model's recurrent layers make of its ids: their last output, the
+mean and the maximum of all (concat pooling, Howard and Ruder 2018).
+
+Letters: B documents, W words, T ids, H units, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from textgen.errors import UserError
+from textgen.model.checkpoint import Checkpoint
+from textgen.model.language_model import DropoutKey, LanguageModel, State, dropped
+from textgen.model.named_weights import NamedWeights, by_name
+from textgen.spec import RunSpec
+
+FIRST_HIDDEN_MASK = 32
+"""Number of the first Dense layer's dropout masks: those before it are the language model's."""
+
+
+SMALLEST_SPREAD = 1e-4
+"""Of a value that tells documents apart; others keep their scale."""
+
+
+class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
+    """Bag of words, or the pooled outputs of recurrent layers -> Dense layers, dropout after each -> logits."""
+
+    def __init__(self, spec: RunSpec, *, num_words: int, vocab_size: int, num_classes: int, seed: int = 0) -> None:
+        """Makes the layers.
+
+        Args:
+            spec: its sections `classifier` and, for features of a language model, `model`.
+            num_words: width of a bag of words: the vocabulary without reserved ids.
+            vocab_size: ids that a language model reads.
+            num_classes: C.
+            seed: of the initial weights.
+        """
+        super().__init__(name="classifier")
+        self.spec = spec.classifier
+        self.language_model = None
+        self.standardiser = None
+        width = num_words
+        if spec.classifier.features == "language_model":
+            self.language_model = LanguageModel(spec.model, vocab_size=vocab_size, seed=seed)
+            width = 3 * spec.model.widths[-1]
+            self.standardiser = Standardiser(width, name="pooled")
+        seeds = iter(np.random.SeedSequence([seed, 1]).generate_state(1 + len(self.spec.hidden_units)).tolist())
+        glorot = keras.initializers.GlorotUniform
+        self.hidden = []
+        layers = zip(self.spec.hidden_units, self.spec.hidden_activations, strict=True)
+        for number, (units, activation) in enumerate(layers, start=1):
+            layer = keras.layers.Dense(
+                units, activation=activation, kernel_initializer=glorot(seed=next(seeds)), name=f"hidden_{number}"
+            )
+            layer.build((None, None, width))
+            self.hidden.append(layer)
+            width = units
+        self.labels = keras.layers.Dense(num_classes, kernel_initializer=glorot(seed=next(seeds)), name="labels")
+        self.labels.build((None, None, width))
+        self.built = True
+
+    def initial_state(self, batch_size: int) -> State:
+        """Returns the state before a document: zeros; none for a bag of words."""
+        return [] if self.language_model is None else self.language_model.initial_state(batch_size)
+
+    def call(
+        self, inputs: tf.Tensor, state: Sequence[tf.Tensor], *, dropout: DropoutKey | None = None
+    ) -> tuple[tf.Tensor, State]:
+        """Returns the logits of the labels, [B, 1, C], and the state after the inputs.
+
+        Args:
+            inputs: int32: a bag of words, [B, W] of 0 and 1, or ids, [B, T], with negative ones after a document's end.
+            state: as `initial_state` returns it.
+            dropout: which masks to apply; None applies none (inference).
+        """
+        new_state: State = []
+        if self.standardiser is None:
+            values = tf.cast(inputs, tf.float32)
+        else:
+            pooled, new_state = self.pooled(inputs, state, dropout=dropout)
+            values = self.standardiser(pooled)
+        values = values[:, None]  # [B, 1, W or 3 H]
+        for number, layer in enumerate(self.hidden):
+            values = dropped(layer(values), self.spec.dropout, dropout, layer=FIRST_HIDDEN_MASK + number)
+        return tf.cast(self.labels(values), tf.float32), new_state
+
+    def pooled(
+        self, ids: tf.Tensor, state: Sequence[tf.Tensor], *, dropout: DropoutKey | None = None
+    ) -> tuple[tf.Tensor, State]:
+        """Returns what a language model makes of documents, [B, 3 H], and its state; takes what `call` does."""
+        assert self.language_model is not None, "a bag of words is not pooled"
+        outputs, new_state = self.language_model.outputs(tf.maximum(ids, 0), state, dropout=dropout)
+        return concat_pooled(outputs, tf.reduce_sum(tf.cast(ids >= 0, tf.int32), axis=1)), new_state
+
+    def variables_by_name(self) -> dict[str, Any]:
+        """Returns the trainable variables as `layer/name`, in a fixed order; a language model's bear its names."""
+        return by_name([*self._reading_layers(), self.standardiser, *self.hidden, self.labels])
+
+    def layer_groups(self) -> list[list[str]]:
+        """Returns the names of the variables in groups of layers from the input to the output, in the same order.
+
+        The embedding, each recurrent layer, and what stands above: the Dense layers begin anew, and learn together.
+        """
+        above = [self.standardiser, *self.hidden, self.labels]
+        groups = [*([layer] for layer in self._reading_layers()), above]
+        return [list(by_name(group)) for group in groups]
+
+    def vocabulary_axes(self) -> dict[str, int]:
+        """Returns which variables have an entry for each id, and along which axis."""
+        if self.language_model is None:
+            return {}
+        own = self.variables_by_name()
+        return {name: axis for name, axis in self.language_model.vocabulary_axes().items() if name in own}
+
+    def _reading_layers(self) -> list[Any]:
+        """Returns the language model's layers up to its last recurrent one."""
+        if self.language_model is None:
+            return []
+        layers = [self.language_model.embedding, *self.language_model.recurrent]
+        return [layer for layer in layers if layer is not None]
+
+
+class Standardiser(keras.layers.Layer):  # type: ignore[misc]
+    """Subtracts a shift and multiplies by a scale, one of each a value, which learn like any other weight.
+
+    They begin as the mean and the inverse spread over some documents. The pooled outputs of a language model hardly
+    differ between documents, and unscaled, the layers above learn nothing of them for a long time. ULMFiT has batch
+    normalisation in this place, whose statistics would depend on how rows are shared out over workers.
+    """
+
+    def __init__(self, width: int, *, name: str) -> None:
+        super().__init__(name=name)
+        self.shift = self.add_weight(shape=(width,), initializer="zeros", name="shift")
+        self.scale = self.add_weight(shape=(width,), initializer="ones", name="scale")
+        self.built = True
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        """Returns the standardised values, [..., 3 H]."""
+        return (values - self.shift) * self.scale
+
+    def fit(self, values: np.ndarray[Any, Any]) -> None:
+        """Sets shift and scale so that values like these, [D, 3 H], have mean 0 and spread 1."""
+        spread = values.std(axis=0)
+        self.shift.assign(values.mean(axis=0))
+        self.scale.assign(1 / np.where(spread > SMALLEST_SPREAD, spread, 1))
+
+
+def concat_pooled(outputs: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Returns the last output of each row, and the mean and maximum of all, [B, 3 H].
+
+    Args:
+        outputs: [B, T, H].
+        lengths: [B]: how many of a row's outputs count; of a row without any, everything is zero.
+    """
+    counts = tf.sequence_mask(lengths, tf.shape(outputs)[1])[..., None]  # [B, T, 1]
+    outputs = tf.where(counts, outputs, 0.0)
+    last = tf.gather(outputs, tf.maximum(lengths - 1, 0), axis=1, batch_dims=1)
+    mean = tf.reduce_sum(outputs, axis=1) / tf.cast(tf.maximum(lengths, 1), tf.float32)[:, None]
+    largest = tf.reduce_max(tf.where(counts, outputs, outputs.dtype.min), axis=1)
+    largest = tf.where(lengths[:, None] > 0, largest, 0.0)
+    return tf.concat([last, mean, largest], axis=-1)
+
+
+def build_classifier(checkpoint: Checkpoint) -> Classifier:
+    """Returns the classifier of a checkpoint, with its weights.
+
+    Raises:
+        UserError: the checkpoint is a language model's.
+    """
+    if not checkpoint.classes:
+        raise UserError(f"{checkpoint.uri} is a language model; name the checkpoint of a classifier")
+    vocabulary = checkpoint.vocabulary
+    model = Classifier(
+        checkpoint.spec,
+        num_words=len(vocabulary.symbols),
+        vocab_size=vocabulary.size,
+        num_classes=len(checkpoint.classes),
+    )
+    model.set_weights_by_name(dict(checkpoint.weights))
+    return model
