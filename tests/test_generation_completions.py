@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from textgen.errors import UserError
-from textgen.generation.completions import Prompt, read_prompts, requests_of, sampling_of
+from textgen.generation.completions import Prompt, parse_condition, read_prompts, requests_of, sampling_of
 from textgen.generation.stream import Request
 from textgen.model.checkpoint import Checkpoint
 from textgen.presets import preset
@@ -59,6 +59,26 @@ def test_a_prompt_may_change_the_settings_for_itself() -> None:
         requests_of([Prompt(text="a", changes={"temprature": 1})], SamplingSpec())
 
 
+def test_a_prompt_may_tell_its_own_condition() -> None:
+    prompts = [Prompt(text="a", condition={"label": 1}), Prompt(text="b")]
+    requests = requests_of(prompts, SamplingSpec(), condition={"label": "5", "category": "tea"})
+    assert [request.condition for request in requests] == [
+        {"label": 1, "category": "tea"},
+        {"label": "5", "category": "tea"},
+    ]
+    assert requests_of([Prompt(text="a")], SamplingSpec())[0].condition == {}
+
+
+def test_conditions_are_read_as_the_command_line_and_files_write_them(tmp_path: Path) -> None:
+    assert parse_condition(["label=1", " category = tea=green"]) == {"label": "1", "category": "tea=green"}
+    for wrong in (["label"], ["=1"], ["label=1", "label=2"]):
+        with pytest.raises(UserError, match=f"--condition received '{wrong[-1]}'; write each one once, as label=5"):
+            parse_condition(wrong)
+    rows = tmp_path / "prompts.jsonl"
+    rows.write_text('{"prompt": "a", "condition": {"stars": 1}, "n": 2}\n')
+    assert read_prompts(str(rows)) == [Prompt(text="a", changes={"n": 2}, condition={"stars": 1})]
+
+
 def test_prompts_are_lines_or_json_lines(tmp_path: Path) -> None:
     text, rows = tmp_path / "prompts.txt", tmp_path / "prompts.jsonl"
     text.write_bytes("\ufeffone two \r\n\n{three}\n".encode())
@@ -67,7 +87,7 @@ def test_prompts_are_lines_or_json_lines(tmp_path: Path) -> None:
     assert read_prompts(str(rows)) == [Prompt(text="a\nb"), Prompt(text="", changes={"temperature": 0.5, "n": 2})]
 
 
-@pytest.mark.parametrize("line", ["plain", "3", '{"text": "a"}', '{"prompt": 3}'])
+@pytest.mark.parametrize("line", ["plain", "3", '{"text": "a"}', '{"prompt": 3}', '{"prompt": "", "condition": 1}'])
 def test_a_line_without_a_prompt_is_named(tmp_path: Path, line: str) -> None:
     rows = tmp_path / "prompts.jsonl"
     rows.write_text('{"prompt": "a"}\n' + line)

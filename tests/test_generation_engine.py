@@ -8,6 +8,7 @@ import pytest
 
 from textgen.generation.stream import Completion, Request
 from textgen.spec import ModelSpec, SamplingSpec
+from textgen.windows.conditions import Condition
 from textgen.windows.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.tensorflow
@@ -97,6 +98,47 @@ def test_the_text_is_that_of_the_models_own_probabilities(language_engine: Any) 
     assert ENDLESS.decode(logits.numpy()[0].argmax(axis=1)[4:-1]) == completion
 
 
+@pytest.fixture(scope="module")
+def sliding_engine() -> Any:
+    """Returns an engine with an untrained model that looks back over 5 ids."""
+    from textgen.generation.engine import Engine
+    from textgen.model.language_model import LanguageModel
+    from textgen.model.sliding import SlidingModel
+
+    spec = ModelSpec(input="one_hot", cell="gru", num_layers=2, layer_units=(19, 13))
+    model = LanguageModel(spec, vocab_size=ENDLESS.size, seed=5)
+    for variable in model.variables_by_name().values():
+        variable.assign(3 * variable)
+    return Engine(SlidingModel(model, context_length=5), ENDLESS)
+
+
+def test_a_sliding_engine_writes_what_the_last_ids_read_anew_say(sliding_engine: Any) -> None:
+    import tensorflow as tf
+
+    model = sliding_engine._loop._model._model
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
+    def likeliest(window: Any) -> Any:
+        return tf.argmax(model(window, model.initial_state(1))[0][0, -1])
+
+    settings = SamplingSpec(temperature=0.0, max_new_chars=40)
+    requests = [Request(prompt=prompt, settings=settings) for prompt in ("", "On", "Once upon a")]
+    for request, made in zip(requests, sliding_engine.generate(requests), strict=True):
+        ids = [ENDLESS.start_id, *ENDLESS.encode(request.prompt + made.completion).tolist()]
+        for place in range(len(request.prompt) + 1, len(ids)):
+            assert likeliest(tf.constant([ids[max(0, place - 5) : place]])) == ids[place]
+
+
+def test_a_sliding_engine_writes_the_same_beside_others(sliding_engine: Any) -> None:
+    settings = SamplingSpec(temperature=1.0, max_new_chars=200, seed=9)
+    wanted = Request(prompt="The film was", settings=settings, index=1)
+    others = [Request(prompt="x" * count, settings=settings, index=count) for count in range(9)]
+    alone = sliding_engine.generate([wanted])[0]
+    assert len(set(alone.completion)) > 20
+    assert sliding_engine.generate([others[0], wanted, others[2]])[1] == alone
+    assert sliding_engine.generate([*others[:6], wanted, *others[7:]])[6] == alone
+
+
 def test_text_follows_the_models_distribution() -> None:
     after = np.array([0.0, 0.1, 0.5, 0.3, 0.1])
     engine = markov_engine(np.tile(after, (5, 1)), num_slots=16)
@@ -118,6 +160,24 @@ def test_unknown_is_never_drawn() -> None:
     assert set(text) == set("abc")
     greedy = engine.generate([Request(prompt="", settings=SamplingSpec(temperature=0.0, max_new_chars=4))])[0]
     assert greedy.completion == "aaaa"
+
+
+def test_controls_are_read_before_the_prompt_and_never_drawn() -> None:
+    """Each control leads to its own letter; what is drawn after a letter would mostly be a control."""
+    from tests.hand_models import MarkovModel
+    from textgen.generation.engine import Engine
+
+    stars = Condition(column="label", values=("1", "5"))
+    vocabulary = Vocabulary(unit="characters", symbols=ENDING.symbols, conditions=(stars,))
+    from_none, from_1, from_5 = np.eye(8)[[2, 3, 4]]
+    from_letter = [0.0, 0.01, 0.03, 0.03, 0.03, 0.3, 0.3, 0.3]
+    model = MarkovModel([from_letter, from_letter, *[from_letter] * 3, from_none, from_1, from_5])
+    engine = Engine(model, vocabulary, num_slots=3)
+    settings = SamplingSpec(temperature=1.0, max_new_chars=30)
+    requests = [Request(prompt="", settings=settings, condition=told) for told in ({}, {"label": 1}, {"stars": "5"})]
+    texts = [completion.completion for completion in engine.generate(requests)]
+    assert [text[0] for text in texts] == ["a", "b", "c"]
+    assert set("".join(texts)) == set("abc")
 
 
 def test_a_document_begins_after_end_and_the_prompt_is_read() -> None:

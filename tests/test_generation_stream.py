@@ -1,18 +1,30 @@
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textgen.corpus.marks import ALL_CAPITALS, CAPITAL, mark, unmark
 from textgen.errors import UserError
 from textgen.generation.stream import SAMPLED, Completion, Request, Stream, generator_of
 from textgen.spec import SamplingSpec
+from textgen.windows.conditions import Condition
 from textgen.windows.vocabulary import Vocabulary
 
 LETTERS = Vocabulary(unit="characters", symbols=tuple(sorted(map(ord, "abcdefghé "))))
 JOINED = Vocabulary(unit="characters", symbols=tuple(sorted(map(ord, "abcdefgh "))), separator=" ")
 BYTES = Vocabulary(unit="bytes", symbols=tuple(range(256)))
+
+
+CONDITIONED = Vocabulary(
+    unit="characters",
+    symbols=LETTERS.symbols,
+    conditions=(Condition(column="label", values=("1", "5")), Condition(column="category", values=("tea",))),
+)
 
 
 def finish(
@@ -143,3 +155,85 @@ def test_uniform_numbers_depend_on_prompt_seed_index_and_position_alone() -> Non
     ]
     assert len({tuple(stream) for stream in streams}) == 18
     assert generator_of("", seed=7, index=0).random(12, dtype=np.float32).tolist() == numbers(7, 0, [12])
+
+
+EMOJI = Vocabulary(unit="characters", symbols=tuple(sorted({*map(ord, "ab👩👧🇮🇱"), 0x301, 0x200D})))
+
+
+@pytest.mark.parametrize("num_steps", [1, 4, 50])
+@pytest.mark.parametrize("vocabulary", [EMOJI, BYTES])
+@pytest.mark.parametrize(
+    ("text", "max_new_chars", "completion"),
+    [
+        ("aba\u0301b", 3, "ab"),
+        ("aba\u0301b", 4, "aba\u0301"),
+        ("ab👩\u200d👧b", 3, "ab"),
+        ("ab👩\u200d👧b", 4, "ab"),
+        ("ab👩\u200d👧b", 5, "ab👩\u200d👧"),
+        ("a🇮🇱🇮🇱", 4, "a🇮🇱"),
+        ("ab👩\u200d👧", 5, "ab👩\u200d👧"),
+    ],
+)
+def test_the_limit_cuts_no_grapheme(
+    text: str, max_new_chars: int, completion: str, vocabulary: Vocabulary, num_steps: int
+) -> None:
+    drawn = text if vocabulary is EMOJI else text.encode()
+    finished = finish(drawn, SamplingSpec(max_new_chars=max_new_chars), vocabulary=vocabulary, num_steps=num_steps)
+    assert (finished.completion, finished.finish_reason) == (completion, "length")
+
+
+@pytest.mark.parametrize(
+    ("told", "controls"), [({}, [0, 0]), ({"stars": 5}, [2, 0]), ({"label": "1", "category": "tea"}, [1, 1])]
+)
+def test_what_is_told_is_read_before_the_prompt(told: dict[str, object], controls: list[int]) -> None:
+    stream = Stream(Request(prompt="ab", settings=SamplingSpec(), condition=told), CONDITIONED)
+    opening = [*CONDITIONED.control_ids(controls), *CONDITIONED.encode("ab")]
+    forced, _ = stream.inputs(8)
+    assert forced.tolist() == [*opening, *[SAMPLED] * 4]
+    stream.read(np.array([*opening, *CONDITIONED.encode("chd"), CONDITIONED.end_id], np.int32))
+    completion = stream.completion()
+    assert (completion.completion, completion.condition) == ("chd", told)
+
+
+def test_what_is_told_starts_another_generator_by_whatever_name() -> None:
+    def uniforms(**told: object) -> list[float]:
+        request = Request(prompt="ab", settings=SamplingSpec(), condition=told)
+        return Stream(request, CONDITIONED).inputs(5)[1].tolist()
+
+    untold = generator_of("ab", seed=0, index=0).random(5, dtype=np.float32).tolist()
+    assert uniforms() == uniforms(label="none") == untold
+    assert uniforms(label="1") == uniforms(stars=1) != untold
+    assert uniforms(label="5") not in (uniforms(label="1"), untold)
+
+
+def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
+    with pytest.raises(UserError, match=r"the condition label=3 .* the values are 1, 5, or none"):
+        Stream(Request(prompt="", settings=SamplingSpec(), condition={"stars": 3}), CONDITIONED)
+    with pytest.raises(UserError, match=r"trained without; see corpus\.condition_on"):
+        Stream(Request(prompt="", settings=SamplingSpec(), condition={"stars": 3}), LETTERS)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 5, 9])
+def test_completions_read_like_people_write_however_the_ids_come(num_steps: int) -> None:
+    rules = ("mark_all_capitals", "mark_capitals")
+    vocabulary = Vocabulary.from_counts(
+        dict.fromkeys(map(ord, "abcdefgh " + ALL_CAPITALS + CAPITAL), 1), unit="characters"
+    )
+    restore = functools.partial(unmark, rules=rules)
+
+    def completed(prompt: str, marked: str, **settings: Any) -> str:
+        request = Request(prompt=prompt, settings=SamplingSpec(**settings))
+        read = mark(prompt, rules)
+        stream = Stream(request, vocabulary, prompt_read=read, restore=restore)
+        ids = [*vocabulary.encode(read), *vocabulary.encode(marked), *[vocabulary.end_id] * num_steps]
+        for start in range(0, len(ids), num_steps):
+            stream.read(np.array(ids[start : start + num_steps], np.int32))
+            stream.inputs(num_steps)
+            if stream.finish_reason is not None:
+                break
+        return stream.completion().completion
+
+    assert completed("", f"{CAPITAL}abe {ALL_CAPITALS}bad") == "Abe BAD"
+    assert completed("a BE", f"ad{ALL_CAPITALS}") == "AD"  # The prompt's word of capitals goes on.
+    assert completed("", f"{CAPITAL}a{CAPITAL}b{CAPITAL}c", max_new_chars=2) == "AB"  # Marks take no room.
+    assert completed("", f"a {ALL_CAPITALS}bad egg", stop=("AD",)) == "a B"

@@ -54,6 +54,14 @@ def test_a_completion_has_openais_shape(client: TestClient) -> None:
     }
 
 
+def test_a_condition_is_told_before_every_prompt(client: TestClient, engine: EchoEngine) -> None:
+    engine.submitted.clear()
+    complete(client, prompt=["ab", "c"], condition={"stars": 1, "category": "tea"})
+    assert [request.condition for request in engine.submitted] == [{"stars": 1, "category": "tea"}] * 2
+    complete(client, prompt="ab")
+    assert engine.submitted[-1].condition == {}
+
+
 def test_several_prompts_have_n_choices_each(client: TestClient) -> None:
     answer = complete(client, prompt=["ab", "c"], n=2, echo=True)
     assert [choice["text"] for choice in answer["choices"]] == ["ab<ab:0>", "ab<ab:1>", "c<c:0>", "c<c:1>"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from textgen import storage
 from textgen.corpus.cleaning import normalize_prompt
+from textgen.corpus.marks import mark_rules, unmark
 from textgen.errors import UserError
 from textgen.generation.stream import Request
 from textgen.model.checkpoint import Checkpoint
@@ -17,17 +18,43 @@ from textgen.spec import RunSpec, SamplingSpec, override
 
 if TYPE_CHECKING:
     from textgen.generation.engine import Engine
+    from textgen.generation.loop import StepModel
+    from textgen.generation.steering import HeldUnit
 
 SAMPLING_NAME = "sampling.json"
 """File beside a checkpoint's own, written by a sweep: sampling settings found best for it, by field."""
 
 
-def engine_of(checkpoint: Checkpoint) -> Engine:
-    """Returns an engine for a checkpoint that reads prompts as the checkpoint's corpus was cleaned."""
+def engine_of(checkpoint: Checkpoint, *, held: Sequence[HeldUnit] = (), guidance: float = 1.0) -> Engine:
+    """Returns an engine for a checkpoint that reads prompts as the checkpoint's corpus was cleaned.
+
+    Args:
+        checkpoint: Whose model completes.
+        held: Units whose cell state is held at a value, in every completion.
+        guidance: How far every completion leans to its condition, as `generation.guidance` has it; 1 is as learnt.
+
+    Raises:
+        UserError: the model has no such units, keeps no state from id to id, or was trained without conditions.
+    """
     from textgen.generation.engine import Engine  # Loads TensorFlow.
+    from textgen.generation.guidance import GuidedModel
+    from textgen.generation.steering import Steering
+    from textgen.model.sliding import as_trained
 
     normalize = functools.partial(normalize_prompt, spec=checkpoint.spec.corpus)
-    return Engine(checkpoint.build_model(), checkpoint.vocabulary, normalize=normalize)
+    if held and checkpoint.spec.training.loss_at == "last":
+        raise UserError(
+            f"{checkpoint.uri} was trained with training.loss_at=last and reads every window anew, so that no unit can "
+            "be held; name a checkpoint that was trained with every"
+        )
+    model = checkpoint.build_model()
+    stepped: StepModel = as_trained(model, checkpoint.spec)
+    if guidance != 1:
+        stepped = GuidedModel(stepped, checkpoint.vocabulary, guidance=guidance)
+    steer = Steering(held, model) if held else list
+    rules = mark_rules(checkpoint.spec.corpus.rules)
+    restore = functools.partial(unmark, rules=rules) if rules else None
+    return Engine(stepped, checkpoint.vocabulary, normalize=normalize, restore=restore, steer=steer)
 
 
 def sampling_of(checkpoint: Checkpoint, changes: Mapping[str, str]) -> SamplingSpec:
@@ -58,9 +85,13 @@ class Prompt:
     text: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     """By field of `SamplingSpec`; the job's settings hold for the others."""
+    condition: Mapping[str, Any] = field(default_factory=dict)
+    """Values told before the text, by name of the condition; the job's hold for the others."""
 
 
-def requests_of(prompts: Sequence[Prompt], settings: SamplingSpec) -> list[Request]:
+def requests_of(
+    prompts: Sequence[Prompt], settings: SamplingSpec, *, condition: Mapping[str, Any] | None = None
+) -> list[Request]:
     """Returns `n` requests a prompt, prompt by prompt."""
     requests = []
     for prompt in prompts:
@@ -68,14 +99,16 @@ def requests_of(prompts: Sequence[Prompt], settings: SamplingSpec) -> list[Reque
             RunSpec(preset="", sampling=settings),
             {f"sampling.{name}": value for name, value in prompt.changes.items()},
         ).sampling
-        requests += [Request(prompt=prompt.text, settings=own, index=index) for index in range(own.n)]
+        told = {**(condition or {}), **prompt.condition}
+        requests += [Request(prompt=prompt.text, settings=own, index=index, condition=told) for index in range(own.n)]
     return requests
 
 
 def read_prompts(uri: str) -> list[Prompt]:
     """Returns the prompts of a file: one a line, or of a `.jsonl` file an object a line.
 
-    Such an object has the field `prompt`, and may have fields of `SamplingSpec` beside it.
+    Such an object has the field `prompt`, and may have `condition`, an object of values by name, and fields of
+    `SamplingSpec` beside it.
 
     Raises:
         UserError: the file does not exist, is not UTF-8, or a line lacks the field.
@@ -93,9 +126,20 @@ def read_prompts(uri: str) -> list[Prompt]:
 def _prompt_of(line: str, uri: str, number: int) -> Prompt:
     try:
         fields = dict(json.loads(line))
-        text = fields.pop("prompt", None)
+        text, condition = fields.pop("prompt", None), fields.pop("condition", {})
     except (json.JSONDecodeError, TypeError, ValueError):
         text = None
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not isinstance(condition, dict):
         raise UserError(f'prompt {number} of {uri} is not of the form {{"prompt": "a text"}}; correct that line')
-    return Prompt(text=text, changes=fields)
+    return Prompt(text=text, changes=fields, condition=condition)
+
+
+def parse_condition(told: Sequence[str]) -> dict[str, str]:
+    """Splits `name=value` texts, as `--condition` takes them."""
+    pairs = {}
+    for text in told:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or name.strip() in pairs:
+            raise UserError(f"--condition received {text!r}; write each one once, as label=5")
+        pairs[name.strip()] = value.strip()
+    return pairs

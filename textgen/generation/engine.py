@@ -12,15 +12,19 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
+from typing import Any
 
 import numpy as np
 
 from textgen.generation.loop import StepModel, SteppingLoop
 from textgen.generation.stream import Completion, Request, Stream
+from textgen.model.sliding import SlidingModel
 from textgen.windows.vocabulary import Vocabulary
 
 NUM_SLOTS = 32
 """Twice as many step no more characters a second on two cores, and one stream then takes twice as long."""
+SLIDING_SLOTS = 4
+"""Slots of a model that looks back over T ids: each steps T rows, so that more slots only make each one wait."""
 STEPS_PER_CALL = 32
 """Hides the cost of a call; a request waits no longer than one call, some 10 ms, to join."""
 
@@ -32,7 +36,7 @@ class Engine:
 
     `generate` is all that a job needs. A server calls `submit` from any thread and `run_once` from one thread of its
     own. The prompt is read by the same loop that generates (its ids are forced), so that a request joins at any call.
-    UNKNOWN is never drawn: its probability goes to the other ids in proportion.
+    UNKNOWN and controls are never drawn: their probability goes to the other ids in proportion.
     """
 
     def __init__(
@@ -40,21 +44,28 @@ class Engine:
         model: StepModel,
         vocabulary: Vocabulary,
         *,
-        num_slots: int = NUM_SLOTS,
+        num_slots: int | None = None,
         normalize: Callable[[str], str] | None = None,
+        restore: Callable[[str], str] | None = None,
+        steer: Callable[[Sequence[Any]], list[Any]] = list,
     ) -> None:
         """Prepares an engine.
 
         Args:
             model: The language model; its weights are read at every call.
             vocabulary: The model's.
-            num_slots: Streams that are stepped together; another number rounds differently.
+            num_slots: Streams that are stepped together; another number rounds differently. None goes by the model.
             normalize: Applied to a prompt before it is read, so that it is written as the corpus was.
+            restore: Gives what a text reads like to people, where the corpus was written in another way.
+            steer: What becomes of the model's state before every id, as `steering.Steering`; by default nothing.
         """
         self.vocabulary = vocabulary
         self._normalize = normalize
+        self._restore = restore
+        if num_slots is None:
+            num_slots = SLIDING_SLOTS if isinstance(model, SlidingModel) else NUM_SLOTS
         self._loop = SteppingLoop(
-            model, num_slots=num_slots, num_steps=STEPS_PER_CALL, never_sampled=vocabulary.unknown_id
+            model, num_slots=num_slots, num_steps=STEPS_PER_CALL, never_sampled=vocabulary.never_drawn, steer=steer
         )
         self._waiting: deque[_Waiting] = deque()
         self._slots: list[_Waiting | None] = [None] * num_slots
@@ -79,11 +90,12 @@ class Engine:
         """Queues a request; the future is done when a later `run_once` has finished it. May be cancelled.
 
         Raises:
-            UserError: a character of the prompt is missing and the vocabulary reserves no id for such.
+            UserError: a character of the prompt is missing and the vocabulary reserves no id for such, or the model
+                was not trained with such a condition.
         """
         prompt_read = self._normalize(request.prompt) if self._normalize else None
         future: Future[Completion] = Future()
-        self._waiting.append((Stream(request, self.vocabulary, prompt_read=prompt_read), future))
+        self._waiting.append((Stream(request, self.vocabulary, prompt_read=prompt_read, restore=self._restore), future))
         return future
 
     def run_once(self) -> bool:

@@ -13,7 +13,7 @@ Letters: S slots, K steps per call, V vocabulary, H units.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,20 +39,30 @@ class StepModel(Protocol):
 class SteppingLoop:
     """Steps a model over all slots and keeps their state between calls."""
 
-    def __init__(self, model: StepModel, *, num_slots: int, num_steps: int, never_sampled: int | None) -> None:
+    def __init__(
+        self,
+        model: StepModel,
+        *,
+        num_slots: int,
+        num_steps: int,
+        never_sampled: Sequence[int],
+        steer: Callable[[Sequence[Any]], list[Any]] = list,
+    ) -> None:
         """Prepares the loop; the first call compiles it.
 
         Args:
             model: Its variables are read at every call: later training is seen.
             num_slots: S.
             num_steps: K.
-            never_sampled: An id that is never drawn (UNKNOWN); its share goes to the others.
+            never_sampled: Ids that are never drawn (UNKNOWN, controls); their share goes to the others.
+            steer: What becomes of the state before every id that is read; by default it stays as it is.
         """
         self.num_slots = num_slots
         self.num_steps = num_steps
         self._model = model
+        self._steer = steer
         self._state = model.initial_state(num_slots)
-        never = np.arange(model.vocab_size) == (-1 if never_sampled is None else never_sampled)
+        never = np.isin(np.arange(model.vocab_size), list(never_sampled))
         self._mask = tf.constant(np.where(never, -np.inf, 0.0), tf.float32)
         self._compiled = tf.function(self._steps, jit_compile=True, autograph=False)
 
@@ -98,7 +108,7 @@ class SteppingLoop:
         written = tf.TensorArray(tf.int32, self.num_steps, element_shape=[self.num_slots])
 
         def one_step(position: Any, ids: Any, written: Any, *state: Any) -> tuple[Any, ...]:
-            logits, new_state = self._model.step(ids, list(state))
+            logits, new_state = self._model.step(ids, self._steer(state))
             drawn = sample(
                 logits + self._mask, uniform=uniforms[position], temperature=temperature, top_k=top_k, top_p=top_p
             )

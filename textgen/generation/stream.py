@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import UserError
+from textgen.generation.graphemes import whole_length
 from textgen.spec import SamplingSpec
+from textgen.windows.conditions import controls_of
 from textgen.windows.vocabulary import Vocabulary
 
 FinishReason = Literal["end", "stop", "length"]
@@ -29,6 +32,8 @@ class Request:
     settings: SamplingSpec
     index: int = 0
     """Which of several completions of a prompt: with prompt and seed it starts the stream's generator."""
+    condition: Mapping[str, object] = field(default_factory=dict)
+    """Values told before the prompt, by name of the condition; the others are told as `none`."""
 
     def __post_init__(self) -> None:
         try:
@@ -48,6 +53,8 @@ class Completion:
     temperature: float
     seed: int
     index: int
+    condition: Mapping[str, object] = field(default_factory=dict)
+    """What was told before the prompt."""
     unknown_characters: tuple[str, ...] = ()
     """Characters of the prompt that the vocabulary lacks: the model read UNKNOWN for them."""
 
@@ -55,30 +62,44 @@ class Completion:
 class Stream:
     """The ids and the text of one completion.
 
-    A stream reads `start_id` (a document begins), then the prompt's ids, then what was drawn. Position p of the stream
-    has uniform number p of its own generator, so that nothing depends on how positions are grouped into calls.
+    A stream reads `start_id` (a document begins), its controls, the prompt's ids, then what was drawn. Position p of
+    the stream has uniform number p of its own generator, so that nothing depends on how positions are grouped into
+    calls.
     """
 
-    def __init__(self, request: Request, vocabulary: Vocabulary, *, prompt_read: str | None = None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        vocabulary: Vocabulary,
+        *,
+        prompt_read: str | None = None,
+        restore: Callable[[str], str] | None = None,
+    ) -> None:
         """Begins the stream.
 
         Args:
             request: What to complete.
             vocabulary: The model's.
             prompt_read: The prompt as the model is to read it; by default as it stands in the request.
+            restore: Gives what a text of the model's reads like to people; more of the one only adds to the other. By
+                default they are the same.
 
         Raises:
-            UserError: a character of the prompt is missing and the vocabulary reserves no id for such.
+            UserError: a character of the prompt is missing and the vocabulary reserves no id for such, or the model
+                was not trained with such a condition.
         """
         prompt = request.prompt if prompt_read is None else prompt_read
         self.request = request
         self.finish_reason: FinishReason | None = None
         self._unknown_characters = tuple(vocabulary.missing(prompt))
-        self._forced = vocabulary.encode(prompt).astype(np.int32)
+        controls = controls_of(vocabulary.conditions, request.condition)
+        self._forced = np.concatenate([vocabulary.control_ids(controls), vocabulary.encode(prompt)]).astype(np.int32)
         self._end_id = vocabulary.end_id
-        self._generator = generator_of(prompt, seed=request.settings.seed, index=request.index)
+        told = f"{controls} {prompt}" if any(controls) else prompt
+        self._generator = generator_of(told, seed=request.settings.seed, index=request.index)
         self._decoder = _decoder_of(vocabulary)
         self._text = _StoppingText(request.settings)
+        self._restored = _Restored(restore, prompt=prompt) if restore is not None else None
 
     def inputs(self, num_steps: int) -> tuple[IdRows, Floats]:
         """Returns the forced ids and the uniform numbers of the next positions, both [num_steps]."""
@@ -94,6 +115,8 @@ class Stream:
         ends = np.flatnonzero(drawn == self._end_id) if self._end_id is not None else drawn[:0]
         ended = len(ends) > 0
         text = self._decoder.decode(drawn[: ends[0]] if ended else drawn, final=ended)
+        if self._restored is not None:
+            text = self._restored.added_by(text)
         self.finish_reason = self._text.append(text, ended=ended)
 
     def completion(self) -> Completion:
@@ -107,6 +130,7 @@ class Stream:
             temperature=settings.temperature,
             seed=settings.seed,
             index=self.request.index,
+            condition=self.request.condition,
             unknown_characters=self._unknown_characters,
         )
 
@@ -120,11 +144,29 @@ def generator_of(prompt: str, *, seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype="<u8")))
 
 
+class _Restored:
+    """A text of the model's as people read it, while it grows; the prompt's beginning of a word or run counts."""
+
+    def __init__(self, restore: Callable[[str], str], *, prompt: str) -> None:
+        self._restore = restore
+        self._read = prompt
+        self._num_shown = len(restore(prompt))
+
+    def added_by(self, text: str) -> str:
+        """Returns what more of the text adds to what is read."""
+        self._read += text
+        restored = self._restore(self._read)
+        added = restored[self._num_shown :]
+        self._num_shown = len(restored)
+        return added
+
+
 class _StoppingText:
     """A text that grows until it is long enough or holds a stop text.
 
     Where several stop texts occur, the first that is complete counts, of those complete at the same character the
-    longest: as if the text had grown by one character at a time.
+    longest: as if the text had grown by one character at a time. At its limit it waits for one character more, which
+    says whether the last grapheme is whole; one that is not is left out.
     """
 
     def __init__(self, settings: SamplingSpec) -> None:
@@ -137,8 +179,7 @@ class _StoppingText:
 
     def append(self, text: str, *, ended: bool) -> FinishReason | None:
         """Adds text and returns why it ends there, if it does; `ended` says that nothing can follow."""
-        is_full = len(text) >= self._room
-        text = text[: self._room]
+        text, beyond = text[: self._room], text[self._room : self._room + 1]
         searched = self._tail + text
         found = [(start + len(stop), start) for stop in self._stop if (start := searched.find(stop)) >= 0]
         self._pieces.append(text)
@@ -148,7 +189,10 @@ class _StoppingText:
         self._num_chars += len(text)
         self._room -= len(text)
         self._tail = searched[-self._overlap :] if self._overlap else ""
-        return "length" if is_full else "end" if ended else None
+        if self._room == 0 and (beyond or ended):
+            self._num_chars = whole_length("".join(self._pieces) + beyond, self._num_chars)
+            return "length"
+        return "end" if ended else None
 
     def text(self) -> str:
         """Returns the text, without the stop text that ended it."""

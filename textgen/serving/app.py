@@ -66,10 +66,11 @@ async def _complete(served: ServedModel, body: CompletionBody) -> dict[str, Any]
         _check_model(served, body.model)
     body.check()
     settings = body.settings(served.defaults)
+    prompts = [Prompt(text=text) for text in body.prompts]
     try:
-        futures = served.engine.submit(requests_of([Prompt(text=text) for text in body.prompts], settings))
+        futures = served.engine.submit(requests_of(prompts, settings, condition=body.condition))
     except UserError as error:
-        raise RefusedRequestError(str(error), param="prompt") from None
+        raise RefusedRequestError(str(error), param="condition" if body.condition else "prompt") from None
     except BusyError as error:
         message = f"the server is busy ({error}); try again in a moment"
         raise RefusedRequestError(message, status=429, kind="rate_limit_error", code="rate_limit_exceeded") from None

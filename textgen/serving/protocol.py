@@ -65,6 +65,8 @@ class CompletionBody(BaseModel, extra="allow"):
     seed: int | None = None
     stop: str | list[str] | None = None
     echo: bool | None = None
+    condition: dict[str, str | int | float] | None = None
+    """Not OpenAI's: what is told before each prompt, as `{"stars": 1}`, to a model that was trained with it."""
 
     def check(self) -> None:
         """Refuses what would be answered wrongly.
