@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tests.written_windows import written_manifest
+from textgen.errors import UserError
 from textgen.evaluation import baselines as module
-from textgen.evaluation.baselines import baselines
+from textgen.evaluation.baselines import ORDERS, baselines, check_orders
 from textgen.evaluation.compression import xz_bits_per_character
 from textgen.evaluation.count_model import CountModel
 from textgen.evaluation.tally import TextSizes
@@ -28,7 +29,8 @@ def test_figures_are_those_of_the_texts(
         separator=separator,
         documents_per_shard=2,
     )
-    figures = baselines(manifest, split="test")
+    figures = baselines(manifest, split="test", orders=[5, 2, 3])
+    assert list(figures) == ["unigram", "order2", "order3", "order5", "best_order", "xz"]
 
     def ids(texts: list[str]) -> np.ndarray:
         vocabulary = manifest.vocabulary
@@ -41,10 +43,18 @@ def test_figures_are_those_of_the_texts(
     sizes = TextSizes(manifest.vocabulary)
     num_characters = sum(map(len, test)) + len(test) - (separator is not None)
     assert sizes.tally(ids(test), nats=0).num_characters == num_characters
-    for name, order in (("unigram", 0), ("order5", 5)):
+    for name, order in (("unigram", 0), ("order2", 2), ("order3", 3), ("order5", 5)):
         tally = sizes.tally(ids(test), nats=model.nats(order=order))
         assert figures[name] == pytest.approx(tally.nats / np.log(2) / num_characters)
     shown = test if separator is not None or unit == "bytes" else [text.replace("'", "\ufffd") for text in test]
     if unit == "characters":  # In bytes, only the decoded UNKNOWN differs.
         assert figures["xz"] == pytest.approx(xz_bits_per_character(shown, separator=separator))
     assert figures["order5"] < figures["unigram"]
+    assert figures[f"order{figures['best_order']}"] == min(figures[f"order{order}"] for order in (2, 3, 5))
+
+
+@pytest.mark.parametrize("order", [0, -1, 17])
+def test_orders_that_no_count_model_has_are_refused(order: int) -> None:
+    check_orders(ORDERS)
+    with pytest.raises(UserError, match=f"--count-order is {order}; each is 1 to 16"):
+        check_orders([3, order])

@@ -70,6 +70,12 @@ def test_equals_the_definition(train: list[int], scored: list[int], order: int) 
     np.testing.assert_allclose(count(train, scored, order=4).probabilities(order=order), expected, rtol=1e-12)
 
 
+@given(train=small_texts, scored=small_texts)
+def test_one_pass_gives_the_cost_of_every_order(train: list[int], scored: list[int]) -> None:
+    costs = count(train, scored, order=4).nats_by_order()
+    assert costs == [count(train, scored, order=order).nats() for order in range(5)]
+
+
 @given(train=small_texts, context=st.lists(st.integers(0, 3), max_size=6), order=st.integers(0, 4))
 def test_probabilities_sum_to_one_after_any_context(train: list[int], context: list[int], order: int) -> None:
     after_context = [count(train, [*context, next_id], order=order).probabilities()[-1] for next_id in range(4)]

@@ -38,7 +38,9 @@ def tally_of(manifest: Manifest, model, *, split: str, num_lanes: int, chunk: in
     from textgen.evaluation.scoring import Scorer
 
     ids = IdReader(manifest, split)
-    lanes = ScoringLanes(num_ids=max_ids or ids.num_ids, context_length=chunk, num_lanes=num_lanes)
+    lanes = ScoringLanes(
+        num_ids=max_ids or ids.num_ids, context_length=chunk, num_lanes=num_lanes, lead_ids=model.lead_ids
+    )
     batches = scoring_batches(ids, lanes, start_id=manifest.vocabulary.start_id)
     return Scorer(model, manifest.vocabulary).score(batches)
 
@@ -72,6 +74,32 @@ def test_equals_one_id_at_a_time_with_the_state_carried_along_each_lane(manifest
     assert tally.num_ids == len(ids)
     assert tally.nats == pytest.approx(nats, rel=1e-5)
     assert tally.num_correct == num_correct
+
+
+def test_a_sliding_model_equals_one_window_an_id_wherever_the_lanes_begin(manifest: Manifest) -> None:
+    import tensorflow as tf
+
+    from textgen.model.sliding import SlidingModel
+
+    model, context_length = model_of(manifest), 4
+    for variable in model.variables_by_name().values():
+        variable.assign(3 * variable)  # What was read longer ago matters.
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
+    def probabilities_after(window: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(tf.cast(model(window, model.initial_state(1))[0][0, -1], tf.float64))
+
+    ids = [manifest.vocabulary.start_id, *IdReader(manifest, "train").read(0, 10**6).tolist()]
+    nats = 0.0
+    for place in range(1, len(ids)):
+        window = tf.constant([ids[max(0, place - context_length) : place]])
+        nats -= math.log(probabilities_after(window).numpy()[ids[place]])
+    sliding = SlidingModel(model, context_length=context_length)
+    for num_lanes, chunk in ((1, 64), (4, 5), (7, 2), (60, 3)):
+        tally = tally_of(manifest, sliding, split="train", num_lanes=num_lanes, chunk=chunk)
+        assert tally.num_ids == len(ids) - 1
+        assert tally.nats == pytest.approx(nats, rel=1e-5)
+    assert abs(tally_of(manifest, model, split="train", num_lanes=1, chunk=64).nats - nats) > 1e-3
 
 
 def test_does_not_depend_on_the_chunks(manifest: Manifest) -> None:

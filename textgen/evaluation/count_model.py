@@ -10,6 +10,8 @@ Legend of shapes: `N` scored ids, `M` training ids of a chunk, `P` distinct (con
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,9 +64,20 @@ class CountModel:
         next shorter one; the empty context leaves its share to the uniform distribution over the vocabulary.
         """
         longest = self.order if order is None else order
-        pairs_by_length = self._pairs_by_length()
+        return next(itertools.islice(self._probabilities_by_order(), longest, None))
+
+    def nats(self, *, order: int | None = None) -> float:
+        """Returns the summed cost of the scored ids in nats."""
+        return float(-np.log(self.probabilities(order=order)).sum())
+
+    def nats_by_order(self) -> list[float]:
+        """Returns the summed cost of the scored ids for each order from 0 on, shape [order + 1]; one pass for all."""
+        return [float(-np.log(probabilities).sum()) for probabilities in self._probabilities_by_order()]
+
+    def _probabilities_by_order(self) -> Iterator[Probabilities]:
+        """Yields the probabilities after the last 0, 1, ... `order` ids, each from the one before, shape [N]."""
         probabilities = np.full(len(self._targets), 1 / self.vocab_size)
-        for pairs, nodes in list(zip(pairs_by_length, self._nodes, strict=True))[: longest + 1]:
+        for pairs, nodes in zip(self._pairs_by_length(), self._nodes, strict=True):
             num_nodes = int(nodes.max(initial=-1)) + 1
             pair_nodes = pairs.keys // self.vocab_size
             seen = np.bincount(pair_nodes, weights=pairs.counts, minlength=num_nodes)[nodes]
@@ -73,11 +86,7 @@ class CountModel:
             known = seen > 0
             mixed = (matches + distinct * probabilities) / np.where(known, seen + distinct, 1)
             probabilities = np.where(known, mixed, probabilities)
-        return probabilities
-
-    def nats(self, *, order: int | None = None) -> float:
-        """Returns the summed cost of the scored ids in nats."""
-        return float(-np.log(self.probabilities(order=order)).sum())
+            yield probabilities
 
     def _count_piece(self, ids: Keys) -> None:
         text = np.concatenate([self._tail, ids])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
 
 from textgen.errors import UserError
-from textgen.evaluation.baselines import baselines
+from textgen.evaluation.baselines import ORDERS, baselines, check_orders
+from textgen.evaluation.classifier_figures import classifier_figures
+from textgen.evaluation.original_text import OriginalSizes
 from textgen.evaluation.tally import Tally
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
+from textgen.settings import check
 from textgen.windows.dataset import batches_of, scoring_dataset
 from textgen.windows.manifest import SPLITS, Manifest
 
@@ -20,26 +23,41 @@ PROGRESS_SECONDS = 10.0
 Say = Callable[[str], None]
 
 
-def evaluate(checkpoint_uri: str, *, windows_uri: str | None = None, split: str = "test", say: Say) -> dict[str, Any]:
+def evaluate(
+    checkpoint_uri: str,
+    *,
+    windows_uri: str | None = None,
+    split: str = "test",
+    count_orders: Sequence[int] = ORDERS,
+    num_completions: int = 0,
+    say: Say,
+) -> dict[str, Any]:
     """Scores a checkpoint (or a run's best one) on a split of a manifest, by default the one that it was trained on.
 
     Needs a connected Ray: the split is read as a Ray Dataset, and the baselines are counted in a Ray task beside it.
+    Of a classifier it returns what `classifier_figures` does.
+    With `num_completions`, so many are generated and measured too.
 
     Raises:
-        UserError: the manifest's vocabulary is not the checkpoint's, or the split has no text.
+        UserError: the manifest's vocabulary is not the checkpoint's, the split has no text, no count model has one of
+            the orders, or `num_completions` is negative.
     """
     started = time.monotonic()
+    check_orders(count_orders)
+    check(num_completions >= 0, f"--completions is {num_completions}; use 0 (none) or more")
     checkpoint = find_checkpoint(checkpoint_uri)
     manifest = Manifest.load(windows_uri or checkpoint.manifest_uri)
     check_fit(checkpoint, manifest, split=split)
+    if checkpoint.classes:
+        return classifier_figures(checkpoint, manifest, split=split, say=say)
     num_ids = manifest.split(split).num_ids
     say(f"scoring {num_ids:,} ids of {split} with {checkpoint.uri}")
     one_cpu: Any = ray.remote(num_cpus=1)
-    counting = one_cpu(baselines).remote(manifest, split=split)
+    counting = one_cpu(baselines).remote(manifest, split=split, orders=list(count_orders))
     scoring_started = time.monotonic()
-    tally = score(checkpoint, manifest, split=split, say=say)
+    tally = OriginalSizes(manifest, split).counted(score(checkpoint, manifest, split=split, say=say))
     scoring_seconds = time.monotonic() - scoring_started
-    return {
+    figures = {
         "checkpoint_uri": checkpoint.uri,
         "windows_uri": manifest.uri,
         "split": split,
@@ -54,16 +72,26 @@ def evaluate(checkpoint_uri: str, *, windows_uri: str | None = None, split: str 
         "baselines": ray.get(counting),
         "trained_on_this_manifest": manifest.hash == checkpoint.manifest_hash,
         "chars_per_second": round(tally.num_characters / scoring_seconds, 1),
-        "seconds": round(time.monotonic() - started, 1),
     }
+    if num_completions:
+        from textgen.evaluation.generated_text import completion_figures  # Loads what generates.
+
+        figures["completions"] = completion_figures(
+            checkpoint, manifest, num_completions=num_completions, split=split, say=say
+        )
+    return figures | {"seconds": round(time.monotonic() - started, 1)}
 
 
 def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -> Tally:
     """Returns the tally of every id of a split, read through a Ray Dataset."""
     from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer  # Loads TensorFlow: after the checks.
+    from textgen.model.sliding import as_trained
 
     num_ids = manifest.split(split).num_ids
-    rows = scoring_dataset(manifest, split=split, context_length=CHUNK_IDS, num_lanes=NUM_LANES)
+    model = as_trained(checkpoint.build_model(), checkpoint.spec)
+    rows = scoring_dataset(
+        manifest, split=split, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=model.lead_ids
+    )
     said = time.monotonic()
 
     def progress(num_scored: int) -> None:
@@ -72,7 +100,7 @@ def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -
             said = time.monotonic()
             say(f"scored {num_scored:,} of {num_ids:,} ids")
 
-    scorer = Scorer(checkpoint.build_model(), checkpoint.vocabulary)
+    scorer = Scorer(model, checkpoint.vocabulary)
     return scorer.score(batches_of(rows, num_rows=NUM_LANES), progress=progress)
 
 

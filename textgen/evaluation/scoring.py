@@ -1,4 +1,7 @@
-"""Scores a language model on text: every id once, in contiguous lanes with the LSTM state carried along each.
+"""Scores a language model on text: every id once, in contiguous lanes with the state carried along each.
+
+A model that looks back over a fixed number of ids (`model.sliding`) first reads those before its lane, uncounted, so
+that what an id costs does not depend on where the lanes begin.
 
 Letters: `R` rows (lanes), `T` ids of a chunk, `V` vocabulary.
 """
@@ -13,6 +16,7 @@ import tensorflow as tf
 
 from textgen.evaluation.tally import Tally, TextSizes
 from textgen.model.language_model import LanguageModel
+from textgen.model.sliding import SlidingModel
 from textgen.windows.batches import Batch
 from textgen.windows.vocabulary import Vocabulary
 
@@ -25,7 +29,7 @@ CHUNK_IDS = 128
 class Scorer:
     """Scores a model as its weights are at each call; compiled once, so that validations may reuse it."""
 
-    def __init__(self, model: LanguageModel, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: LanguageModel | SlidingModel, vocabulary: Vocabulary) -> None:
         self._model = model
         self._sizes = TextSizes(vocabulary)
         self._unknown_id = -1 if vocabulary.unknown_id is None else vocabulary.unknown_id

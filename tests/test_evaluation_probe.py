@@ -1,0 +1,161 @@
+"""Probes: what a state knows is found, `val` chooses form and share, and few labels are drawn from `train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from tests.probed_checkpoint import NUM_DOCUMENTS, probed_checkpoint, probed_manifest
+from textgen.model.checkpoint import Checkpoint
+from textgen.windows.manifest import Manifest
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return probed_manifest(tmp_path_factory.mktemp("windows"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, manifest: Manifest) -> Checkpoint:
+    return probed_checkpoint(tmp_path_factory.mktemp("checkpoint"), manifest)
+
+
+def made_features(split: str, *, telling: int | None = None) -> Any:
+    """Returns features of which cell 2 of layer 2 tells the label, in the last state or, of layer 1, in the mean."""
+    from textgen.evaluation.features import DocumentFeatures
+
+    count = NUM_DOCUMENTS[split]
+    generator = np.random.default_rng(count)
+    positive = generator.random(count) < 0.5
+    last = generator.normal(size=(count, 26)).astype(np.float32)
+    mean = generator.normal(size=(count, 26)).astype(np.float32)
+    mean[:, 7 + 4] += np.where(positive, -4, 0)
+    counts = generator.poisson(1, size=(count, 40)).astype(np.float32)
+    counts[:, 5] += 6 * positive
+    return DocumentFeatures(
+        last=last,
+        mean=mean,
+        counts=scipy.sparse.csr_array(counts),
+        labels=np.where(positive, "good", "bad"),
+        categories=np.full(count, "a"),
+        document_ids=np.array([f"{split}-{number}" for number in range(count)]),
+    )
+
+
+def test_forms_are_fitted_on_train_alone_and_without_labels() -> None:
+    from textgen.evaluation.document_forms import state_forms
+
+    features = {split: made_features(split) for split in NUM_DOCUMENTS}
+    forms = state_forms(features, np.array([7, 8, 25]))
+    assert forms["test"]["cell_state"].matrix.shape == (41, 3)
+    np.testing.assert_allclose(forms["train"]["pooled"].matrix.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(forms["val"]["latent"].matrix, axis=1), 1, atol=1e-5)
+    other = {**features, "test": made_features("val"), "val": made_features("val").rows(np.arange(3))}
+    again = state_forms(other, np.array([7, 8, 25]))
+    for name in ("pooled", "latent"):
+        np.testing.assert_array_equal(again["train"][name].matrix, forms["train"][name].matrix)
+        np.testing.assert_allclose(again["val"][name].matrix, forms["val"][name].matrix[:3], atol=1e-6)
+
+
+def test_the_form_that_knows_is_the_language_models_and_joins_tfidf() -> None:
+    from textgen.evaluation.document_forms import state_forms
+    from textgen.evaluation.probe import label_efficiency, probe_all_labels
+    from textgen.evaluation.regression import Form
+
+    features = {split: made_features(split) for split in NUM_DOCUMENTS}
+    positive = {split: own.labels == "good" for split, own in features.items()}
+    forms = state_forms(features, np.array([7, 8, 25]))
+    for split, own in forms.items():
+        noise = np.random.default_rng(7).normal(size=(NUM_DOCUMENTS[split], 6))
+        own["tfidf"] = Form(name="tfidf", matrix=noise, penalty="l2")
+    said: list[str] = []
+    figures, regressions = probe_all_labels(forms, positive, say=said.append)
+    assert set(regressions) == {"cell_state", "pooled", "word_states", "latent", "tfidf"}
+    assert figures["pooled"]["accuracy"] > 0.9
+    assert figures["word_states"]["accuracy"] > 0.9
+    assert figures["cell_state"]["accuracy"] < 0.75
+    assert figures["language_model"]["val_loss"] == min(
+        one["val_loss"] for name, one in figures.items() if name not in ("combined", "tfidf")
+    )
+    assert figures["combined"]["language_model_share"] > 0.5
+    assert figures["combined"]["accuracy"] > 0.9
+    assert len(said) == 6
+
+    (few,) = label_efficiency(forms, positive, say=said.append)
+    assert (few["labels"], few["draws"]) == (100, 8)
+    assert few["language_model"]["accuracy"] > 0.8 > few["tfidf"]["accuracy"] + 0.1
+    assert 0 <= few["language_model"]["spread"] < 0.1
+
+
+def test_the_unit_that_knows_is_found_in_its_layer_and_pooling(checkpoint: Checkpoint) -> None:
+    from textgen.evaluation.labelled import LabelledDocuments
+    from textgen.evaluation.state_reader import StateReader
+    from textgen.evaluation.unit_effects import cell_places, sentiment_unit, unit_figures
+
+    def documents(split: str) -> LabelledDocuments:
+        features = made_features(split)
+        texts = ["a film"] * len(features)
+        return LabelledDocuments(features=features, texts=texts, positive=features.labels == "good")
+
+    assert cell_places(checkpoint.spec.model, width=26)[5:9] == [(1, 5, 12), (1, 6, 13), (2, 0, 20), (2, 1, 21)]
+    reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
+    found = sentiment_unit(documents("train"), checkpoint.spec.model, reader=reader)
+    assert (found.layer, found.unit, found.pooling, found.found.above) == (1, 4, "mean", False)
+    figures = unit_figures(found, documents("test"))
+    assert figures["accuracy"] > 0.9
+    # Positive documents lie below the threshold, and so positive is held low.
+    low, high = (float(figures[name].split("=")[1]) for name in ("hold_positive", "hold_negative"))
+    assert low < found.mean < high
+    assert figures["hold_positive"].startswith("4=")
+
+
+def test_labels_are_chosen_and_their_absence_explained(manifest: Manifest) -> None:
+    from textgen.evaluation.labelled import labelled_documents, two_labels
+
+    features = {split: made_features(split) for split in NUM_DOCUMENTS}
+    assert two_labels(features["train"], category=None, given=None) == ("bad", "good")
+    assert two_labels(features["train"], category="a", given=["good", "bad"]) == ("good", "bad")
+    with pytest.raises(ValueError, match="labelled bad, good, not bad, fine"):
+        two_labels(features["train"], category=None, given=["bad", "fine"])
+    with pytest.raises(ValueError, match="labelled not at all"):
+        two_labels(features["train"], category="b", given=None)
+    own = labelled_documents(manifest, features, category="a", labels=("bad", "good"))
+    assert {split: len(one) for split, one in own.items()} == NUM_DOCUMENTS
+    few = {**features, "val": dataclasses.replace(features["val"], labels=np.full(33, "bad"))}
+    with pytest.raises(ValueError, match=r"val of .* 33 documents labelled bad and 0 labelled good"):
+        labelled_documents(manifest, few, category=None, labels=("bad", "good"))
+
+
+def test_a_checkpoint_is_probed_and_steered(checkpoint: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+    from textgen.evaluation.probe import probe
+
+    result = probe(
+        checkpoint.uri,
+        windows_uri=None,
+        output=str(tmp_path),
+        category=None,
+        given_labels=None,
+        num_completions=5,
+        say=lambda _: None,
+    )
+    assert result["labels"] == ["bad", "good"]
+    assert result["documents"] == {"train": 117, "val": 33, "test": 41}
+    assert result["probes"]["tfidf"]["accuracy"] > 0.9  # Words tell the label.
+    assert [row["labels"] for row in result["label_efficiency"]] == [100]
+    assert result["steering"]["free"]["held"] == []
+    assert result["steering"]["positive"]["held"] == [result["unit"]["hold_positive"]]
+    assert len({result["steering"][side]["completion"] for side in ("negative", "free", "positive")}) > 1
+    assert (tmp_path / "trace.png").read_bytes().startswith(b"\x89PNG")
+    details = json.loads((tmp_path / "probe.json").read_text())
+    assert {name: details[name] for name in result} == json.loads(json.dumps(result))
+    for trace, title in zip(details["traces"], ("label good", "label bad"), strict=True):
+        assert trace["title"].startswith(title)
+        assert len(trace["values"]) == len(trace["text"])

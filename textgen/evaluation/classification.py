@@ -1,0 +1,136 @@
+"""How well a classifier tells documents apart, and whether it knows how sure it may be: sums first, then quotients.
+
+Letters: D documents, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+Counts = npt.NDArray[np.int64]
+Classes = npt.NDArray[np.integer[Any]]
+Flags = npt.NDArray[np.bool_]
+
+NUM_BINS = 15
+"""Bins of the calibration error, as Guo and others (2017) have it; here each holds as many documents as the next."""
+LARGEST_FACTOR = 100.0
+"""Bound of the temperature and of its inverse: documents that are all wrong would have none."""
+
+
+def probabilities(logits: Floats, *, temperature: float = 1.0) -> Floats:
+    """Returns the softmax of logits, divided by a temperature, [D, C]."""
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    shares: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return shares
+
+
+def nats_of(logits: Floats, labels: Classes, *, temperature: float = 1.0) -> float:
+    """Returns the summed cost of the documents' labels, in nats."""
+    scaled = logits.astype(np.float64) / temperature
+    largest = scaled.max(axis=1)
+    totals = largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1))
+    return float((totals - scaled[np.arange(len(labels)), labels]).sum())
+
+
+def fitted_temperature(logits: Floats, labels: Classes) -> float:
+    """Returns the temperature at which the labels cost least: above 1 for a classifier that is too sure of itself.
+
+    Each label counts as if one document more had been seen, of which nothing is known: a few documents that are all
+    right do not make a classifier certain (Platt, 1999). The cost is convex in the inverse, and its slope is the sum of
+    what the classifier expects of a logit less the label's own; half an interval is left out until the slope's zero is
+    known to eight digits.
+    """
+    low, high = 1 / LARGEST_FACTOR, LARGEST_FACTOR
+    doubt = 1 / (len(labels) + 1)
+    known = logits[np.arange(len(labels)), labels].astype(np.float64).sum()
+    own = (1 - doubt) * known + doubt * logits.astype(np.float64).mean(axis=1).sum()
+    while high / low > 1 + 1e-8:
+        middle = math.sqrt(low * high)
+        expected = (probabilities(logits, temperature=1 / middle) * logits).sum()
+        low, high = (low, middle) if expected > own else (middle, high)
+    return 1 / math.sqrt(low * high)
+
+
+def answer_threshold(confidences: Floats, *, share: float) -> float:
+    """Returns the least confidence among the surest `share` of documents; 0 where there are none to go by."""
+    num_answered = math.ceil(share * len(confidences))
+    if not len(confidences):
+        return 0.0
+    return float(np.sort(confidences)[::-1][num_answered - 1]) if num_answered else 1.0
+
+
+def confusion(labels: Classes, predicted: Classes, *, num_classes: int) -> Counts:
+    """Returns how many documents of each label (row) were given each label (column), [C, C]."""
+    cells = labels.astype(np.int64) * num_classes + predicted.astype(np.int64)
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def accuracy(counts: Counts) -> float:
+    """Returns the share of documents that were given their own label; NaN of none."""
+    total = int(counts.sum())
+    return int(np.trace(counts)) / total if total else math.nan
+
+
+def macro_f1(counts: Counts) -> float:
+    """Returns the mean over classes of 2 right / (given + own); a class that does not occur at all is left out."""
+    either = counts.sum(axis=0) + counts.sum(axis=1)
+    occurs = either > 0
+    return float((2 * np.diag(counts)[occurs] / either[occurs]).mean()) if occurs.any() else math.nan
+
+
+def calibration_error(confidences: Floats, correct: Flags, *, num_bins: int = NUM_BINS) -> float:
+    """Returns the expected calibration error over bins of equally many documents, the least sure first; NaN of none.
+
+    In each bin what the confidences promise, summed, is compared with how many are right; the differences add up, and
+    are divided by all documents.
+    """
+    if not len(confidences):
+        return math.nan
+    order = np.argsort(confidences, kind="stable")
+    gaps = (confidences.astype(np.float64) - correct)[order]
+    sums = np.concatenate([[0.0], np.cumsum(gaps)])
+    bounds = np.arange(num_bins + 1) * len(gaps) // num_bins
+    return float(np.abs(np.diff(sums[bounds])).sum() / len(gaps))
+
+
+def classification_figures(
+    logits: Floats, labels: Classes, *, classes: Sequence[str], temperature: float, answered: Flags
+) -> dict[str, Any]:
+    """Returns every figure of documents with labels: JSON-ready.
+
+    Args:
+        logits: [D, C].
+        labels: [D], places among `classes`.
+        classes: [C], the labels by name.
+        temperature: divides the logits; fitted on other documents than these.
+        answered: [D], which documents the classifier gives a label to.
+    """
+    shares, raw = probabilities(logits, temperature=temperature), probabilities(logits)
+    predicted = shares.argmax(axis=1)
+    confidences, correct = shares.max(axis=1), predicted == labels
+    counts = confusion(labels, predicted, num_classes=len(classes))
+    num_documents, num_answered = len(labels), int(answered.sum())
+    return {
+        "documents": num_documents,
+        "accuracy": accuracy(counts),
+        "macro_f1": macro_f1(counts),
+        "loss": nats_of(logits, labels) / num_documents if num_documents else math.nan,
+        "calibrated_loss": (
+            nats_of(logits, labels, temperature=temperature) / num_documents if num_documents else math.nan
+        ),
+        "calibration_error": calibration_error(confidences, correct),
+        "calibration_error_uncalibrated": calibration_error(raw.max(axis=1), correct),
+        "temperature": temperature,
+        "answered_share": num_answered / num_documents if num_documents else math.nan,
+        "accuracy_of_answered": int((answered & correct).sum()) / num_answered if num_answered else math.nan,
+        "confusion": {
+            label: dict(zip(classes, row, strict=True)) for label, row in zip(classes, counts.tolist(), strict=True)
+        },
+    }

@@ -1,0 +1,139 @@
+"""Figures of what a model writes: novelty, copying, repetition, beside those of held-out text that people wrote.
+
+The completions go on from passages of `train`, where a model that has learnt its text by heart would recite it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textgen.corpus.marks import mark, unmark
+from textgen.errors import UserError
+from textgen.evaluation.copying import longest_runs, training_ids
+from textgen.evaluation.novelty import distances, training_windows
+from textgen.evaluation.repetition import closing_loop, repeated_ngrams
+from textgen.evaluation.tally import TextSizes
+from textgen.generation.completions import engine_of, sampling_of
+from textgen.generation.stream import Request
+from textgen.model.checkpoint import Checkpoint
+from textgen.spec import WindowsSpec
+from textgen.windows.manifest import Manifest
+from textgen.windows.shards import IdReader
+from textgen.windows.vocabulary import Ids, Vocabulary
+
+COPY_CHARS = 40
+"""A text with a copied run of so many characters counts as a copy: the length of the published recipe's prompt."""
+LOOP_SHARE = 0.5
+"""A text of which so large a share is its closing loop counts as looping."""
+DRAWS = 50
+"""Places that are tried for a passage inside of one document."""
+SEARCHED_IDS = 200
+"""Ids after a place in which a space is sought."""
+
+Say = Callable[[str], None]
+
+
+def completion_figures(
+    checkpoint: Checkpoint, manifest: Manifest, *, num_completions: int, split: str, say: Say
+) -> dict[str, Any]:
+    """Returns the figures of completions of passages of `train`, and under `held_out` those of passages of `split`.
+
+    Prompts are `windows.context_length` long, and sampling settings the checkpoint's.
+    """
+    settings, windows = sampling_of(checkpoint, {}), checkpoint.spec.windows
+    prompts = passages(
+        manifest, split="train", num_passages=num_completions, length=windows.context_length, seed=settings.seed
+    )
+    say(f"completing {len(prompts)} passages of train by up to {settings.max_new_chars} characters")
+    requests = [Request(prompt=prompt, settings=settings, index=index) for index, prompt in enumerate(prompts)]
+    completions = [completion.completion for completion in engine_of(checkpoint).generate(requests)]
+    mean_chars = sum(map(len, completions)) // len(completions)
+    written = passages(
+        manifest, split=split, num_passages=num_completions, length=max(mean_chars, 1), seed=settings.seed
+    )
+    return {
+        "num_completions": len(completions),
+        "temperature": settings.temperature,
+        **text_figures(completions, manifest, windows=windows, prompts=prompts),
+        "held_out": text_figures(written, manifest, windows=windows),
+    }
+
+
+def text_figures(
+    texts: Sequence[str], manifest: Manifest, *, windows: WindowsSpec, prompts: Sequence[str] = ()
+) -> dict[str, float]:
+    """Returns the figures of texts against `train`; with `prompts` that stood before them, novelty with those too."""
+    joined = [prompt + text for prompt, text in zip(prompts, texts, strict=bool(prompts))]
+    known = training_windows(manifest, context_length=windows.context_length, stride=windows.stride)
+    novelty = distances([*texts, *joined], known)
+    copied = copied_chars(texts, manifest)
+    repeated, ngrams = np.array([repeated_ngrams(text) for text in texts]).sum(axis=0).tolist()
+    loop_chars = np.array([closing_loop(text).num_chars for text in texts])
+    chars = np.array([len(text) for text in texts])
+    return {
+        "mean_chars": float(chars.mean()),
+        "novelty": float(novelty[: len(texts)].mean()),
+        **({"novelty_with_prompt": float(novelty[len(texts) :].mean())} if joined else {}),
+        "copied_chars_mean": float(copied.mean()),
+        "copied_chars_max": int(copied.max()),
+        f"share_with_{COPY_CHARS}_copied_chars": float((copied >= COPY_CHARS).mean()),
+        "repeated_ngram_share": repeated / max(ngrams, 1),
+        "loop_chars_share": float(loop_chars.sum() / max(chars.sum(), 1)),
+        "looping_share": float((loop_chars > LOOP_SHARE * chars).mean()),
+    }
+
+
+def copied_chars(texts: Sequence[str], manifest: Manifest) -> npt.NDArray[np.int64]:
+    """Returns the length of each text's longest run that stands in `train`, in characters, shape [number of texts]."""
+    vocabulary = manifest.vocabulary
+    rows = [vocabulary.encode(mark(text, manifest.mark_rules)) for text in texts]
+    runs = longest_runs(rows, training_ids(manifest), vocab_size=vocabulary.size)
+    sizes = TextSizes(vocabulary)
+    return np.array(
+        [
+            sizes.tally(ids[run.start : run.start + run.num_ids], nats=0.0).num_characters
+            for ids, run in zip(rows, runs, strict=True)
+        ],
+        dtype=np.int64,
+    )
+
+
+def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, seed: int) -> list[str]:
+    """Returns passages of a split that begin at a space and lie in one document, drawn by `seed`; `length` is in ids.
+
+    Where documents are shorter, so are the passages; where a text has no spaces, they begin anywhere.
+
+    Raises:
+        UserError: the split has no text.
+    """
+    vocabulary = manifest.vocabulary
+    drawn = np.random.default_rng(seed)
+    reader = IdReader(manifest, split)
+    try:
+        if not reader.num_ids:
+            raise UserError(f"the split {split} of {manifest.uri} is empty; take another one, or ingest more text")
+        found = []
+        for _ in range(num_passages):
+            longest: Ids = np.empty(0, vocabulary.id_dtype)
+            for place in drawn.integers(reader.num_ids, size=DRAWS).tolist():
+                ids = _passage(reader.read(place, place + SEARCHED_IDS + length), vocabulary, length=length)
+                longest = ids if len(ids) > len(longest) else longest
+                if len(longest) == length:
+                    break
+            found.append(unmark(vocabulary.decode(longest), manifest.mark_rules))
+    finally:
+        reader.close()
+    return found
+
+
+def _passage(ids: Ids, vocabulary: Vocabulary, *, length: int) -> Ids:
+    """Returns at most `length` ids from the first space on (or the first id), up to END."""
+    is_space = ids == vocabulary.encode(" ")[0] if not vocabulary.missing(" ") else np.ones(1, dtype=np.bool_)
+    start = int(is_space[:SEARCHED_IDS].argmax())
+    passage = ids[start : start + length]
+    ends = np.flatnonzero(passage == vocabulary.end_id) if vocabulary.end_id is not None else passage[:0]
+    return passage[: ends[0]] if len(ends) else passage

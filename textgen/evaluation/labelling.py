@@ -1,0 +1,128 @@
+"""Labels of texts that nobody has labelled: what a classifier says of each, how sure it is, and when it is silent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from textgen.corpus.cleaning import clean_text
+from textgen.errors import UserError
+from textgen.evaluation.classification import probabilities
+from textgen.evaluation.document_scoring import Calibration, DocumentScorer, abstention_of
+from textgen.model.checkpoint import Checkpoint
+from textgen.model.classifier import build_classifier
+from textgen.windows.vocabulary import codes_of
+
+MAX_LISTED = 20
+"""Unknown words that are listed of a text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A text to label, and what stood beside it in its line."""
+
+    text: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """What a classifier says of a text."""
+
+    text: str
+    label: str | None
+    """None says that it does not know."""
+    confidence: float
+    """Probability of the likeliest label, calibrated on `val`."""
+    likeliest: str
+    """The label that it would give, were it asked to guess."""
+    reason: str | None
+    """Why it does not know; None where it gives a label."""
+    unknown: tuple[str, ...]
+    """Words (characters, where it reads those) of the text that it has no id for: the first of them."""
+    unknown_share: float
+    """Share of the text's words (characters) that it has no id for."""
+
+
+class Labeller:
+    """Labels texts with a checkpoint's classifier, cleaned as the texts that it learnt from."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Loads the classifier.
+
+        Raises:
+            UserError: the checkpoint is a language model's.
+        """
+        self._spec = checkpoint.spec
+        self._vocabulary = checkpoint.vocabulary
+        self._classes = checkpoint.classes
+        model = build_classifier(checkpoint)
+        self._scorer = DocumentScorer(model, checkpoint.vocabulary, num_classes=len(checkpoint.classes))
+        self._calibration = Calibration.of(checkpoint.metrics)
+        self._abstention = abstention_of(checkpoint, self._scorer)
+        self.unit = self._abstention.unit
+
+    def label(self, texts: Sequence[str]) -> list[Labelled]:
+        """Returns what the classifier says of each text, in order."""
+        for text in texts:
+            codes_of(text, "bytes")  # Half a character is refused here, as it is no text.
+        cleaned = [clean_text(text, self._spec.corpus) for text in texts]
+        ids = [self._vocabulary.encode(text) for text in cleaned]
+        shares = probabilities(self._scorer.logits(ids), temperature=self._calibration.temperature)
+        return [
+            self._labelled(text, clean, document, row)
+            for text, clean, document, row in zip(texts, cleaned, ids, shares, strict=True)
+        ]
+
+    def _labelled(self, text: str, cleaned: str, ids: Any, shares: Any) -> Labelled:
+        confidence, likeliest = float(shares.max()), self._classes[int(shares.argmax())]
+        num_unknown = int(np.count_nonzero(ids == self._vocabulary.unknown_id))
+        reason = self._abstention.reason(shares, num_ids=len(ids), num_unknown=num_unknown)
+        return Labelled(
+            text=text,
+            label=likeliest if reason is None else None,
+            confidence=round(confidence, 6),
+            likeliest=likeliest,
+            reason=reason,
+            unknown=tuple(self._vocabulary.missing(cleaned)[:MAX_LISTED]),
+            unknown_share=round(num_unknown / max(1, len(ids)), 6),
+        )
+
+
+def as_row(labelled: Labelled, fields: Mapping[str, Any], *, unit: str) -> dict[str, Any]:
+    """Returns a result as its JSON line; what stood beside the text comes first, its label as `given_label`."""
+    beside = {"given_label" if name == "label" else name: value for name, value in fields.items()}
+    return beside | {
+        "text": labelled.text,
+        "label": labelled.label,
+        "confidence": labelled.confidence,
+        "likeliest": labelled.likeliest,
+        "reason": labelled.reason,
+        f"unknown_{unit}": list(labelled.unknown),
+        "unknown_share": labelled.unknown_share,
+    }
+
+
+def texts_of(lines: Iterable[str], *, is_json: bool, name: str) -> list[Text]:
+    """Returns the texts of lines that are not empty: each a text, or an object such as {"text": "a fine film"}.
+
+    Raises:
+        UserError: a line is not such an object.
+    """
+    kept = [(number, line.rstrip("\r\n")) for number, line in enumerate(lines, start=1) if line.strip()]
+    return [_text_of(line, name, number) if is_json else Text(text=line) for number, line in kept]
+
+
+def _text_of(line: str, name: str, number: int) -> Text:
+    try:
+        fields = dict(json.loads(line))
+        text = fields.pop("text", None)
+    except (TypeError, ValueError):
+        text = None
+    if not isinstance(text, str):
+        raise UserError(f'line {number} of {name} is not of the form {{"text": "a text"}}; correct that line')
+    return Text(text=text, fields=fields)
