@@ -80,3 +80,9 @@ def test_trials_with_workers_of_their_own_are_stopped_only_on_a_cluster(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
     assert search._can_stop_early(num_workers) == stops
+
+
+def test_layers_of_other_widths_are_no_single_width_to_sweep(tmp_path: object) -> None:
+    spec = tiny_spec(model__num_layers=2, model__layer_units=(7, 5))
+    with pytest.raises(UserError, match=r"model\.layer_units is \[7, 5\], but a sweep tries one width for all layers"):
+        search.sweep(spec, windows_uri="windows", output=str(tmp_path), say=[].append)

@@ -69,11 +69,20 @@ def train(
     return loop.run(), lines, reports
 
 
-@pytest.mark.parametrize("order", ["stateful", "shuffled"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"training__order": "stateful"},
+        {"training__order": "shuffled"},
+        {"model__cell": "gru", "model__num_layers": 2, "model__layer_units": (7, 5)},
+        {"training__order": "shuffled", "training__loss_at": "last", "model__input": "scaled"},
+    ],
+    ids=["stateful", "shuffled", "gru", "last"],
+)
 def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
-    manifest: Manifest, tmp_path: Path, order: str
+    manifest: Manifest, tmp_path: Path, form: dict[str, Any]
 ) -> None:
-    spec = spec_with(training__order=order, training__block_windows=4, training__checkpoint_every_steps=7)
+    spec = spec_with(**form, training__block_windows=4, training__checkpoint_every_steps=7)
     train(manifest, tmp_path / "whole", spec)
 
     class GoneError(Exception):
@@ -109,7 +118,8 @@ def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
     ]
     assert histories[0] == histories[1]
     assert [line["step"] for line in histories[0]] == [10, 20, 23]
-    assert histories[0][0]["predictions"] == 10 * 14 * spec.windows.context_length
+    predictions_per_window = spec.windows.context_length if spec.training.loss_at == "every" else 1
+    assert histories[0][0]["predictions"] == 10 * 14 * predictions_per_window
     whole = recorded(str(tmp_path / "whole"))
     assert whole.keys() == set(range(23))
     assert recorded(str(tmp_path / "cut")).items() <= whole.items()

@@ -8,6 +8,7 @@ from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
 from textgen.spec import override
 from textgen.training.plan import TrainingPlan, check_resumable
+from textgen.training.start import default_run_name
 
 
 def test_the_plan_counts_windows_steps_and_parameters(tmp_path: Path) -> None:
@@ -42,3 +43,12 @@ def test_a_run_goes_on_longer_but_not_with_another_model() -> None:
     changed = override(spec, {"model.units": 9, "training.learning_rate": 0.5})
     with pytest.raises(UserError, match=r"model\.units \(6 -> 9\), training\.learning_rate \(0\.01 -> 0\.5\)"):
         check_resumable(spec, changed, run_uri="r")
+
+
+def test_a_run_is_named_by_the_widths_of_its_layers(tmp_path: Path) -> None:
+    manifest = written_manifest(str(tmp_path), {"train": ["abcab"]})
+    names = [
+        default_run_name(tiny_spec(**changes), manifest)
+        for changes in ({"model__num_layers": 2}, {"model__num_layers": 3, "model__layer_units": (7, 7, 5)})
+    ]
+    assert names == [f"tiny-6x2-{manifest.hash[:8]}", f"tiny-7-7-5-{manifest.hash[:8]}"]

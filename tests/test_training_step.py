@@ -51,24 +51,27 @@ def trained(
         )
         figures = step(own, learning_rate=learning_rate(batch.step, spec, num_steps=num_steps))
         losses.append(figures.nats / figures.characters)
-    assert step.optimizer.iterations.numpy() == num_steps  # Applied once a step, not once a reduction.
+    assert set(step.optimizers.num_updates) == {num_steps}  # Applied once a step, not once a reduction.
     return losses, model.get_weights_by_name()
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "order", "num_workers", "num_steps"),
+    ("optimizer", "order", "loss_at", "num_workers", "num_steps"),
     [
-        ("sgd", "stateful", 2, 20),
-        ("adam", "shuffled", 2, 20),
-        ("adamw", "stateful", 3, 6),
-        ("rmsprop", "shuffled", 3, 6),
+        ("sgd", "stateful", "every", 2, 20),
+        ("adam", "shuffled", "every", 2, 20),
+        ("adamw", "stateful", "every", 3, 6),
+        ("rmsprop", "shuffled", "last", 3, 6),
     ],
 )
-def test_several_workers_learn_what_one_does(optimizer: Any, order: Any, num_workers: int, num_steps: int) -> None:
+def test_several_workers_learn_what_one_does(
+    optimizer: Any, order: Any, loss_at: Any, num_workers: int, num_steps: int
+) -> None:
     spec = TrainingSpec(
         global_batch_size=ROWS,
         optimizer=optimizer,
         order=order,
+        loss_at=loss_at,
         learning_rate=0.5 if optimizer == "sgd" else 0.01,
         warmup_steps=5,
         clip_norm=0.3,
@@ -100,6 +103,33 @@ def test_a_step_of_sgd_is_the_mean_gradient_over_the_characters_that_count() -> 
     assert figures.characters == (ROWS - 1) * LENGTH
     for (name, after), gradient in zip(model.get_weights_by_name().items(), gradients, strict=True):
         np.testing.assert_allclose(after, before[name] - 0.25 * np.asarray(gradient), atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_loss_at_the_last_input_is_that_of_every_one_with_the_others_masked(cell: Any) -> None:
+    model_spec = ModelSpec(input="one_hot", cell=cell, num_layers=2, layer_units=(6, 7), dense_units=5)
+    (whole,) = batches(1)
+    masked = whole.weights * (np.arange(LENGTH) == LENGTH - 1)
+    ends = {}
+    for loss_at, weights in (("every", masked), ("last", whole.weights)):
+        spec = TrainingSpec(
+            global_batch_size=ROWS,
+            order="shuffled",
+            loss_at=loss_at,  # type: ignore[arg-type]
+            optimizer="sgd",
+            clip_norm=None,
+        )
+        model = LanguageModel(model_spec, vocab_size=VOCAB_SIZE, seed=5)
+        step = TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)
+        batch = Batch(step=0, inputs=whole.inputs, targets=whole.targets, weights=weights.astype(np.float32))
+        figures = step(batch, learning_rate=0.5)
+        assert figures.characters == ROWS - 1
+        ends[loss_at] = figures.nats, model.get_weights_by_name()
+    assert ends["last"][0] == pytest.approx(ends["every"][0], rel=1e-6)
+    start = LanguageModel(model_spec, vocab_size=VOCAB_SIZE, seed=5).get_weights_by_name()
+    for name, value in ends["every"][1].items():
+        np.testing.assert_allclose(ends["last"][1][name], value, atol=1e-6)
+        assert np.abs(value - start[name]).max() > 1e-5
 
 
 def test_clipping_bounds_the_global_norm_of_the_update() -> None:

@@ -27,6 +27,7 @@ from textgen.spec import RunSpec, SamplingSpec, SweepSpec
 from textgen.sweep.experiment import Outcome, run_experiment
 from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperature_trial, training_trial
 from textgen.training.plan import TrainingPlan
+from textgen.training.start import check_acknowledged
 from textgen.windows.manifest import Manifest
 
 UNITS_METRIC = "val_bits_per_character"
@@ -51,17 +52,30 @@ class Candidate:
         return float(self.checkpoint.metrics[UNITS_METRIC])
 
 
-def sweep(spec: RunSpec, *, windows_uri: str, output: str, num_workers: int = 1, say: Say) -> dict[str, Any]:
+def sweep(
+    spec: RunSpec, *, windows_uri: str, output: str, num_workers: int = 1, acknowledge: bool = False, say: Say
+) -> dict[str, Any]:
     """Runs both experiments (or what is left of them) and returns what was found.
 
     Needs a connected Ray. Over a finished sweep of the same settings it returns what that found.
 
     Raises:
-        UserError: `val` has no text, or a run under `output` was begun with other settings.
+        UserError: `val` has no text, a run under `output` was begun with other settings, or the layers' widths differ.
     """
     started = time.monotonic()
+    if spec.model.layer_units:
+        raise UserError(
+            f"model.layer_units is {list(spec.model.layer_units)}, but a sweep tries one width for all layers; "
+            "clear it with --set model.layer_units="
+        )
+    if spec.classifier.features is not None:
+        raise UserError(
+            f"classifier.features is {spec.classifier.features}, but a sweep searches language models; "
+            "train classifiers one by one with jobs.train"
+        )
     output = storage.absolute(output)
     manifest = Manifest.load(windows_uri)
+    check_acknowledged(spec, manifest, acknowledge=acknowledge)
     if not any(len(text) >= 3 for text in reference_texts(manifest, spec.sweep)):
         raise UserError(
             f"the split val of {manifest.uri} has no text to compare with; ingest with corpus.val_share above 0"

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from textgen import storage
+from textgen.corpus.marks import unmark
 from textgen.evaluation.divergence import jensen_shannon, ngram_counts
+from textgen.generation.completions import engine_of
 from textgen.model.checkpoint import Checkpoint
 from textgen.spec import RunSpec, SamplingSpec, SweepSpec, override
 from textgen.windows.manifest import Manifest
@@ -54,6 +56,7 @@ def training_trial(
             output=runs_uri(output),
             run_name=name,
             num_threads=num_threads,
+            acknowledge=True,  # Asked once, by the sweep.
             say=_say_nothing,
             report=_report,
         )
@@ -67,6 +70,7 @@ def training_trial(
             run_name=name,
             num_workers=num_workers,
             callbacks=[TuneReportCallback()],
+            acknowledge=True,
             say=_say_nothing,
         )
     _report(outcome)  # A run that was finished before reports nothing else.
@@ -98,7 +102,7 @@ def reference_texts(manifest: Manifest, spec: SweepSpec) -> Iterator[str]:
     so the joined text is cut into pieces instead.
     """
     length = spec.completion_chars
-    texts = (document.text for document in iter_documents(manifest, "val"))
+    texts = (unmark(document.text, manifest.mark_rules) for document in iter_documents(manifest, "val"))
     separator = manifest.vocabulary.separator
     if separator is None:
         yield from (text[:length] for text in itertools.islice(texts, MAX_REFERENCE_TEXTS))
@@ -118,10 +122,7 @@ def _reference_counts(windows_uri: str, spec: SweepSpec) -> Counter[str]:
 
 @functools.lru_cache(maxsize=1)
 def _engine(checkpoint_uri: str) -> Engine:
-    from textgen.generation.engine import Engine
-
-    checkpoint = Checkpoint.load(checkpoint_uri)
-    return Engine(checkpoint.build_model(), checkpoint.vocabulary)
+    return engine_of(Checkpoint.load(checkpoint_uri))
 
 
 def _report(figures: Mapping[str, Any]) -> None:

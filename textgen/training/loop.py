@@ -18,19 +18,17 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.errors import UserError
-from textgen.model.language_model import LanguageModel
 from textgen.training.collective import Alone, Array, Collective, HostSum
+from textgen.training.lineage import Lineage, first_weights
+from textgen.training.objective import objective_of
 from textgen.training.plan import TrainingPlan
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
 from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
-from textgen.training.samples import Sampler
 from textgen.training.schedule import learning_rate
 from textgen.training.step import Figures, TrainingStep
-from textgen.training.validation import Validator
-from textgen.windows.batches import Batch, WindowReader
+from textgen.windows.batches import Batch
 from textgen.windows.lanes import worker_rows
 from textgen.windows.manifest import Manifest
-from textgen.windows.shards import IdReader
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -48,19 +46,18 @@ class TrainingLoop:
         self._manifest = Manifest.load(run.manifest_uri)
         self._plan = TrainingPlan.of(run.spec, self._manifest)
         self._rows = worker_rows(self._spec.global_batch_size, collective.rank, collective.num_workers)
-        self._model = LanguageModel(run.spec.model, vocab_size=self._manifest.vocabulary.size, seed=self._spec.seed)
+        self._objective = objective_of(run.spec, self._manifest, self._plan, self._sum)
+        self._model = self._objective.model
         self._step = TrainingStep(
             self._model, self._spec, collective, first_row=self._rows[0], num_rows=self._rows[1] - self._rows[0]
         )
-        self._validator = Validator(self._model, self._manifest, self._sum, max_ids=self._spec.validation_chars)
-        self._sampler = Sampler(self._model, self._manifest, self._spec) if self._is_first else None
-        self._position = Position()
+        self._position = Position(metrics=dict.fromkeys(("loss", *self._objective.metric_names)))
 
     def run(self) -> dict[str, Any]:
         """Trains to the end and returns the run's last figures."""
         self._restore()
         first_step = self._position.step
-        self._lines = ProgressLines(self._say, num_steps=self._plan.num_steps)
+        self._lines = ProgressLines(self._say, num_steps=self._plan.num_steps, counted=self._objective.counted)
         self._record = StepRecord(self._run.run_uri, rank=self._sum.rank, first_step=first_step)
         self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
         self._history = History(self._run.run_uri, first_step=first_step) if self._is_first else None
@@ -105,25 +102,12 @@ class TrainingLoop:
 
     def _batches(self, first_step: int) -> Iterator[Batch]:
         """Yields this worker's rows of every step, each read while the one before it is computed."""
-        spec = self._run.spec.windows
-        ids = IdReader(self._manifest, "train")
-        reader = WindowReader(
-            ids,
-            self._plan.lanes,
-            context_length=spec.context_length,
-            stride=spec.stride,
-            first_row=self._rows[0],
-            last_row=self._rows[1],
-        )
-        try:
-            with ThreadPoolExecutor(max_workers=1) as pool:
-                coming = pool.submit(reader.batch, first_step)
-                for step in range(first_step, self._plan.num_steps):
-                    batch = coming.result()
-                    coming = pool.submit(reader.batch, step + 1)
-                    yield batch
-        finally:
-            ids.close()
+        with self._objective.reading(self._rows) as read, ThreadPoolExecutor(max_workers=1) as pool:
+            coming = pool.submit(read, first_step)
+            for step in range(first_step, self._plan.num_steps):
+                batch = coming.result()
+                coming = pool.submit(read, step + 1)
+                yield batch
 
     def _note(self, figures: Figures, *, seconds: float, cpu_seconds: float) -> None:
         """Adds a step to the position, and ends a training that has lost its numbers."""
@@ -155,13 +139,12 @@ class TrainingLoop:
     def _validate(self, rate: float) -> bool:
         """Measures the model on `val`, shows samples, and says whether it is the best so far."""
         position, metrics = self._position, self._position.metrics
-        tally = self._validator.tally()
+        validation = self._objective.validate()
         words = f"step {position.step:,}  loss {metrics['loss']:.3f}"
-        if tally is not None:
-            metrics["val_loss"] = tally.loss
-            metrics["val_bits_per_character"] = tally.bits_per_character
-            words += f"  val_loss {tally.loss:.3f} ({tally.bits_per_character:.3f} bits per character)"
-        is_best = position.note_validation(metrics["loss"] if tally is None else tally.loss)
+        if validation is not None:
+            metrics.update(validation.metrics)
+            words += f"  {validation.words}"
+        is_best = position.note_validation(metrics["loss"] if validation is None else validation.loss)
         self._say(words + ("  best so far" if is_best else ""))
         if self._history is not None:
             self._history.add(
@@ -174,12 +157,12 @@ class TrainingLoop:
                     **metrics,
                 }
             )
-        samples = self._sampler.samples() if self._sampler is not None else {}
+        samples = self._objective.samples()
         for name, text in samples.items():
             self._say(f"  {name}: {text!r}")
         if self._tensorboard is not None:
             scalars = {name: value for name, value in metrics.items() if value is not None}
-            scalars |= {"learning_rate": rate, "chars_per_second": self._lines.chars_per_second}
+            scalars |= {"learning_rate": rate, f"{self._objective.counted}_per_second": self._lines.per_second}
             self._tensorboard.write(position.step, scalars=scalars, texts=samples)
         return is_best
 
@@ -191,6 +174,7 @@ class TrainingLoop:
                 self._run,
                 self._manifest,
                 self._position,
+                classes=self._plan.classes,
                 weights=self._model.get_weights_by_name(),
                 training_arrays=self._step.optimizer_arrays() | state,
                 is_best=is_best,
@@ -200,7 +184,7 @@ class TrainingLoop:
         self._last_saved = time.monotonic()
 
     def _gathered_state(self) -> dict[str, Array]:
-        """Returns the LSTM state of all lanes, each part [G, H]: every worker gives its rows, the others zeros."""
+        """Returns the recurrent state of all lanes, each part [G, H]: every worker gives its rows, the others zeros."""
         gathered = {}
         for index, part in enumerate(self._step.state):
             lanes = np.zeros((self._spec.global_batch_size, part.shape[1]), np.float32)
@@ -213,6 +197,9 @@ class TrainingLoop:
         found = newest_step(self._run)
         step = int(self._sum.of_first(np.array([-1 if found is None else found]))[0])
         if step < 0:
+            if self._run.lineage is not None:
+                self._take_up(self._run.lineage)
+            self._objective.prepare()
             self._share_initial_weights()
             return
         checkpoint, self._position = load_checkpoint(self._run, self._manifest, step=step)
@@ -222,6 +209,15 @@ class TrainingLoop:
         rows = slice(*self._rows)
         self._step.state = [tf.constant(arrays[f"state/{i}"][rows]) for i in range(len(self._step.state))]
         self._say(f"resumed {self._run.run_name} from step {step:,}")
+
+    def _take_up(self, lineage: Lineage) -> None:
+        """Begins with the weights of another run's checkpoint; every worker reads it, so that all meet its faults."""
+        vocabulary = self._manifest.vocabulary
+        self._model.set_weights_by_name(first_weights(lineage, self._model, vocabulary, seed=self._spec.seed))
+        self._say(
+            f"begun from {lineage.uri}: {lineage.num_known_ids} of {vocabulary.size} ids known, "
+            f"{lineage.num_added_ids} new"
+        )
 
     def _share_initial_weights(self) -> None:
         """Gives every worker the first one's initial weights, and makes sure that they have them."""
@@ -239,7 +235,7 @@ class TrainingLoop:
             **position.metrics,
             "parameters": self._plan.num_parameters,
             "num_workers": self._sum.num_workers,
-            "chars_per_second": round(self._lines.chars_per_second, 1),
+            f"{self._objective.counted}_per_second": round(self._lines.per_second, 1),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "stopped_early": self._has_stalled() and position.step < self._plan.num_steps,
         }

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textgen.errors import UserError
 from textgen.spec import ModelSpec, RunSpec, TrainingSpec
 from textgen.training.schedule import total_steps
+from textgen.windows.documents import DocumentLabels, classes_of
 from textgen.windows.lanes import Lanes, num_windows
 from textgen.windows.manifest import Manifest
+from textgen.windows.vocabulary import Vocabulary
 
 PROCESS_BYTES = 1000 * 2**20
 """Peak resident size of a worker of the smallest models: Ray, TensorFlow, and a checkpoint being written; measured."""
 FLOAT_BYTES = 4
+NUM_POOLED = 3
+"""Vectors that concat pooling makes of the outputs of the last recurrent layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +29,12 @@ class TrainingPlan:
     num_steps: int
     num_parameters: int
     chars_per_step: int
+    """Inputs of a step, over all workers."""
     vocab_size: int
+    classes: tuple[str, ...] = ()
+    """Labels that a classifier tells apart; empty for a language model."""
+    documents: DocumentLabels | None = None
+    """What a classifier learns from, each a row of the lanes; None for a language model."""
 
     @classmethod
     def of(cls, spec: RunSpec, manifest: Manifest) -> TrainingPlan:
@@ -35,8 +46,20 @@ class TrainingPlan:
         train = manifest.split("train")
         if not train.num_ids:
             raise UserError(f"the split train of {manifest.uri} is empty; ingest more text")
+        check_unit(spec, manifest)
+        vocabulary = manifest.vocabulary
+        classes: tuple[str, ...] = ()
+        documents = None
+        if spec.classifier.features is None:
+            num_rows = num_windows(train.num_ids, spec.windows.context_length, spec.windows.stride)
+            parameters = num_parameters(spec.model, vocab_size=vocabulary.size)
+        else:
+            classes = classes_of(manifest)
+            documents = DocumentLabels.of(manifest, "train", classes=classes)
+            num_rows = len(documents)
+            parameters = num_classifier_parameters(spec, vocabulary, num_classes=len(classes))
         lanes = Lanes(
-            num_windows=num_windows(train.num_ids, spec.windows.context_length, spec.windows.stride),
+            num_windows=num_rows,
             global_batch_size=spec.training.global_batch_size,
             order=spec.training.order,
             block_windows=spec.training.block_windows,
@@ -45,9 +68,11 @@ class TrainingPlan:
         return cls(
             lanes=lanes,
             num_steps=total_steps(spec.training, lanes),
-            num_parameters=num_parameters(spec.model, vocab_size=manifest.vocabulary.size),
-            chars_per_step=spec.training.global_batch_size * spec.windows.context_length,
-            vocab_size=manifest.vocabulary.size,
+            num_parameters=parameters,
+            chars_per_step=spec.training.global_batch_size * inputs_per_row(spec),
+            vocab_size=vocabulary.size,
+            classes=classes,
+            documents=documents,
         )
 
     def worker_bytes(self, spec: RunSpec, *, num_workers: int) -> int:
@@ -55,7 +80,10 @@ class TrainingPlan:
         optimizer_copies = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 0}[spec.training.optimizer]
         parameters = self.num_parameters * (3 + optimizer_copies)  # Weights, gradients, their flat sum.
         model = spec.model
-        per_id = 12 * model.units * model.num_layers + 3 * self.vocab_size + 4 * (model.dense_units or 0)
+        if self.documents is None:
+            per_id = 12 * sum(model.widths) + 3 * self.vocab_size + 4 * (model.dense_units or 0)
+        else:  # A bag of words is one input as wide as the vocabulary.
+            per_id = 3 * self.vocab_size if spec.classifier.features == "bag_of_words" else 12 * sum(model.widths)
         activations = self.chars_per_step * per_id // num_workers
         return PROCESS_BYTES + FLOAT_BYTES * (parameters + activations)
 
@@ -63,24 +91,71 @@ class TrainingPlan:
         """Returns the plan in words."""
         epochs = self.num_steps / self.lanes.steps_per_epoch
         workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
+        rows = f"windows of {spec.windows.context_length}"
+        if self.documents is not None:
+            rows = f"documents of {len(self.classes)} labels"
+            if self.documents.num_unlabelled:
+                rows += f" ({self.documents.num_unlabelled:,} without a label left out)"
         return (
-            f"{self.lanes.num_windows:,} windows of {spec.windows.context_length} "
+            f"{self.lanes.num_windows:,} {rows} "
             f"-> {self.num_steps:,} steps of {spec.training.global_batch_size} = {epochs:.2f} epochs; "
             f"{self.num_parameters:,} parameters; {workers}, "
             f"about {self.worker_bytes(spec, num_workers=num_workers) / 2**30:.1f} GiB of memory each"
         )
 
 
+def check_unit(spec: RunSpec, manifest: Manifest) -> None:
+    """Makes sure that the ids of a manifest are what a spec's model reads.
+
+    Raises:
+        UserError: the one has words and the other has not.
+    """
+    unit = manifest.vocabulary.unit
+    if (unit == "words") != (spec.windows.unit == "words"):
+        raise UserError(
+            f"{manifest.uri} holds ids of {unit} and the run reads {spec.windows.unit}; "
+            "ingest with the preset, or the settings of windows.*, that the run is trained with"
+        )
+
+
+def inputs_per_row(spec: RunSpec) -> int:
+    """Returns the inputs of a row of the global batch: ids, or one bag of words."""
+    if spec.classifier.features is None:
+        return spec.windows.context_length
+    return 1 if spec.classifier.features == "bag_of_words" else spec.classifier.max_document_ids
+
+
 def num_parameters(spec: ModelSpec, *, vocab_size: int) -> int:
-    """Returns the number of weights of a model."""
-    total, width = (0, vocab_size) if spec.input == "one_hot" else (vocab_size * spec.embedding_dim, spec.embedding_dim)
-    for _ in range(spec.num_layers):
-        total += 4 * spec.units * (width + spec.units + 1)
-        width = spec.units
-    if spec.dense_units is not None:
-        total += (width + 1) * spec.dense_units
-        width = spec.dense_units
-    return total + (width + 1) * vocab_size
+    """Returns the number of weights of a language model."""
+    total, width = _reading_parameters(spec, vocab_size=vocab_size)
+    dense = (spec.dense_units,) if spec.dense_units is not None else ()
+    return total + _dense_parameters((width, *dense, vocab_size))
+
+
+def num_classifier_parameters(spec: RunSpec, vocabulary: Vocabulary, *, num_classes: int) -> int:
+    """Returns the number of weights of a classifier."""
+    total, width = 0, len(vocabulary.symbols)
+    if spec.classifier.features == "language_model":
+        total, width = _reading_parameters(spec.model, vocab_size=vocabulary.size)
+        width *= NUM_POOLED
+        total += 2 * width  # Shift and scale of each pooled value.
+    return total + _dense_parameters((width, *spec.classifier.hidden_units, num_classes))
+
+
+def _reading_parameters(spec: ModelSpec, *, vocab_size: int) -> tuple[int, int]:
+    """Returns the weights of what reads ids, up to the last recurrent layer, and that layer's width."""
+    width = {"embedding": spec.embedding_dim, "one_hot": vocab_size, "scaled": 1}[spec.input]
+    total = vocab_size * spec.embedding_dim if spec.input == "embedding" else 0
+    for units in spec.widths:
+        # A GRU adds a bias of its own to what it remembers, as cuDNN's does.
+        total += units * (4 * (width + units + 1) if spec.cell == "lstm" else 3 * (width + units + 2))
+        width = units
+    return total, width
+
+
+def _dense_parameters(widths: Sequence[int]) -> int:
+    """Returns the weights of Dense layers between layers of these widths."""
+    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
 
 
 CHANGEABLE = {
@@ -97,7 +172,7 @@ def check_resumable(old: RunSpec, new: RunSpec, *, run_uri: str) -> None:
         UserError: a setting that shaped what was learnt so far differs.
     """
     differing = []
-    for section in ("windows", "model", "training"):
+    for section in ("windows", "model", "classifier", "training"):
         before, after = getattr(old, section), getattr(new, section)
         skipped = CHANGEABLE if isinstance(before, TrainingSpec) else set()
         differing += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from textgen import storage
 from textgen.errors import UserError
 from textgen.model.checkpoint import BEST_NAME, Arrays, Checkpoint, checkpoint_uri, checkpoint_uris
 from textgen.spec import RunSpec
+from textgen.training.lineage import Lineage
 from textgen.windows.manifest import Manifest
 
 
@@ -21,6 +23,24 @@ class Run:
     manifest_uri: str
     run_uri: str
     run_name: str
+    lineage: Lineage | None = None
+    """The checkpoint that it began from; None where its first weights were random."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what `from_dict` reads: JSON-ready."""
+        return asdict(self) | {"spec": self.spec.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Run:
+        """Builds a run from `to_dict`'s result."""
+        lineage = values["lineage"]
+        return cls(
+            **{
+                **values,
+                "spec": RunSpec.from_dict(values["spec"]),
+                "lineage": Lineage(**lineage) if lineage is not None else None,
+            }
+        )
 
 
 @dataclass(kw_only=True)
@@ -37,14 +57,13 @@ class Position:
     stale_validations: int = 0
     """Validations since the best one."""
     predictions: int = 0
-    """Characters predicted, over all steps."""
+    """Characters (labels, by a classifier) predicted, over all steps."""
     seconds: float = 0.0
     """Time that the steps took, over all starts of the run; validations and checkpoints left out."""
     cpu_seconds: float = 0.0
     """CPU time of the first worker over the same steps, all its threads together."""
-    metrics: dict[str, Any] = field(
-        default_factory=lambda: {"loss": None, "val_loss": None, "val_bits_per_character": None}
-    )
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """`loss`, and what the last validation measured."""
 
     def note_step(
         self, *, nats: float, characters: float, steps_per_epoch: int, seconds: float, cpu_seconds: float
@@ -69,7 +88,14 @@ class Position:
 
 
 def save_checkpoint(
-    run: Run, manifest: Manifest, position: Position, *, weights: Arrays, training_arrays: Arrays, is_best: bool
+    run: Run,
+    manifest: Manifest,
+    position: Position,
+    *,
+    classes: tuple[str, ...] = (),
+    weights: Arrays,
+    training_arrays: Arrays,
+    is_best: bool,
 ) -> None:
     """Writes the checkpoint of a position, names it the best if it is, and removes those that nobody needs."""
     values = asdict(position)
@@ -83,6 +109,8 @@ def save_checkpoint(
         manifest_hash=manifest.hash,
         position=values,
         metrics=metrics,
+        classes=classes,
+        lineage=run.lineage.to_dict() if run.lineage is not None else None,
     ).save(weights=weights, training_arrays=training_arrays)
     best = storage.join(run.run_uri, BEST_NAME)
     if is_best:

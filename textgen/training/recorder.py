@@ -71,9 +71,10 @@ def following(run_uri: str, say: Say) -> Iterator[None]:
 class ProgressLines:
     """Says every few seconds how far a training is, how fast, and how long it still takes."""
 
-    def __init__(self, say: Say, *, num_steps: int) -> None:
+    def __init__(self, say: Say, *, num_steps: int, counted: str = "chars") -> None:
         self._say = say
         self._num_steps = num_steps
+        self._counted = counted
         self._training_seconds = 0.0
         self._num_chars = 0.0
         self._steps_done = 0
@@ -81,8 +82,8 @@ class ProgressLines:
         self._nats = self._chars = 0.0
 
     @property
-    def chars_per_second(self) -> float:
-        """Characters learnt from per second of steps, validations and checkpoints left out."""
+    def per_second(self) -> float:
+        """Characters (or documents) learnt from per second of steps, validations and checkpoints left out."""
         return self._num_chars / self._training_seconds if self._training_seconds else 0.0
 
     def step(self, completed: int, epoch: float, *, nats: float, characters: float, seconds: float) -> None:
@@ -101,7 +102,7 @@ class ProgressLines:
         self._say(
             f"step {completed:,}/{self._num_steps:,}  epoch {epoch:.2f}  "
             f"loss {loss:.3f} ({loss / math.log(2):.2f} bits)  "
-            f"{self.chars_per_second:,.0f} chars/s  {duration(left)} left"
+            f"{self.per_second:,.0f} {self._counted}/s  {duration(left)} left"
         )
         self._last_said = now
         self._nats = self._chars = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -21,13 +22,11 @@ from textgen.errors import UserError
 from textgen.model.checkpoint import find_checkpoint
 from textgen.spec import RunSpec
 from textgen.training.backend import CollectiveConfig
-from textgen.training.plan import TrainingPlan, check_resumable
+from textgen.training.lineage import Source
+from textgen.training.model_card import write_model_card
 from textgen.training.position import Run
 from textgen.training.recorder import RunLog, following
-from textgen.windows.manifest import Manifest
-
-RUN_NAME = "run.json"
-OUTCOME_NAME = "outcome.json"
+from textgen.training.start import OUTCOME_NAME, Start, start_run
 
 Device = Literal["auto", "cpu", "gpu"]
 Say = Callable[[str], None]
@@ -42,6 +41,8 @@ def train(
     num_workers: int | None = None,
     device: Device = "auto",
     callbacks: Sequence[Any] = (),
+    source: Source | None = None,
+    acknowledge: bool = False,
     say: Say,
 ) -> dict[str, Any]:
     """Trains a run to its end on the connected Ray cluster, from its last checkpoint where it has one.
@@ -54,58 +55,63 @@ def train(
         num_workers: None takes one for each GPU of the cluster, or one where it has none.
         device: what each worker has; `auto` is a GPU where the cluster has one now, `gpu` waits until it has.
         callbacks: Ray Train's `UserCallback`s, which see every report; how a sweep watches its trials.
+        source: the checkpoint that it begins from; None begins with random weights.
+        acknowledge: where the texts are one person's, says that they may be used so (`start.check_acknowledged`).
         say: receives lines of progress.
     """
     started = time.monotonic()
-    manifest = Manifest.load(manifest_uri)
-    plan = TrainingPlan.of(spec, manifest)
-    run_name = run_name or default_run_name(spec, manifest)
-    run_uri = storage.join(storage.absolute(output), run_name)
-    outcome = _begun(spec, run_uri, manifest, plan)
+    start = start_run(
+        spec, manifest_uri=manifest_uri, output=output, run_name=run_name, source=source, acknowledge=acknowledge
+    )
+    run, outcome = start.run, start.outcome
     if outcome is not None:
-        say(f"the run {run_name} is finished; change training.max_steps to go on, or --run-name to begin anew")
+        say(f"the run {run.run_name} is finished; change training.max_steps to go on, or --run-name to begin anew")
     else:
-        num_workers, resources, use_gpu = _workers(num_workers, device)
-        if num_workers > spec.training.global_batch_size:
-            raise UserError(
-                f"--num-workers {num_workers} is more than training.global_batch_size "
-                f"{spec.training.global_batch_size}, and a worker needs a row; lower the one or raise the other"
-            )
-        say(plan.describe(spec, num_workers=num_workers))
-        trainer = DataParallelTrainer(
-            work,
-            train_loop_config={
-                "spec": spec.to_dict(),
-                "manifest_uri": manifest.uri,
-                "run_uri": run_uri,
-                "run_name": run_name,
-                "num_threads": int(resources["CPU"]),
-            },
-            backend_config=CollectiveConfig(),
-            scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu, resources_per_worker=resources),
-            run_config=RunConfig(  # type: ignore[arg-type]  # Annotated as that before Ray Train's version 2.
-                # Checkpoints are our own, so that Ray stores nothing of worth: a place on the controller's machine will
-                # do, new for each start, where on S3 it would need objects that stand for folders.
-                name=f"{run_name}-{secrets.token_hex(4)}",
-                storage_path=str(Path(tempfile.gettempdir()) / f"textgen-ray-train-{os.getuid()}"),
-                failure_config=FailureConfig(max_failures=spec.training.max_failures),
-                callbacks=list(callbacks),
-                logging_config=LoggingConfig(log_level="WARNING"),
-            ),
-        )
-        with following(run_uri, say):
-            trainer.fit()
-        outcome = json.loads(storage.read_bytes(storage.join(run_uri, OUTCOME_NAME)))
-        if "user_error" in outcome:
-            raise UserError(outcome["user_error"])
-    checkpoint = find_checkpoint(run_uri)
+        outcome = _fit(start, num_workers=num_workers, device=device, callbacks=callbacks, say=say)
+    write_model_card(start, outcome)
+    checkpoint = find_checkpoint(run.run_uri)
     return {
         "checkpoint_uri": checkpoint.uri,
-        "run_name": run_name,
+        "run_name": run.run_name,
         **outcome,
         "best_step": checkpoint.step,
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _fit(
+    start: Start, *, num_workers: int | None, device: Device, callbacks: Sequence[Any], say: Say
+) -> dict[str, Any]:
+    """Trains by Ray Train's workers and returns the outcome."""
+    run, spec = start.run, start.run.spec
+    num_workers, resources, use_gpu = _workers(num_workers, device)
+    if num_workers > spec.training.global_batch_size:
+        raise UserError(
+            f"--num-workers {num_workers} is more than training.global_batch_size "
+            f"{spec.training.global_batch_size}, and a worker needs a row; lower the one or raise the other"
+        )
+    say(start.plan.describe(spec, num_workers=num_workers))
+    trainer = DataParallelTrainer(
+        work,
+        train_loop_config={**run.to_dict(), "num_threads": int(resources["CPU"])},
+        backend_config=CollectiveConfig(),
+        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu, resources_per_worker=resources),
+        run_config=RunConfig(  # type: ignore[arg-type]  # Annotated as that before Ray Train's version 2.
+            # Checkpoints are our own, so that Ray stores nothing of worth: a place on the controller's machine will
+            # do, new for each start, where on S3 it would need objects that stand for folders.
+            name=f"{run.run_name}-{secrets.token_hex(4)}",
+            storage_path=str(Path(tempfile.gettempdir()) / f"textgen-ray-train-{os.getuid()}"),
+            failure_config=FailureConfig(max_failures=spec.training.max_failures),
+            callbacks=list(callbacks),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    with following(run.run_uri, say):
+        trainer.fit()
+    outcome: dict[str, Any] = json.loads(storage.read_bytes(storage.join(run.run_uri, OUTCOME_NAME)))
+    if "user_error" in outcome:
+        raise UserError(outcome["user_error"])
+    return outcome
 
 
 def work(config: Mapping[str, Any]) -> None:
@@ -116,12 +122,7 @@ def work(config: Mapping[str, Any]) -> None:
 
     context = ray.train.get_context()
     collective = Workers() if context.get_world_size() > 1 else Alone()
-    run = Run(
-        spec=RunSpec.from_dict(config["spec"]),
-        manifest_uri=config["manifest_uri"],
-        run_uri=config["run_uri"],
-        run_name=config["run_name"],
-    )
+    run = Run.from_dict({name: value for name, value in config.items() if name != "num_threads"})
     try:
         outcome = TrainingLoop(run, collective, say=RunLog(run.run_uri).say, report=_report).run()
     except UserError as error:  # Starting again would end the same way: it is told, not raised.
@@ -137,6 +138,8 @@ def train_here(
     output: str,
     run_name: str,
     num_threads: int,
+    source: Source | None = None,
+    acknowledge: bool = False,
     say: Say,
     report: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:
@@ -144,58 +147,32 @@ def train_here(
 
     It is the same run as `train`'s of that name; `report` receives the figures of every validation.
     """
-    manifest = Manifest.load(manifest_uri)
-    run_uri = storage.join(storage.absolute(output), run_name)
-    outcome = _begun(spec, run_uri, manifest, TrainingPlan.of(spec, manifest))
+    start = start_run(
+        spec, manifest_uri=manifest_uri, output=output, run_name=run_name, source=source, acknowledge=acknowledge
+    )
+    run, outcome = start.run, start.outcome
     if outcome is None:
         _set_tensorflow_up(num_threads)
         from textgen.training.loop import train_alone
 
-        run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name)
         outcome = train_alone(run, say=say, report=report)
-        storage.write_bytes(storage.join(run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
+        storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
+    write_model_card(start, outcome)
     return outcome
 
 
 def _set_tensorflow_up(num_threads: int) -> None:
     import tensorflow as tf  # Here, and not in the driver, which has no use for it.
 
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    tf.config.threading.set_intra_op_parallelism_threads(num_threads)
-    tf.config.threading.set_inter_op_parallelism_threads(max(1, num_threads // 2))
-
-
-def default_run_name(spec: RunSpec, manifest: Manifest) -> str:
-    """Returns a name that the same spec and windows always get."""
-    return f"{spec.preset}-{spec.model.units}x{spec.model.num_layers}-{manifest.hash[:8]}"
+    with contextlib.suppress(RuntimeError):  # A process that has computed already keeps what it was set to.
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(max(1, num_threads // 2))
 
 
 def _report(metrics: Mapping[str, Any]) -> None:
     ray.train.report(dict(metrics))
-
-
-def _begun(spec: RunSpec, run_uri: str, manifest: Manifest, plan: TrainingPlan) -> dict[str, Any] | None:
-    """Writes down what the run is, or checks it against what was; returns the outcome of a finished one."""
-    place = storage.join(run_uri, RUN_NAME)
-    if storage.exists(place):
-        before = json.loads(storage.read_bytes(place))
-        if before["manifest_hash"] != manifest.hash:
-            raise UserError(
-                f"the run at {run_uri} was begun on other windows ({before['manifest_uri']}) than {manifest.uri}; "
-                "give those, or another --run-name"
-            )
-        check_resumable(RunSpec.from_dict(before["spec"]), spec, run_uri=run_uri)
-    content = {"manifest_uri": manifest.uri, "manifest_hash": manifest.hash, "spec": spec.to_dict()}
-    storage.write_bytes(place, json.dumps(content, ensure_ascii=False, indent=1).encode())
-    outcome_place = storage.join(run_uri, OUTCOME_NAME)
-    if not storage.exists(outcome_place):
-        return None
-    outcome: dict[str, Any] = json.loads(storage.read_bytes(outcome_place))
-    if outcome.get("step", 0) >= plan.num_steps or outcome.get("stopped_early"):
-        return outcome
-    storage.delete(outcome_place)
-    return None
 
 
 def _workers(num_workers: int | None, device: Device) -> tuple[int, dict[str, float], bool]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
+from textgen.corpus.marks import mark, unmark
 from textgen.generation.engine import Engine
 from textgen.generation.stream import Request
 from textgen.model.language_model import LanguageModel
+from textgen.model.sliding import SlidingModel
 from textgen.spec import SamplingSpec, TrainingSpec
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
@@ -16,11 +20,18 @@ PROMPT_SEARCH_IDS = 4096
 class Sampler:
     """Continues one prompt of the validation split (of `train` where that is empty) at several temperatures."""
 
-    def __init__(self, model: LanguageModel, manifest: Manifest, spec: TrainingSpec) -> None:
+    def __init__(self, model: LanguageModel | SlidingModel, manifest: Manifest, spec: TrainingSpec) -> None:
         self._spec = spec
         self._prompt = first_prompt(manifest)
+        rules = manifest.mark_rules
         self._engine = (
-            Engine(model, manifest.vocabulary, num_slots=len(spec.sample_temperatures))
+            Engine(
+                model,
+                manifest.vocabulary,
+                num_slots=len(spec.sample_temperatures),
+                normalize=functools.partial(mark, rules=rules),
+                restore=functools.partial(unmark, rules=rules) if rules else None,
+            )
             if spec.sample_temperatures
             else None
         )
@@ -53,5 +64,5 @@ def first_prompt(manifest: Manifest) -> str:
         ids = ids[: next((i for i, value in enumerate(ids) if value == vocabulary.end_id), len(ids))]
     if vocabulary.unknown_id is not None:
         ids = ids[ids != vocabulary.unknown_id]
-    text = vocabulary.decode(ids)
+    text = unmark(vocabulary.decode(ids), manifest.mark_rules)
     return text if len(text) <= PROMPT_CHARS else text[:PROMPT_CHARS].rsplit(" ", 1)[0]

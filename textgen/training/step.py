@@ -1,25 +1,27 @@
 """One step of data-parallel training: sums of gradients over all workers, then the same update on each.
 
-Letters: R rows of this worker, T time, P parameters.
+Letters: R rows of this worker, T time, P parameters that learn.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from textgen.model.classifier import Classifier
 from textgen.model.language_model import DropoutKey, LanguageModel, State
 from textgen.spec import TrainingSpec
 from textgen.training.collective import Collective
+from textgen.training.optimizers import Optimizers
 from textgen.windows.batches import Batch
 
 NUM_FIGURES = 3
-"""Numbers that travel behind the gradients: nats, characters, wishes for a checkpoint."""
+"""Numbers that travel behind the gradients: nats, characters (a classifier's documents), wishes for a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +34,27 @@ class Figures:
 
 
 class TrainingStep:
-    """Holds model, optimizer and the LSTM state of this worker's lanes, and makes steps."""
+    """Holds model, optimizer and the recurrent state of this worker's lanes, and makes steps."""
 
     def __init__(
-        self, model: LanguageModel, spec: TrainingSpec, collective: Collective, *, first_row: int, num_rows: int
+        self,
+        model: LanguageModel | Classifier,
+        spec: TrainingSpec,
+        collective: Collective,
+        *,
+        first_row: int,
+        num_rows: int,
     ) -> None:
         self.model = model
-        self.optimizer = make_optimizer(spec)
+        self.optimizers = Optimizers(model, spec)
         self.state: State = model.initial_state(num_rows)
         self._spec = spec
         self._collective = collective
         self._first_row = first_row
-        self._variables = list(model.variables_by_name().values())
-        self._sizes = [int(np.prod(variable.shape)) for variable in self._variables]
-        self.optimizer.build(self._variables)
-        self._compiled = tf.function(self._step)
+        self._last_only = spec.loss_at == "last"
+        forward: Any = model  # Without types, as all of Keras's.
+        self._forward = functools.partial(forward, last_only=True) if self._last_only else forward
+        self._compiled = tf.function(self._step)  # Traced anew where another group of layers begins to learn.
 
     def reset_state(self) -> None:
         """Puts the state of every lane back to the beginning of a text."""
@@ -62,17 +70,18 @@ class TrainingStep:
             tf.constant(batch.step, tf.int64),
             tf.constant(learning_rate, tf.float32),
             tf.constant(float(want_checkpoint)),
+            num_frozen=self.optimizers.num_frozen(batch.step),
         )
         nats, characters, wishes = figures.numpy().tolist()
         return Figures(nats=nats, characters=characters, checkpoint_wanted=wishes > 0)
 
     def optimizer_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Returns the optimizer's variables, numbered in their fixed order."""
-        return {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(self.optimizer.variables)}
+        """Returns the optimizers' variables, numbered in their fixed order."""
+        return {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(self.optimizers.variables)}
 
     def load_optimizer_arrays(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Sets the optimizer's variables from `optimizer_arrays`' result."""
-        for index, variable in enumerate(self.optimizer.variables):
+        """Sets the optimizers' variables from `optimizer_arrays`' result."""
+        for index, variable in enumerate(self.optimizers.variables):
             variable.assign(arrays[f"optimizer/{index}"])
 
     def _step(
@@ -84,15 +93,20 @@ class TrainingStep:
         step: tf.Tensor,
         learning_rate: tf.Tensor,
         wish: tf.Tensor,
+        *,
+        num_frozen: int,
     ) -> tuple[tf.Tensor, State]:
+        if self._last_only:
+            targets, weights = targets[:, -1:], weights[:, -1:]
         if self._spec.order == "shuffled":
             state = [tf.zeros_like(part) for part in state]
         key = DropoutKey(seed=self._spec.seed, step=step, first_row=self._first_row)
         with tf.GradientTape() as tape:
-            logits, new_state = self.model(inputs, state, dropout=key)
+            logits, new_state = self._forward(inputs, state, dropout=key)
             nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)  # [R, T]
             nats = tf.reduce_sum(nats * weights)
-        gradients = tape.gradient(nats, [variable.value for variable in self._variables])
+        learning = self.optimizers.learning(num_frozen=num_frozen)
+        gradients = tape.gradient(nats, [variable.value for variable in learning])
         flat = tf.concat(
             [tf.reshape(tf.convert_to_tensor(gradient), [-1]) for gradient in gradients]
             + [tf.stack([nats, tf.reduce_sum(weights), wish])],
@@ -100,28 +114,5 @@ class TrainingStep:
         )  # [P + NUM_FIGURES]
         flat = self._collective.sum(flat)
         figures = flat[-NUM_FIGURES:]
-        self._apply(flat[:-NUM_FIGURES] / figures[1], learning_rate)
+        self.optimizers.apply(flat[:-NUM_FIGURES] / figures[1], learning_rate, num_frozen=num_frozen)
         return figures, new_state
-
-    def _apply(self, gradient: tf.Tensor, learning_rate: tf.Tensor) -> None:
-        """Applies the mean gradient, shape [P], which is the same on every worker."""
-        if self._spec.clip_norm is not None:
-            norm = tf.norm(gradient)
-            gradient *= tf.minimum(1.0, self._spec.clip_norm / tf.maximum(norm, 1e-12))
-        parts = [
-            tf.reshape(part, variable.shape)
-            for part, variable in zip(tf.split(gradient, self._sizes), self._variables, strict=True)
-        ]
-        self.optimizer.learning_rate.assign(learning_rate)
-        self.optimizer.apply(parts, self._variables)
-
-
-def make_optimizer(spec: TrainingSpec) -> Any:
-    """Returns the Keras optimizer of a spec; the step sets its learning rate."""
-    if spec.optimizer == "adam":
-        return keras.optimizers.Adam(spec.learning_rate)
-    if spec.optimizer == "adamw":
-        return keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay)
-    if spec.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(spec.learning_rate)
-    return keras.optimizers.SGD(spec.learning_rate)

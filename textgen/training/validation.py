@@ -7,9 +7,11 @@ from dataclasses import asdict
 
 import numpy as np
 
+from textgen.evaluation.original_text import OriginalSizes
 from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer
 from textgen.evaluation.tally import Tally
 from textgen.model.language_model import LanguageModel
+from textgen.model.sliding import SlidingModel
 from textgen.training.collective import HostSum
 from textgen.windows.batches import Batch, scoring_batches
 from textgen.windows.lanes import ScoringLanes, worker_rows
@@ -20,11 +22,15 @@ from textgen.windows.shards import IdReader
 class Validator:
     """Scores the first characters of `val`; each worker takes some of the lanes, and all get the sums."""
 
-    def __init__(self, model: LanguageModel, manifest: Manifest, host_sum: HostSum, *, max_ids: int) -> None:
+    def __init__(
+        self, model: LanguageModel | SlidingModel, manifest: Manifest, host_sum: HostSum, *, max_ids: int
+    ) -> None:
         self._scorer = Scorer(model, manifest.vocabulary)
+        self._lead_ids = model.lead_ids
         self._manifest = manifest
         self._sum = host_sum
         self._num_ids = min(manifest.split("val").num_ids, max_ids)
+        self._original = OriginalSizes(manifest, "val", max_ids=max_ids)
 
     def tally(self) -> Tally | None:
         """Returns the tally of all lanes, the same on every worker; None where `val` is empty."""
@@ -33,10 +39,13 @@ class Validator:
         own = asdict(self._scorer.score(self._own_batches()))
         sums = self._sum(np.array(list(own.values()))).tolist()
         values = dict(zip(own, sums, strict=True))
-        return Tally(**{name: value if name == "nats" else int(value) for name, value in values.items()})
+        tally = Tally(**{name: value if name == "nats" else int(value) for name, value in values.items()})
+        return self._original.counted(tally)
 
     def _own_batches(self) -> Iterator[Batch]:
-        lanes = ScoringLanes(num_ids=self._num_ids, context_length=CHUNK_IDS, num_lanes=NUM_LANES)
+        lanes = ScoringLanes(
+            num_ids=self._num_ids, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=self._lead_ids
+        )
         rows = slice(*worker_rows(NUM_LANES, self._sum.rank, self._sum.num_workers))
         reader = IdReader(self._manifest, "val")
         try:

@@ -1,0 +1,151 @@
+"""What a run is, as `run.json` keeps it: its source, its acknowledgement, and that it stays the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.written_windows import tiny_spec, written_manifest
+from textgen.errors import UserError
+from textgen.model.checkpoint import Checkpoint
+from textgen.spec import override
+from textgen.training.lineage import Source
+from textgen.training.position import Run
+from textgen.training.start import Start, start_run
+from textgen.windows.manifest import Manifest
+
+ONE_PERSON = {"corpus__single_author": True}
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return written_manifest(str(tmp_path / "windows"), {"train": ["the cat sat"] * 30})
+
+
+def source_at(folder: Path, **changes: Any) -> Checkpoint:
+    """Writes a checkpoint of a model of 9 units; its weights are not read here."""
+    checkpoint = Checkpoint(
+        uri=str(folder),
+        spec=tiny_spec(model__units=9, **changes),
+        vocabulary=written_manifest(str(folder / "w"), {"train": ["a bad hat"]}).vocabulary,
+        run_name="before",
+        manifest_uri="",
+        manifest_hash="1234",
+        position={"step": 40},
+        metrics={},
+    )
+    return checkpoint.save(weights={"logits/bias": np.zeros(3)})
+
+
+def start(manifest: Manifest, tmp_path: Path, **changes: Any) -> Start:
+    arguments = {"spec": tiny_spec(), "run_name": "run", **changes}
+    return start_run(arguments.pop("spec"), manifest_uri=manifest.uri, output=str(tmp_path), **arguments)
+
+
+def test_layers_are_the_sources_and_everything_else_the_specs(manifest: Manifest, tmp_path: Path) -> None:
+    checkpoint = source_at(tmp_path / "source", training__learning_rate=0.5, model__dropout=0.4)
+    source = Source(uri=checkpoint.uri)
+    begun = start(manifest, tmp_path, source=source)
+    assert begun.run.spec == dataclasses.replace(tiny_spec(), model=tiny_spec(model__units=9).model)
+    lineage = begun.run.lineage
+    assert lineage is not None
+    assert (lineage.uri, lineage.run_name, lineage.step) == (checkpoint.uri, "before", 40)
+    assert lineage.weights_sha256 == checkpoint.hashes["weights.npz"]
+    assert lineage.manifest_hash == "1234"
+    assert (lineage.num_known_ids, lineage.num_added_ids) == (6, 3)  # UNKNOWN, END, space, a, h, t; and c, e, s.
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["from"] == lineage.to_dict()
+
+
+def test_a_run_goes_on_without_its_source(manifest: Manifest, tmp_path: Path) -> None:
+    checkpoint = source_at(tmp_path / "source")
+    source = Source(uri=checkpoint.uri, model_settings={"model.dropout": "0.3"})
+    spec = tiny_spec(model__dropout=0.3)
+    begun = start(manifest, tmp_path, source=source, spec=spec)
+    (tmp_path / "source" / "COMPLETE").unlink()
+    assert start(manifest, tmp_path, source=source, spec=spec) == begun
+    assert begun.run.spec.model.dropout == 0.3
+    with pytest.raises(UserError, match="is neither a checkpoint nor a run"):
+        start(manifest, tmp_path, source=source, run_name="another")
+
+
+def test_another_source_for_the_same_run_is_refused(manifest: Manifest, tmp_path: Path) -> None:
+    one, other = (Source(uri=source_at(tmp_path / name).uri) for name in ("one", "other"))
+    start(manifest, tmp_path, source=one)
+    with pytest.raises(UserError, match=r"was begun from .*one, not from .*other; give the same command again"):
+        start(manifest, tmp_path, source=other)
+    with pytest.raises(UserError, match=r"was begun from .*one; give --from .*one, or another --run-name"):
+        start(manifest, tmp_path)
+    start(manifest, tmp_path, run_name="fresh")
+    with pytest.raises(UserError, match=r"was begun without --from, not from .*one"):
+        start(manifest, tmp_path, run_name="fresh", source=one)
+
+
+def test_layers_that_are_not_the_sources_are_refused(manifest: Manifest, tmp_path: Path) -> None:
+    uri = source_at(tmp_path / "source").uri
+    start(manifest, tmp_path, source=Source(uri=uri, model_settings={"model.units": "9"}))
+    with pytest.raises(UserError, match=r"model\.units is 7 and the checkpoint's 9: with --from the layers are"):
+        start(manifest, tmp_path, run_name="x", source=Source(uri=uri, model_settings={"model.units": "7"}))
+    scaled = source_at(tmp_path / "scaled", model__input="scaled").uri
+    with pytest.raises(UserError, match=r"reads ids as numbers \(model\.input=scaled\)"):
+        start(manifest, tmp_path, run_name="y", source=Source(uri=scaled))
+
+
+def test_the_default_name_tells_sources_apart(manifest: Manifest, tmp_path: Path) -> None:
+    one, other = (Source(uri=source_at(tmp_path / name).uri) for name in ("one", "other"))
+    names = [start(manifest, tmp_path, source=source, run_name=None).run.run_name for source in (None, one, other, one)]
+    assert len(set(names)) == 3
+    assert names[1] == names[3]
+
+
+@pytest.mark.parametrize("told_by", ["spec", "windows"])
+def test_one_persons_texts_ask_for_an_acknowledgement_once(tmp_path: Path, told_by: str) -> None:
+    told = tiny_spec(**ONE_PERSON)
+    spec = told if told_by == "spec" else tiny_spec()
+    windows = written_manifest(
+        str(tmp_path / "windows"), {"train": ["the cat sat"] * 30}, spec=told if told_by == "windows" else tiny_spec()
+    )
+    with pytest.raises(UserError, match=r"are one person's \(corpus\.single_author\); add --acknowledge to say"):
+        start(windows, tmp_path, spec=spec)
+    assert not (tmp_path / "run").exists()
+    start(windows, tmp_path, spec=spec, acknowledge=True)
+    start(windows, tmp_path, spec=spec)  # The run remembers.
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["acknowledged"]
+    with pytest.raises(UserError, match="--acknowledge"):
+        start(windows, tmp_path, spec=spec, run_name="another")
+
+
+def test_other_windows_and_other_settings_are_another_run(manifest: Manifest, tmp_path: Path) -> None:
+    start(manifest, tmp_path)
+    others = written_manifest(str(tmp_path / "others"), {"train": ["the dog ran"] * 30})
+    with pytest.raises(UserError, match="was begun on other windows"):
+        start(others, tmp_path)
+    with pytest.raises(UserError, match=r"model\.units \(6 -> 7\)"):
+        start(manifest, tmp_path, spec=override(tiny_spec(), {"model.units": 7}))
+
+
+def test_a_finished_run_keeps_its_outcome_until_it_is_to_go_on(manifest: Manifest, tmp_path: Path) -> None:
+    spec = tiny_spec(training__max_steps=5)
+    assert start(manifest, tmp_path, spec=spec).outcome is None
+    (tmp_path / "run" / "outcome.json").write_text('{"step": 5}')
+    assert start(manifest, tmp_path, spec=spec).outcome == {"step": 5}
+    assert start(manifest, tmp_path, spec=override(spec, {"training.max_steps": 6})).outcome is None
+
+
+def test_a_run_knows_the_marks_that_its_windows_bear(tmp_path: Path) -> None:
+    marked = tiny_spec(corpus__rules=("nfc", "mark_capitals"))
+    windows = written_manifest(str(tmp_path / "windows"), {"train": ["the cat sat"] * 30}, spec=marked)
+    start(windows, tmp_path, spec=marked)
+    with pytest.raises(UserError, match=r"bear the marks of these rules: mark_capitals; the run's .* set others: none"):
+        start(windows, tmp_path, run_name="another")
+
+
+def test_a_run_reaches_its_workers_whole(manifest: Manifest, tmp_path: Path) -> None:
+    source = Source(uri=source_at(tmp_path / "source").uri)
+    for number, given in enumerate((None, source)):
+        run = start(manifest, tmp_path, source=given, run_name=f"run-{number}").run
+        assert Run.from_dict(json.loads(json.dumps(run.to_dict()))) == run

@@ -1,0 +1,142 @@
+"""Which learning rate to begin with: the loss while the rate rises from far too low to far too high.
+
+A training of some hundred steps on a copy of the weights that a run would begin with; the run itself is not touched.
+
+Letters: S steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textgen.spec import RunSpec
+from textgen.training.lineage import Source, first_weights, lineage_of, with_model
+from textgen.training.plan import TrainingPlan
+from textgen.windows.manifest import Manifest
+
+NUM_STEPS = 100
+LOWEST, HIGHEST = 1e-5, 1.0
+SMOOTHING = 0.9
+"""Share of the average that stays at each step; the first ones are corrected for its beginning at zero."""
+DIVERGED = 2.0
+"""The ramp ends where the smoothed loss is so many times its lowest."""
+SKIPPED_STEPS = 5
+"""First steps in which the steepest fall is not sought: the average is then little more than single losses."""
+SAY_STEPS = 20
+
+Floats = npt.NDArray[np.float64]
+
+
+def find_learning_rate(
+    spec: RunSpec,
+    *,
+    manifest_uri: str,
+    source: Source | None = None,
+    num_steps: int = NUM_STEPS,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Raises the learning rate over `num_steps` steps in this process and returns what the losses suggest.
+
+    Layers learn at rates that differ as the spec says, and all from the beginning.
+    """
+    from textgen.training.collective import Alone, HostSum  # Loads TensorFlow, after what the user may have mistaken.
+    from textgen.training.objective import objective_of
+    from textgen.training.step import TrainingStep
+
+    manifest = Manifest.load(manifest_uri)
+    training = dataclasses.replace(spec.training, unfreeze_every_steps=None, sample_temperatures=())
+    spec = dataclasses.replace(spec, training=training)
+    lineage = None
+    if source is not None:
+        lineage, checkpoint = lineage_of(source, manifest.vocabulary)
+        spec = with_model(spec, checkpoint.spec.model, source)
+    objective = objective_of(spec, manifest, TrainingPlan.of(spec, manifest), HostSum(Alone()))
+    if lineage is not None:
+        weights = first_weights(lineage, objective.model, manifest.vocabulary, seed=training.seed)
+        objective.model.set_weights_by_name(weights)
+    objective.prepare()
+    rows = (0, training.global_batch_size)
+    step = TrainingStep(objective.model, training, Alone(), first_row=rows[0], num_rows=rows[1])
+    losses: list[float] = []
+    with objective.reading(rows) as read:
+        for number, rate in enumerate(ramp(num_steps)):
+            figures = step(read(number), learning_rate=float(rate))
+            losses.append(figures.nats / figures.characters)
+            if has_diverged(losses):
+                break
+            if (number + 1) % SAY_STEPS == 0:
+                say(f"step {number + 1}/{num_steps}  learning rate {rate:.2g}  loss {losses[-1]:.3f}")
+    return suggestion(ramp(num_steps), losses)
+
+
+def ramp(num_steps: int) -> Floats:
+    """Returns the rates, [S]: each the same multiple of the one before."""
+    return np.geomspace(LOWEST, HIGHEST, num_steps)
+
+
+def smoothed(losses: Sequence[float]) -> Floats:
+    """Returns the running average of losses, [S]."""
+    averages, average = [], 0.0
+    for number, loss in enumerate(losses, start=1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        averages.append(average / (1 - SMOOTHING**number))
+    return np.array(averages)
+
+
+def has_diverged(losses: Sequence[float]) -> bool:
+    """Says whether a ramp has come to rates that are too high."""
+    averages = smoothed(losses)
+    return not math.isfinite(losses[-1]) or bool(averages[-1] > DIVERGED * np.nanmin(averages))
+
+
+def suggestion(rates: Floats, losses: Sequence[float]) -> dict[str, Any]:
+    """Returns the suggested rate and what it follows from, JSON-ready.
+
+    `learning_rate` is a tenth of the one at the lowest smoothed loss, the usual rule: there the loss still falls fast,
+    and a whole training can bear it. `steepest` is where the smoothed loss falls most a step; it is noisier.
+    """
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    averages = smoothed(finite)
+    lowest = int(np.argmin(averages))
+    falls = -np.diff(averages)[SKIPPED_STEPS : max(lowest, SKIPPED_STEPS + 1)]
+    steepest = SKIPPED_STEPS + int(np.argmax(falls)) if len(falls) else lowest
+    return {
+        "learning_rate": _rounded(rates[lowest] / 10),
+        "steepest": _rounded(rates[steepest]),
+        "lowest_loss_at": _rounded(rates[lowest]),
+        "diverged_at": _rounded(rates[len(losses) - 1]) if has_diverged(losses) else None,
+        "steps": [
+            {"learning_rate": float(rate), "loss": loss, "smoothed_loss": float(average)}
+            for rate, loss, average in zip(rates, finite, averages, strict=False)
+        ],
+    }
+
+
+def plot(found: dict[str, Any]) -> bytes:
+    """Returns a picture of the losses over the rates, with what is suggested, as PNG."""
+    from matplotlib.figure import Figure  # Takes a second, and only who asks for a picture needs it.
+
+    rates = [step["learning_rate"] for step in found["steps"]]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(rates, [step["loss"] for step in found["steps"]], color="lightgray", label="loss of the step")
+    axes.plot(rates, [step["smoothed_loss"] for step in found["steps"]], label="smoothed")
+    for name, style in (("learning_rate", "-"), ("steepest", ":")):
+        axes.axvline(found[name], linestyle=style, color="black", label=f"{name} {found[name]:g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="nats per prediction")
+    axes.legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    return picture.getvalue()
+
+
+def _rounded(rate: float) -> float:
+    """Returns a rate with the two digits that such a measurement bears."""
+    return float(f"{rate:.2g}")

@@ -1,0 +1,162 @@
+"""How a run starts, or goes on: what it is stands in `run.json`, and every start must be of the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textgen import storage
+from textgen.corpus.marks import mark_rules
+from textgen.errors import UserError
+from textgen.spec import RunSpec
+from textgen.training.lineage import Lineage, Source, lineage_of, with_model
+from textgen.training.plan import TrainingPlan, check_resumable
+from textgen.training.position import Run
+from textgen.windows.manifest import Manifest
+
+RUN_NAME = "run.json"
+OUTCOME_NAME = "outcome.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A run that is about to train, or has trained."""
+
+    run: Run
+    manifest: Manifest
+    plan: TrainingPlan
+    outcome: dict[str, Any] | None
+    """What it said when it ended; None where it has not."""
+
+
+def start_run(
+    spec: RunSpec,
+    *,
+    manifest_uri: str,
+    output: str,
+    run_name: str | None = None,
+    source: Source | None = None,
+    acknowledge: bool = False,
+) -> Start:
+    """Writes down what a run is, or checks it against what was.
+
+    A run that began from a checkpoint is given the same one when it goes on, and does not read it again.
+
+    Raises:
+        UserError: it is another run than that of the name, it cannot be trained, or it needs an acknowledgement.
+    """
+    manifest = Manifest.load(manifest_uri)
+    run_name = run_name or default_run_name(spec, manifest, source=source)
+    run_uri = storage.join(storage.absolute(output), run_name)
+    place = storage.join(run_uri, RUN_NAME)
+    before = json.loads(storage.read_bytes(place)) if storage.exists(place) else None
+    lineage = None
+    if before is not None:
+        lineage = _same_lineage(before, source, run_uri)
+        if source is not None:
+            spec = with_model(spec, RunSpec.from_dict(before["spec"]).model, source)
+        _check_same(before, spec, manifest, run_uri)
+    elif source is not None:
+        lineage, checkpoint = lineage_of(source, manifest.vocabulary)
+        spec = with_model(spec, checkpoint.spec.model, source)
+    _check_marks(spec, manifest)
+    plan = TrainingPlan.of(spec, manifest)
+    content = {
+        "manifest_uri": manifest.uri,
+        "manifest_hash": manifest.hash,
+        "from": lineage.to_dict() if lineage is not None else None,
+        "acknowledged": _acknowledged(before or {}, spec, manifest, acknowledge=acknowledge),
+        "spec": spec.to_dict(),
+    }
+    storage.write_bytes(place, json.dumps(content, ensure_ascii=False, indent=1).encode())
+    return Start(
+        run=Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage),
+        manifest=manifest,
+        plan=plan,
+        outcome=_outcome(run_uri, plan),
+    )
+
+
+def default_run_name(spec: RunSpec, manifest: Manifest, *, source: Source | None = None) -> str:
+    """Returns a name that the same spec, windows and source always get."""
+    if source is not None:
+        return f"{spec.preset}-{manifest.hash[:8]}-from-{hashlib.sha256(source.absolute_uri.encode()).hexdigest()[:8]}"
+    widths = spec.classifier.hidden_units if spec.classifier.features == "bag_of_words" else spec.model.widths
+    size = f"{widths[0]}x{len(widths)}" if len(set(widths)) == 1 else "-".join(map(str, widths)) or "linear"
+    return f"{spec.preset}-{size}-{manifest.hash[:8]}"
+
+
+def is_single_author(spec: RunSpec, manifest: Manifest) -> bool:
+    """Says whether the texts are one person's, as the ingest or this run was told."""
+    return spec.corpus.single_author or bool(manifest.corpus.get("single_author"))
+
+
+def check_acknowledged(spec: RunSpec, manifest: Manifest, *, acknowledge: bool) -> None:
+    """Makes sure that whoever trains on one person's texts has said that they may.
+
+    Raises:
+        UserError: they have not.
+    """
+    if is_single_author(spec, manifest) and not acknowledge:
+        raise UserError(
+            f"the texts of {manifest.uri} are one person's (corpus.single_author); add --acknowledge to say, once for "
+            "a run, that this person agreed or the texts are yours to use so, that what the model writes will be shown "
+            "as a machine's and never as theirs, and that it will not be used to deceive or to harm them"
+        )
+
+
+def _acknowledged(before: Mapping[str, Any], spec: RunSpec, manifest: Manifest, *, acknowledge: bool) -> bool:
+    acknowledge = acknowledge or bool(before.get("acknowledged"))
+    check_acknowledged(spec, manifest, acknowledge=acknowledge)
+    return acknowledge
+
+
+def _check_marks(spec: RunSpec, manifest: Manifest) -> None:
+    """Makes sure that prompts and completions will be marked and unmarked as the windows were."""
+    if mark_rules(spec.corpus.rules) != manifest.mark_rules:
+        there, here = (", ".join(rules) or "none" for rules in (manifest.mark_rules, mark_rules(spec.corpus.rules)))
+        raise UserError(
+            f"the texts of {manifest.uri} bear the marks of these rules: {there}; the run's corpus.rules set others: "
+            f"{here}; give the preset or the --set corpus.rules that jobs.ingest was given"
+        )
+
+
+def _same_lineage(before: Mapping[str, Any], source: Source | None, run_uri: str) -> Lineage | None:
+    lineage = Lineage(**before["from"]) if before.get("from") else None
+    known = lineage and {lineage.given_uri, lineage.uri}
+    if source is None and lineage is not None:
+        raise UserError(
+            f"the run at {run_uri} was begun from {lineage.given_uri}; give --from {lineage.given_uri}, "
+            "or another --run-name"
+        )
+    if source is not None and source.absolute_uri not in (known or ()):
+        begun = f"from {lineage.given_uri}" if lineage is not None else "without --from"
+        raise UserError(
+            f"the run at {run_uri} was begun {begun}, not from {source.absolute_uri}; "
+            "give the same command again, or another --run-name"
+        )
+    return lineage
+
+
+def _check_same(before: Mapping[str, Any], spec: RunSpec, manifest: Manifest, run_uri: str) -> None:
+    if before["manifest_hash"] != manifest.hash:
+        raise UserError(
+            f"the run at {run_uri} was begun on other windows ({before['manifest_uri']}) than {manifest.uri}; "
+            "give those, or another --run-name"
+        )
+    check_resumable(RunSpec.from_dict(before["spec"]), spec, run_uri=run_uri)
+
+
+def _outcome(run_uri: str, plan: TrainingPlan) -> dict[str, Any] | None:
+    """Returns the outcome of a finished run; one that is to go on loses it."""
+    place = storage.join(run_uri, OUTCOME_NAME)
+    if not storage.exists(place):
+        return None
+    outcome: dict[str, Any] = json.loads(storage.read_bytes(place))
+    if outcome.get("step", 0) >= plan.num_steps or outcome.get("stopped_early"):
+        return outcome
+    storage.delete(place)
+    return None
