@@ -1,4 +1,4 @@
-"""Scores a checkpoint on a split, beside a unigram, a count model of order 5 and `xz -9e` on the same text.
+"""Scores a checkpoint on a split, beside count models of several orders and `xz -9e` on the same text.
 
 python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evaluation
 """
@@ -14,7 +14,8 @@ def main(argv: list[str]) -> None:
     """Parses the command line, scores, prints the result."""
     parser = job_parser(
         job="evaluate",
-        description="Scores a checkpoint on a split: bits per character and per byte, accuracy, and baselines beside.",
+        description="Scores a checkpoint on a split: bits per character and per byte, accuracy, and baselines beside; "
+        "of a classifier accuracy, macro F1, calibration, and how much of the split it answers.",
         example="python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evaluation",
         takes_preset=False,
         takes_settings=False,
@@ -22,12 +23,34 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
     parser.add_argument("--windows", metavar="URI", help="a manifest (default: the one the checkpoint was trained on)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="what to score (default: test)")
+    parser.add_argument(
+        "--count-order",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="characters of context of the count models beside it, 1 to 16 (default: 3 4 5 6 7 8)",
+    )
+    parser.add_argument(
+        "--completions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="completions to generate and to measure: novelty, copied runs, loops (default: none)",
+    )
     arguments = parser.parse_args(argv)
     connect()
     import_tensorflow()
+    from textgen.evaluation.baselines import ORDERS
     from textgen.evaluation.figures import evaluate  # Imports Ray Data, which `--help` need not wait for.
 
-    result = evaluate(arguments.checkpoint, windows_uri=arguments.windows, split=arguments.split, say=say)
+    result = evaluate(
+        arguments.checkpoint,
+        windows_uri=arguments.windows,
+        split=arguments.split,
+        count_orders=arguments.count_order or ORDERS,
+        num_completions=arguments.completions,
+        say=say,
+    )
     finish(result, output=arguments.output)
 
 

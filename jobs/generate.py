@@ -5,6 +5,7 @@ python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --se
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import time
@@ -17,26 +18,18 @@ from textgen.settings import parse_settings
 
 def main(argv: list[str]) -> None:
     """Runs the job with the arguments of a command line."""
-    parser = job_parser(
-        job="generate",
-        description="Completes prompts with a checkpoint and prints one JSON line a completion.",
-        example='python -m jobs.generate --checkpoint runs/first/small --prompt "this film " '
-        "--set sampling.temperature=0.5",
-        takes_preset=False,
-    )
-    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
-    parser.add_argument(
-        "--prompt", action="append", default=[], metavar="TEXT", help="what to continue; may repeat (default: nothing)"
-    )
-    parser.add_argument(
-        "--prompts",
-        metavar="URI",
-        help='prompts, one a line; of *.jsonl objects such as {"prompt": "the film", "temperature": 0.5}',
-    )
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
 
     import_tensorflow()
-    from textgen.generation.completions import Prompt, engine_of, read_prompts, requests_of, sampling_of
+    from textgen.generation.completions import (
+        Prompt,
+        engine_of,
+        parse_condition,
+        read_prompts,
+        requests_of,
+        sampling_of,
+    )
+    from textgen.generation.steering import parse_held_unit
     from textgen.model.checkpoint import find_checkpoint
 
     prompts = [Prompt(text=text) for text in arguments.prompt]
@@ -44,7 +37,9 @@ def main(argv: list[str]) -> None:
     checkpoint = find_checkpoint(arguments.checkpoint)
     settings = sampling_of(checkpoint, parse_settings(arguments.settings))
     started = time.monotonic()
-    completions = engine_of(checkpoint).generate(requests_of(prompts or [Prompt(text="")], settings))
+    requests = requests_of(prompts or [Prompt(text="")], settings, condition=parse_condition(arguments.condition))
+    held = [parse_held_unit(text) for text in arguments.unit]
+    completions = engine_of(checkpoint, held=held, guidance=arguments.guidance).generate(requests)
     seconds = time.monotonic() - started
 
     rows = [_row(completion) for completion in completions]
@@ -65,12 +60,53 @@ def main(argv: list[str]) -> None:
     print(lines, end="", flush=True)
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = job_parser(
+        job="generate",
+        description="Completes prompts with a checkpoint and prints one JSON line a completion.",
+        example='python -m jobs.generate --checkpoint runs/first/small --prompt "this film " '
+        "--set sampling.temperature=0.5",
+        takes_preset=False,
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
+    parser.add_argument(
+        "--prompt", action="append", default=[], metavar="TEXT", help="what to continue; may repeat (default: nothing)"
+    )
+    parser.add_argument(
+        "--prompts",
+        metavar="URI",
+        help='prompts, one a line; of *.jsonl objects such as {"prompt": "the film", "temperature": 0.5}',
+    )
+    parser.add_argument(
+        "--condition",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what to tell a model that was trained with corpus.condition_on, such as stars=1 or label=1; may repeat "
+        "(default: none, an unconditioned text)",
+    )
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="how far to lean to what --condition tells: 1 (default) as the corpus does, 2 or 3 further",
+    )
+    parser.add_argument(
+        "--unit",
+        action="append",
+        default=[],
+        metavar="[LAYER:]UNIT=VALUE",
+        help="hold a unit's cell state at a value while generating, such as 17=+3, or 2:17=-3 in the second layer; may "
+        "repeat (jobs.probe names the unit of sentiment and values to try)",
+    )
+    return parser
+
+
 def _row(completion: Any) -> dict[str, Any]:
-    """Returns a completion as it is printed; `unknown_characters` only where there are some."""
+    """Returns a completion as it is printed; `condition` and `unknown_characters` only where there are some."""
     row = dataclasses.asdict(completion)
-    if not row["unknown_characters"]:
-        del row["unknown_characters"]
-    return row
+    return {name: value for name, value in row.items() if value or name not in ("condition", "unknown_characters")}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--num-workers", type=int, default=1, metavar="N", help="training workers of each trial (default: 1)"
     )
+    parser.add_argument(
+        "--acknowledge",
+        action="store_true",
+        help="say that one person's texts may be used, where the corpus is of such (corpus.single_author)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.num_workers < 1:
         raise UserError(f"--num-workers is {arguments.num_workers}; use 1 or more")
@@ -31,7 +36,12 @@ def main(argv: list[str]) -> None:
     from textgen.sweep.search import sweep  # Imports Ray Tune, which `--help` need not wait for.
 
     result = sweep(
-        spec, windows_uri=arguments.windows, output=arguments.output, num_workers=arguments.num_workers, say=say
+        spec,
+        windows_uri=arguments.windows,
+        output=arguments.output,
+        num_workers=arguments.num_workers,
+        acknowledge=arguments.acknowledge,
+        say=say,
     )
     finish(result, output=arguments.output)
 

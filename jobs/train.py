@@ -1,4 +1,4 @@
-"""Trains a language model on window shards, on every GPU of the cluster or on CPUs.
+"""Trains a language model, or a classifier, on window shards, on every GPU of the cluster or on CPUs.
 
 python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from jobs.command_line import finish, job_parser, run, say, spec_of
 from textgen.ray_session import connect
+from textgen.settings import parse_settings
 
 
 def main(argv: list[str]) -> None:
     """Parses the command line, trains, prints the result."""
     parser = job_parser(
         job="train",
-        description="Trains a language model on the shards that jobs.ingest wrote. The same command resumes an "
+        description="Trains a language model, or a classifier (the presets sentiment and sentiment_finetuned, or "
+        "classifier.features), on the shards that jobs.ingest wrote. The same command resumes an "
         "interrupted run from its last checkpoint; a longer training.max_steps goes on with a finished one.",
         example="python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small",
         needs_output=True,
@@ -33,11 +35,25 @@ def main(argv: list[str]) -> None:
         default="auto",
         help="what each worker has; gpu waits for the cluster to start them (default: a GPU where there is one)",
     )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="URI",
+        help="begin with layers and weights of this checkpoint (or a run's best one) of another corpus: fine-tuning",
+    )
+    parser.add_argument(
+        "--acknowledge",
+        action="store_true",
+        help="say that one person's texts may be used; asked once for a run on such a corpus (corpus.single_author)",
+    )
     arguments = parser.parse_args(argv)
     spec = spec_of(arguments)
     connect()
+    from textgen.training.lineage import Source
     from textgen.training.run import train  # Imports Ray Train, which `--help` need not wait for.
 
+    settings = parse_settings(arguments.settings)
+    layers = {path: value for path, value in settings.items() if path.startswith("model.")}
     result = train(
         spec,
         manifest_uri=arguments.windows,
@@ -45,6 +61,8 @@ def main(argv: list[str]) -> None:
         run_name=arguments.run_name,
         num_workers=arguments.num_workers,
         device=arguments.device,
+        source=Source(uri=arguments.source, model_settings=layers) if arguments.source is not None else None,
+        acknowledge=arguments.acknowledge,
         say=say,
     )
     finish(result, output=arguments.output)

@@ -53,7 +53,8 @@ def test_figures_are_those_of_the_pure_scorer(manifest: Manifest, run_uri: str, 
     from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer
 
     output = f"{s3_server}/evaluate/output"
-    result = result_of(run_job("evaluate", "--checkpoint", run_uri, "--output", output), output=output)
+    arguments = ["--checkpoint", run_uri, "--output", output, "--count-order", "2", "5", "--completions", "2"]
+    result = result_of(run_job("evaluate", *arguments), output=output)
 
     checkpoint = Checkpoint.load(result["checkpoint_uri"])
     assert checkpoint.uri == f"{run_uri}/checkpoints/step-00000003"
@@ -72,7 +73,12 @@ def test_figures_are_those_of_the_pure_scorer(manifest: Manifest, run_uri: str, 
         "unknown_rate": TEST.count("a mat!") / tally.num_ids,
     }
     assert {name: result[name] for name in expected} == pytest.approx(expected, rel=1e-5)
-    assert result["baselines"] == pytest.approx(baselines(manifest, split="test"))
+    assert result["baselines"] == pytest.approx(baselines(manifest, split="test", orders=[2, 5]))
+    completions = result["completions"]
+    assert completions["num_completions"] == 2
+    assert 0 < completions["mean_chars"] <= checkpoint.spec.sampling.max_new_chars
+    assert 0 <= completions["novelty_with_prompt"] <= 1
+    assert completions["held_out"]["mean_chars"] > 0
 
 
 def test_an_empty_split_says_which_ones_have_text(manifest: Manifest) -> None:

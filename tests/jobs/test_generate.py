@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ import pytest
 from jobs.generate import main
 from tests.written_checkpoint import write_checkpoint
 from textgen.errors import UserError
+from textgen.model.checkpoint import Checkpoint
+from textgen.spec import override
+from textgen.windows.conditions import Condition
 
 pytestmark = pytest.mark.tensorflow
 
@@ -55,6 +59,39 @@ def test_a_seed_gives_the_same_text_again(checkpoint_uri: str, capsys: pytest.Ca
     _, beside, _ = generated(capsys, *arguments, "--prompt", "c", "--prompt", "ab", "--prompt", "")[0]
     assert beside == alone
     assert generated(capsys, *arguments)[0][0]["prompt"] == ""
+
+
+def test_what_is_told_is_printed_and_changes_the_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stars = Condition(column="label", values=("1", "5"))
+    uri = write_checkpoint(tmp_path / "told", conditions=(stars,), max_new_chars=40)
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "a", "condition": {"stars": 5}}\n{"prompt": "a"}\n')
+    arguments = ["--checkpoint", uri, "--prompts", str(file)]
+    rows, _ = generated(capsys, *arguments)
+    assert [row.get("condition") for row in rows] == [{"stars": 5}, None]
+    asked, _ = generated(capsys, "--checkpoint", uri, "--prompt", "a", "--condition", "label=5")
+    assert asked[0]["condition"] == {"label": "5"}
+    assert asked[0]["completion"] == rows[0]["completion"] != rows[1]["completion"]
+    with pytest.raises(UserError, match=r"label=3 was told before no document of train; the values are 1, 5, or none"):
+        main(["--checkpoint", uri, "--condition", "stars=3"])
+    leaning, _ = generated(capsys, "--checkpoint", uri, "--prompt", "a", "--condition", "label=5", "--guidance", "90")
+    assert leaning[0]["completion"] != asked[0]["completion"]
+
+
+def test_a_held_unit_changes_the_text(checkpoint_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--checkpoint", checkpoint_uri, "--set", "sampling.max_new_chars=60"]
+    free, _ = generated(capsys, *arguments)
+    held, _ = generated(capsys, *arguments, "--unit", "3=+9", "--unit", "2:12=-9")
+    assert held[0]["completion"] != free[0]["completion"]
+    with pytest.raises(UserError, match=r"names 1:13, but layer 1 has units 0 to 12"):
+        main([*arguments, "--unit", "13=1"])
+    with pytest.raises(UserError, match=r"received '3:1'; write unit=value"):
+        main([*arguments, "--unit", "3:1"])
+    written = Checkpoint.load(checkpoint_uri)
+    last = override(written.spec, {"training.order": "shuffled", "training.loss_at": "last"})
+    uri = dataclasses.replace(written, uri=str(tmp_path), spec=last).save(weights=written.weights).uri
+    with pytest.raises(UserError, match=r"no unit can be held"):
+        main(["--checkpoint", uri, "--unit", "3=1"])
 
 
 def test_only_sampling_can_change(checkpoint_uri: str) -> None:

@@ -1,0 +1,104 @@
+"""Labels texts with a classifier's checkpoint, one JSON line a text, or in a conversation; needs no Ray.
+
+python -m jobs.classify --checkpoint runs/sentiment/words --text "a fine film, and funny"
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from jobs.command_line import import_tensorflow, job_parser, run, say
+from textgen import storage
+from textgen.errors import UserError
+
+if TYPE_CHECKING:
+    from textgen.evaluation.labelling import Labelled, Labeller, Text
+
+STDIN = "-"
+
+
+def main(argv: list[str]) -> None:
+    """Runs the job with the arguments of a command line."""
+    parser = job_parser(
+        job="classify",
+        description="Labels texts with a classifier and prints one JSON line a text. Without --text and --file it asks "
+        "for texts at the terminal. A text that the classifier cannot judge gets the label null and a reason: too many "
+        "of its words are unknown (classifier.max_unknown_share), the confidence lies below the threshold that was "
+        "fitted on val (classifier.answered_share), or it is no higher than for an empty text.",
+        example='python -m jobs.classify --checkpoint runs/sentiment/words --text "a fine film, and funny"',
+        takes_preset=False,
+        takes_settings=False,
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
+    parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="what to label; may repeat")
+    parser.add_argument(
+        "--file",
+        metavar="URI",
+        help='texts, one a line; of *.jsonl objects such as {"text": "a fine film"}, whose other fields are passed on; '
+        f"{STDIN} reads such objects from stdin",
+    )
+    arguments = parser.parse_args(argv)
+
+    import_tensorflow()
+    from textgen.evaluation.labelling import Labeller, Text
+    from textgen.model.checkpoint import find_checkpoint
+
+    texts = [Text(text=text) for text in arguments.text] + (_read(arguments.file) if arguments.file else [])
+    labeller = Labeller(find_checkpoint(arguments.checkpoint))
+    if not texts and not arguments.file:
+        _converse(labeller, _asked)
+        return
+    lines = _lines(labeller, texts)
+    if arguments.output is not None:
+        place = storage.join(arguments.output, "labels.jsonl")
+        result = {"checkpoint_uri": arguments.checkpoint, "labels_uri": place, "texts": len(texts)}
+        storage.write_bytes(place, lines.encode())
+        storage.write_bytes(storage.join(arguments.output, "result.json"), (json.dumps(result) + "\n").encode())
+    print(lines, end="", flush=True)
+
+
+def _read(uri: str) -> list[Text]:
+    from textgen.evaluation.labelling import texts_of
+
+    if uri == STDIN:
+        return texts_of(sys.stdin, is_json=True, name="stdin")
+    try:
+        content = storage.read_bytes(uri).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{uri} is not UTF-8; convert it first") from None
+    return texts_of(content.split("\n"), is_json=uri.endswith((".jsonl", ".json")), name=uri)
+
+
+def _lines(labeller: Labeller, texts: Sequence[Text]) -> str:
+    from textgen.evaluation.labelling import as_row
+
+    results = labeller.label([text.text for text in texts])
+    rows = [as_row(result, text.fields, unit=labeller.unit) for text, result in zip(texts, results, strict=True)]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _converse(labeller: Labeller, ask: Callable[[], str | None]) -> None:
+    """Asks for texts until there is none, and says what the classifier makes of each."""
+    say("type a text and press Enter; an empty line ends")
+    while text := ask():
+        print(_in_words(labeller.label([text])[0], unit=labeller.unit), flush=True)
+
+
+def _asked() -> str | None:
+    try:
+        return input("> " if sys.stdin.isatty() else "")
+    except EOFError:
+        return None
+
+
+def _in_words(result: Labelled, *, unit: str) -> str:
+    said = f"{result.label}, {result.confidence:.0%} sure" if result.reason is None else f"don't know: {result.reason}"
+    unknown = f"; unknown {unit}: {', '.join(result.unknown)}" if result.unknown else ""
+    return said + unknown
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,55 @@
+"""Suggests a learning rate: the loss while the rate rises, as numbers and as a picture; needs no Ray.
+
+python -m jobs.find_learning_rate --preset tiny --windows runs/first/windows --output runs/first/rates
+"""
+
+from __future__ import annotations
+
+import time
+
+from jobs.command_line import finish, import_tensorflow, job_parser, run, say, spec_of
+from textgen import storage
+from textgen.settings import parse_settings
+
+
+def main(argv: list[str]) -> None:
+    """Runs the job with the arguments of a command line."""
+    parser = job_parser(
+        job="find_learning_rate",
+        description="Raises the learning rate over some hundred steps on a copy of the first weights, and suggests "
+        "one: a tenth of that at the lowest smoothed loss. Takes the settings of jobs.train; no run is touched.",
+        example="python -m jobs.find_learning_rate --preset tiny --windows runs/first/windows "
+        "--output runs/first/rates",
+        needs_output=True,
+    )
+    parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
+    parser.add_argument(
+        "--from", dest="source", metavar="URI", help="the checkpoint (or run) that the training would begin from"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=100, metavar="N", help="steps of the ramp, 10 or more (default: 100)"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.steps < 10:
+        parser.error(f"--steps is {arguments.steps}; use 10 or more")
+    spec = spec_of(arguments)
+    import_tensorflow()
+    from textgen.training.lineage import Source
+    from textgen.training.rate_finder import find_learning_rate, plot
+
+    settings = {path: value for path, value in parse_settings(arguments.settings).items() if path.startswith("model.")}
+    started = time.monotonic()
+    found = find_learning_rate(
+        spec,
+        manifest_uri=arguments.windows,
+        source=Source(uri=arguments.source, model_settings=settings) if arguments.source is not None else None,
+        num_steps=arguments.steps,
+        say=say,
+    )
+    picture = storage.join(arguments.output, "learning_rates.png")
+    storage.write_bytes(picture, plot(found))
+    finish({**found, "plot_uri": picture, "seconds": round(time.monotonic() - started, 1)}, output=arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,118 @@
+"""The job `classify`: lines in, lines out, a conversation, and what it will not judge."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.classify import main
+from tests.labelled_windows import BAD, GOOD, classifier_spec
+from tests.written_checkpoint import write_checkpoint
+from textgen.errors import UserError
+from textgen.model.checkpoint import Checkpoint
+from textgen.windows.word_vocabulary import WordVocabulary
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="module")
+def checkpoint_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A classifier made by hand: a good word speaks for `pos`, a bad one for `neg`, any other for nothing."""
+    import numpy as np
+
+    from textgen.model.classifier import Classifier
+
+    spec = classifier_spec(classifier__hidden_units=(), classifier__hidden_activations=())
+    vocabulary = WordVocabulary.of_words([*GOOD, *BAD, "film"])
+    model = Classifier(spec, num_words=7, vocab_size=vocabulary.size, num_classes=2)
+    votes = np.array([1.0] * 3 + [-1.0] * 3 + [0.0], np.float32)
+    weights = {"labels/kernel": np.stack([-votes, votes], axis=1), "labels/bias": np.zeros(2, np.float32)}
+    model.set_weights_by_name(weights)
+    checkpoint = Checkpoint(
+        uri=str(tmp_path_factory.mktemp("classifier")),
+        spec=spec,
+        vocabulary=vocabulary,
+        run_name="by-hand",
+        manifest_uri="",
+        manifest_hash="",
+        position={"step": 0},
+        metrics={"calibration_temperature": 2.0, "answer_threshold": 0.7},
+        classes=("neg", "pos"),
+    )
+    return checkpoint.save(weights=weights).uri
+
+
+def labelled(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    main(list(arguments))
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def sure(votes: float) -> float:
+    """Returns the probability of a label that so many words speak for, at the temperature 2."""
+    import math
+
+    return 1 / (1 + math.exp(-2 * votes / 2))
+
+
+def test_it_prints_a_line_a_text_and_writes_the_same(
+    checkpoint_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"text": "Dull, awful film!", "id": 7, "label": "neg"}\n\n')
+    texts = ["--text", "a FINE funny film", "--text", "foo bar", "--text", "film film dull fine"]
+    rows = labelled(
+        capsys, "--checkpoint", checkpoint_uri, *texts, "--file", str(file), "--output", str(tmp_path / "out")
+    )
+    assert [row["label"] for row in rows] == ["pos", None, None, "neg"]
+    assert [row["confidence"] for row in rows] == pytest.approx([sure(2), 0.5, 0.5, sure(2)], abs=1e-5)
+    assert [row["reason"] for row in rows] == [
+        None,
+        "100% of its words are unknown",
+        "the confidence 0.50 is below 0.70",
+        None,
+    ]
+    assert [row["unknown_words"] for row in rows] == [["a"], ["foo", "bar"], [], []]
+    assert (rows[3]["id"], rows[3]["given_label"]) == (7, "neg")
+    assert [json.loads(line) for line in (tmp_path / "out" / "labels.jsonl").read_text().splitlines()] == rows
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["texts"] == 4
+
+
+def test_lines_of_text_and_objects_from_stdin(
+    checkpoint_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("\ufefffine great film\r\n\nworst, dull\n")
+    rows = labelled(capsys, "--checkpoint", checkpoint_uri, "--file", str(file))
+    assert [(row["text"], row["label"]) for row in rows] == [("fine great film", "pos"), ("worst, dull", "neg")]
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"text": "fine great"}\n'))
+    assert [row["label"] for row in labelled(capsys, "--checkpoint", checkpoint_uri, "--file", "-")] == ["pos"]
+
+
+def test_without_texts_it_asks_for_them(
+    checkpoint_uri: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("great, funny zyx film\nfilm\nfoo\n"))
+    main(["--checkpoint", checkpoint_uri])
+    assert capsys.readouterr().out.splitlines() == [
+        "pos, 88% sure; unknown words: zyx",
+        "don't know: the confidence 0.50 is below 0.70",
+        "don't know: 100% of its words are unknown; unknown words: foo",
+    ]
+
+
+def test_mistakes_are_explained(checkpoint_uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a language model; name the checkpoint of a classifier"):
+        main(["--checkpoint", write_checkpoint(tmp_path / "other"), "--text", "a"])
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"text": "fine"}\n{"body": "dull"}\n')
+    with pytest.raises(UserError, match=r'line 2 of .*texts\.jsonl is not of the form {"text": "a text"}'):
+        main(["--checkpoint", checkpoint_uri, "--file", str(file)])
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match=r"latin\.txt is not UTF-8"):
+        main(["--checkpoint", checkpoint_uri, "--file", str(tmp_path / "latin.txt")])
+    with pytest.raises(UserError, match="which is no character"):
+        main(["--checkpoint", checkpoint_uri, "--text", "ab\udcff"])

@@ -1,0 +1,48 @@
+"""What `jobs.train` makes of its flags; `test_chain` runs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobs import train as job
+from textgen.training.lineage import Source
+
+pytestmark = pytest.mark.ray  # Imports Ray Train, though it starts nothing.
+
+REQUIRED = ("--preset", "finetune", "--windows", "windows", "--output", "runs")
+
+
+def given(monkeypatch: pytest.MonkeyPatch, *flags: str) -> dict[str, Any]:
+    """Returns what the job hands to the training."""
+    received: dict[str, Any] = {}
+
+    def train(spec: Any, **arguments: Any) -> dict[str, Any]:
+        received.update(arguments, spec=spec)
+        return {}
+
+    monkeypatch.setattr("textgen.training.run.train", train)
+    monkeypatch.setattr(job, "connect", lambda: None)
+    monkeypatch.setattr(job, "finish", lambda _, **__: None)
+    job.main([*REQUIRED, *flags])
+    return received
+
+
+def test_a_source_comes_with_the_layers_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = given(monkeypatch, "--from", "s3://b/run", "--set", "model.units=7", "--set", "training.epochs=2")
+    assert received["source"] == Source(uri="s3://b/run", model_settings={"model.units": "7"})
+    assert received["spec"].training.epochs == 2
+    assert not received["acknowledge"]
+
+
+def test_without_a_source_a_run_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = given(monkeypatch, "--acknowledge")
+    assert received["source"] is None
+    assert received["acknowledge"]
+
+
+def test_help_says_what_is_acknowledged(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        job.main(["--help"])
+    assert "one person's texts" in " ".join(capsys.readouterr().out.split())
