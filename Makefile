@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here writes outside of this folder and one temporary folder of its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup s3 cluster stop demo ingest train evaluate generate sweep serve test test-fast lint format types lock clean
+.PHONY: help setup s3 cluster stop demo recipes ingest train evaluate generate sweep serve test test-fast lint format types lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,6 +52,9 @@ stop: ## stop what s3, cluster, demo and the jobs started in the background
 
 demo: $(INSTALLED) ## ingest, train, evaluate and generate on 33,530 movie reviews; FRESH=1 trains again
 	@$(BIN)/python -m jobs.demo $(if $(FRESH),--fresh) $(ARGS)
+
+recipes: $(INSTALLED) ## run the five published recipes in short form and print one table: at most 45 minutes
+	@$(BIN)/python -m benchmarks.recipes $(ARGS)
 
 ingest: $(INSTALLED) ## job: text files to window shards
 train: $(INSTALLED) ## job: window shards to a checkpoint

@@ -1,0 +1,100 @@
+"""Runs the five published recipes, faithfully and in our own version, and prints one table.
+
+make recipes                                        # all, in short form: at most 45 minutes on two cores
+python -m benchmarks.recipes --only tweets,novel    # some
+python -m benchmarks.recipes --full --only reviews  # the whole length; writes benchmarks/results/reviews.json
+
+A run that was cut off goes on where it stood: give the same command again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.environment import ROOT, environment
+from benchmarks.recipes.result import DataAbsentError
+from benchmarks.recipes.table import RECIPES, RESULTS, absent_row, table
+
+SHORT_SCALES = {"tweets": 0.02, "novel": 0.004, "sentiment": 0.1, "finetune": 0.1, "reviews": 0.02}
+"""Share of a recipe's full length that the short form runs."""
+DATA = ROOT.parent / "shared" / "data"
+
+
+def main(argv: list[str]) -> int:
+    """Runs the recipes that are asked for, each in a process of its own, and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", metavar="NAMES", default=",".join(RECIPES), help="recipes, joined by commas")
+    parser.add_argument("--full", action="store_true", help="the whole length (hours), kept as the result to show")
+    parser.add_argument(
+        "--data", metavar="FOLDER", type=Path, default=DATA, help="the corpora that are not in packages"
+    )
+    parser.add_argument(
+        "--folder", metavar="FOLDER", type=Path, default=ROOT / "runs" / "recipes", help="where runs live"
+    )
+    parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    names = arguments.only.split(",")
+    unknown = sorted(set(names) - set(RECIPES))
+    if unknown:
+        print(f"error: there is no recipe {unknown[0]!r}; the recipes are {', '.join(RECIPES)}", file=sys.stderr)
+        return 2
+    if arguments.in_process:
+        run_here(names[0], arguments)
+        return 0
+    failed = False
+    rows: list[str] = []
+    for name in names:
+        outcome = run_apart(name, arguments)
+        failed |= outcome is None
+        rows += [f"| {name} | failed: see above |  |  |  |  |"] if outcome is None else outcome
+    print("\n".join([*table([]).splitlines(), *rows]))
+    return int(failed)
+
+
+def run_apart(name: str, arguments: argparse.Namespace) -> list[str] | None:
+    """Runs a recipe in a process of its own and returns its rows; None where it failed."""
+    place = result_path(name, arguments)
+    place.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "benchmarks.recipes", "--in-process", "--only", name]
+    command += ["--data", str(arguments.data), "--folder", str(arguments.folder)] + ["--full"] * arguments.full
+    if subprocess.run(command, cwd=ROOT).returncode or not place.exists():
+        return None
+    result = json.loads(place.read_text())
+    return [absent_row(name, result["absent"])] if "absent" in result else table([result]).splitlines()[2:]
+
+
+def run_here(name: str, arguments: argparse.Namespace) -> None:
+    """Runs a recipe in this process and writes its result."""
+
+    def say(line: str) -> None:
+        print(f"{name}: {line}", file=sys.stderr, flush=True)
+
+    place = result_path(name, arguments)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    module = importlib.import_module(f"benchmarks.recipes.{name}")
+    folder = arguments.folder / ("full" if arguments.full else "short") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    command = f"python -m benchmarks.recipes --only {name}" + " --full" * arguments.full
+    try:
+        result = module.run(
+            folder, data=arguments.data, scale=1.0 if arguments.full else SHORT_SCALES[name], say=say
+        ).to_dict()
+    except DataAbsentError as error:
+        result = {"absent": str(error)}
+    place.write_text(json.dumps({**result, "command": command, **environment()}, ensure_ascii=False, indent=1) + "\n")
+
+
+def result_path(name: str, arguments: argparse.Namespace) -> Path:
+    """Returns where the result of a recipe is written: results of full length are part of the project."""
+    return (RESULTS if arguments.full else arguments.folder / "short") / f"{name}.json"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,185 @@
+"""The recipe of 200 million windows: its layers to the end, by a loss at every position, and our own at equal time.
+
+What is published: embedding 128, LSTM 128, Dense 256 relu, dropout 0.5, RMSprop 0.01, windows of 40 with stride 1, one
+prediction a window; given up at 30 of 200 million windows, without a held-out figure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recipes.chain import Say, job
+from benchmarks.recipes.result import DataAbsentError, Figure, RecipeResult
+
+LAST_CHARACTER = (
+    "windows.context_length=40",
+    "windows.stride=1",
+    "training.order=shuffled",
+    "training.loss_at=last",
+    "training.global_batch_size=128",
+    "training.warmup_steps=0",
+    "training.decay=constant",
+    "training.clip_norm=none",
+)
+"""The recipe's own form of training."""
+LAST_CHARACTER_SECONDS = 600
+NUM_WORKERS = 2
+PROMPT = "this is the first "
+TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
+
+
+def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
+    """Trains the recipe's layers and ours on film reviews, and both figures' context on product reviews."""
+    products = data / "reviews"
+    if not products.is_dir():
+        raise DataAbsentError(str(products))
+    started = time.monotonic()
+    windows = folder / "windows"
+    job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", windows, say=say)
+    faithful = _trained("reviews", folder, windows, share=scale, say=say)
+    last = _last_character(folder, windows, seconds=LAST_CHARACTER_SECONDS * scale, say=say)
+    best = _trained("reviews_best", folder, windows, share=scale, say=say)
+    figures = {
+        name: job("evaluate", "--checkpoint", folder / "runs" / name, "--output", folder / "figures" / name, say=say)
+        for name in ("reviews", "reviews_best")
+    }
+    counted = figures["reviews"]["baselines"]
+    at_equal_time = _bits_at(best["history"], seconds=faithful["seconds"])
+    return RecipeResult(
+        recipe="reviews",
+        figures=(
+            Figure(
+                name="bits per character, test",
+                published="none (about 1.64 at 256 units on 1,000 times the text)",
+                faithful=figures["reviews"]["bits_per_character"],
+                best=figures["reviews_best"]["bits_per_character"],
+            ),
+            Figure(
+                name="bits per character, val, at equal training time",
+                faithful=faithful["history"][-1]["val_bits_per_character"],
+                best=at_equal_time,
+            ),
+            Figure(
+                name=f"bits per character, test: best count model (order {counted['best_order']})",
+                best=counted[f"order{counted['best_order']}"],
+            ),
+            Figure(name="bits per character, test: xz -9e", best=counted["xz"]),
+            Figure(
+                name="millions of predictions learnt from",
+                published="30 of 200",
+                faithful=faithful["predictions"] / 1e6,
+                best=best["predictions"] / 1e6,
+                better="higher",
+            ),
+            Figure(
+                name="predictions per second, last character / every position",
+                faithful=last["predictions"] / last["seconds"],
+                best=faithful["predictions"] / faithful["seconds"],
+                better="higher",
+            ),
+        ),
+        seconds=time.monotonic() - started,
+        scale=scale,
+        details={
+            "faithful": faithful,
+            "last_character": last,
+            "best": best,
+            "figures": figures,
+            "instruments": _instruments(folder, products, share=scale, say=say),
+            "by_year": _by_year(folder, products, share=scale, say=say),
+        },
+    )
+
+
+def _trained(preset: str, folder: Path, windows: Path, *, share: float, say: Say) -> dict[str, Any]:
+    """Trains a preset on two workers, or goes on with it; a share below 1 cuts its epochs."""
+    settings = [] if share >= 1 else ["--set", f"training.epochs={_epochs(preset) * share}"]
+    if share < 1:
+        settings += ["--set", "training.warmup_steps=50", "--set", "training.validate_every_steps=100"]
+    job(
+        "train", "--preset", preset, "--windows", windows, "--output", folder / "runs", "--run-name", preset,
+        "--num-workers", NUM_WORKERS, *settings, say=say,
+    )  # fmt: skip
+    return _learnt(folder / "runs" / preset)
+
+
+def _last_character(folder: Path, windows: Path, *, seconds: float, say: Say) -> dict[str, Any]:
+    """Trains the recipe's last-character form for about as long as asked, at the pace of its first steps."""
+    run = folder / "runs" / "last-character"
+    for max_steps in (100, None):
+        if max_steps is None:
+            learnt = _learnt(run)
+            max_steps = max(200, round(seconds * learnt["steps"] / learnt["seconds"]))
+        changes = (*LAST_CHARACTER, f"training.max_steps={max_steps}", "training.validation_chars=20000")
+        settings = [word for change in changes for word in ("--set", change)]
+        job(
+            "train", "--preset", "reviews", "--windows", windows, "--output", run.parent, "--run-name", run.name,
+            *settings, say=say,
+        )  # fmt: skip
+    return _learnt(run)
+
+
+def _instruments(folder: Path, products: Path, *, share: float, say: Say) -> dict[str, Any]:
+    """Trains the recipe's layers on the category that it was published with, and lets them speak."""
+    place = folder / "instruments"
+    source = products / "Musical_instruments_reviews.csv.zip"
+    job("ingest", "--source", source, "--preset", "reviews", "--output", place / "windows", say=say)
+    job(
+        "train", "--preset", "reviews", "--windows", place / "windows", "--output", place, "--run-name", "run",
+        "--set", f"training.epochs={max(0.2, 8 * share)}", "--set", "training.validate_every_steps=500", say=say,
+    )  # fmt: skip
+    prompts = place / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": PROMPT, "temperature": t}) + "\n" for t in TEMPERATURES))
+    job("generate", "--checkpoint", place / "run", "--prompts", prompts, "--output", place / "samples", say=say)
+    lines = (place / "samples" / "completions.jsonl").read_text().splitlines()
+    return {"training": _learnt(place / "run"), "samples": [json.loads(line) for line in lines]}
+
+
+def _by_year(folder: Path, products: Path, *, share: float, say: Say) -> dict[str, Any]:
+    """Scores grocery reviews of the last year after training on the years before, beside a split by hash."""
+    outcome = {}
+    splits = {
+        "last year held out": ("corpus.category_column=year", "corpus.test_categories=[2008]"),
+        "a tenth held out by hash": ("corpus.category_column=year",),
+    }
+    for number, (name, changes) in enumerate(splits.items()):
+        place = folder / "groceries" / str(number)
+        settings = [word for change in changes for word in ("--set", change)]
+        source = products / "amazon-reviews-groceries-gourmet-*.csv.gz"
+        job("ingest", "--source", source, "--preset", "reviews", "--output", place / "windows", *settings, say=say)
+        job(
+            "train", "--preset", "reviews", "--windows", place / "windows", "--output", place, "--run-name", "run",
+            "--set", f"training.max_steps={max(200, round(8000 * share))}", *settings, say=say,
+        )  # fmt: skip
+        scored = job("evaluate", "--checkpoint", place / "run", "--output", place / "figures", say=say)
+        outcome[name] = {key: scored[key] for key in ("bits_per_character", "unknown_rate", "characters", "baselines")}
+    return outcome
+
+
+def _learnt(run: Path) -> dict[str, Any]:
+    """Returns what a run's history says, with the whole of it."""
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    last = history[-1]
+    return {
+        "steps": last["step"],
+        "predictions": last["predictions"],
+        "seconds": last["seconds"],
+        "cpu_seconds": last["cpu_seconds"],
+        "history": history,
+    }
+
+
+def _bits_at(history: list[dict[str, Any]], *, seconds: float) -> float:
+    """Returns the bits per character of the last validation before a training had taken so long; NaN before any."""
+    before = [line["val_bits_per_character"] for line in history if line["seconds"] <= seconds]
+    return float(before[-1]) if before else math.nan
+
+
+def _epochs(preset: str) -> float:
+    from textgen.presets import preset as preset_of
+
+    return preset_of(preset).training.epochs
