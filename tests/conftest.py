@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from textgen import storage
 from textgen.local.background import free_port
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_configure() -> None:
     """Keeps the session's temporary files in the checkout's own folder, and the user's settings out of the tests."""
+    settings.register_profile("textgen", deadline=None)  # How long an example takes is the machine's affair.
+    settings.load_profile("textgen")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # As Ctrl-C: fixtures stop what they started.
     checkout = this_checkout()
     checkout.prepare()
