@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="completions drawn with the unit held low, left alone and held high; 0 draws none (default: 200)",
+        help="completions drawn with units held low, left alone and held high; 0 draws none (default: 200)",
     )
     arguments = parser.parse_args(argv)
     import_tensorflow()

@@ -65,7 +65,8 @@ def test_forms_are_fitted_on_train_alone_and_without_labels() -> None:
         np.testing.assert_allclose(again["val"][name].matrix, forms["val"][name].matrix[:3], atol=1e-6)
 
 
-def test_the_form_that_knows_is_the_language_models_and_joins_tfidf() -> None:
+def test_the_form_that_knows_is_the_language_models_and_joins_tfidf(monkeypatch: pytest.MonkeyPatch) -> None:
+    from textgen.evaluation import probe
     from textgen.evaluation.document_forms import state_forms
     from textgen.evaluation.probe import label_efficiency, probe_all_labels
     from textgen.evaluation.regression import Form
@@ -78,7 +79,7 @@ def test_the_form_that_knows_is_the_language_models_and_joins_tfidf() -> None:
         own["tfidf"] = Form(name="tfidf", matrix=noise, penalty="l2")
     said: list[str] = []
     figures, regressions = probe_all_labels(forms, positive, say=said.append)
-    assert set(regressions) == {"cell_state", "pooled", "word_states", "latent", "tfidf"}
+    assert set(regressions) == {"cell_state", "cell_means", "pooled", "word_states", "latent", "tfidf"}
     assert figures["pooled"]["accuracy"] > 0.9
     assert figures["word_states"]["accuracy"] > 0.9
     assert figures["cell_state"]["accuracy"] < 0.75
@@ -87,10 +88,11 @@ def test_the_form_that_knows_is_the_language_models_and_joins_tfidf() -> None:
     )
     assert figures["combined"]["language_model_share"] > 0.5
     assert figures["combined"]["accuracy"] > 0.9
-    assert len(said) == 6
+    assert len(said) == 7
 
+    monkeypatch.setattr(probe, "SEEDS_BY_LABELS", {100: 3})
     (few,) = label_efficiency(forms, positive, say=said.append)
-    assert (few["labels"], few["draws"]) == (100, 8)
+    assert (few["labels"], few["draws"]) == (100, 3)
     assert few["language_model"]["accuracy"] > 0.8 > few["tfidf"]["accuracy"] + 0.1
     assert 0 <= few["language_model"]["spread"] < 0.1
 
@@ -98,23 +100,33 @@ def test_the_form_that_knows_is_the_language_models_and_joins_tfidf() -> None:
 def test_the_unit_that_knows_is_found_in_its_layer_and_pooling(checkpoint: Checkpoint) -> None:
     from textgen.evaluation.labelled import LabelledDocuments
     from textgen.evaluation.state_reader import StateReader
-    from textgen.evaluation.unit_effects import cell_places, sentiment_unit, unit_figures
+    from textgen.evaluation.unit_effects import Cells, cell_places, held_units, label_unit, unit_figures
 
     def documents(split: str) -> LabelledDocuments:
         features = made_features(split)
         texts = ["a film"] * len(features)
         return LabelledDocuments(features=features, texts=texts, positive=features.labels == "good")
 
-    assert cell_places(checkpoint.spec.model, width=26)[5:9] == [(1, 5, 12), (1, 6, 13), (2, 0, 20), (2, 1, 21)]
+    places, names = cell_places(checkpoint.spec.model, width=26)
+    assert (places[5:9].tolist(), names[5:9]) == ([12, 13, 20, 21], [(1, 5), (1, 6), (2, 0), (2, 1)])
     reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
-    found = sentiment_unit(documents("train"), checkpoint.spec.model, reader=reader)
-    assert (found.layer, found.unit, found.pooling, found.found.above) == (1, 4, "mean", False)
-    figures = unit_figures(found, documents("test"))
-    assert figures["accuracy"] > 0.9
+    train = documents("train")
+    cells = Cells.of(reader, checkpoint.spec.model, train.texts)
+    ends = np.array([reader.trace("a film")[place] for place in (0, 5)])  # All texts are the same two words.
+    np.testing.assert_allclose(cells.mean, ends.mean(axis=0)[places], atol=1e-5)
+    np.testing.assert_allclose(cells.spread, ends.std(axis=0)[places], atol=1e-5)
+    found = label_unit(train, cells)
+    assert (cells.names[found.number], found.pooling, found.found.above) == ((1, 4), "mean", False)
+    assert unit_figures(found, cells, documents("test"))["accuracy"] > 0.9
+
+    weights = np.zeros(13)
+    weights[[2, 9]] = 0.5, -2.0
+    held = held_units(found, cells, weights)
     # Positive documents lie below the threshold, and so positive is held low.
-    low, high = (float(figures[name].split("=")[1]) for name in ("hold_positive", "hold_negative"))
-    assert low < found.mean < high
-    assert figures["hold_positive"].startswith("4=")
+    assert held["unit"]["positive"][0].value < cells.mean[4] < held["unit"]["negative"][0].value
+    assert [(one.layer, one.unit) for one in held["units"]["positive"]] == [(2, 2), (1, 2)]
+    assert held["units"]["positive"][0].value == pytest.approx(cells.mean[9] - cells.spread[9], abs=0.01)
+    assert held["units"]["negative"][1].value == pytest.approx(cells.mean[2] - cells.spread[2], abs=0.01)
 
 
 def test_labels_are_chosen_and_their_absence_explained(manifest: Manifest) -> None:
@@ -134,10 +146,14 @@ def test_labels_are_chosen_and_their_absence_explained(manifest: Manifest) -> No
         labelled_documents(manifest, few, category=None, labels=("bad", "good"))
 
 
-def test_a_checkpoint_is_probed_and_steered(checkpoint: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
-    from textgen.evaluation.probe import probe
+def test_a_checkpoint_is_probed_and_steered(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from textgen.evaluation import probe, unit_effects
 
-    result = probe(
+    monkeypatch.setattr(probe, "SEEDS_BY_LABELS", {30: 2, 1000: 3})
+    monkeypatch.setattr(unit_effects, "STEERED_CHARS", 40)
+    result = probe.probe(
         checkpoint.uri,
         windows_uri=None,
         output=str(tmp_path),
@@ -149,10 +165,13 @@ def test_a_checkpoint_is_probed_and_steered(checkpoint: Checkpoint, manifest: Ma
     assert result["labels"] == ["bad", "good"]
     assert result["documents"] == {"train": 117, "val": 33, "test": 41}
     assert result["probes"]["tfidf"]["accuracy"] > 0.9  # Words tell the label.
-    assert [row["labels"] for row in result["label_efficiency"]] == [100]
-    assert result["steering"]["free"]["held"] == []
-    assert result["steering"]["positive"]["held"] == [result["unit"]["hold_positive"]]
-    assert len({result["steering"][side]["completion"] for side in ("negative", "free", "positive")}) > 1
+    assert [row["labels"] for row in result["label_efficiency"]] == [30]  # There are not 1,000.
+    steering = result["steering"]
+    assert steering["free"]["held"] == ""
+    assert steering["unit"]["positive"]["held"] == f"--unit {result['hold']['unit']['positive'][0]}"
+    texts = {steering["unit"][side]["completion"] for side in ("negative", "positive")}
+    assert len(texts | {steering["free"]["completion"]}) == 3
+    assert 0 <= steering["units"]["negative"]["positive_share"] <= 1
     assert (tmp_path / "trace.png").read_bytes().startswith(b"\x89PNG")
     details = json.loads((tmp_path / "probe.json").read_text())
     assert {name: details[name] for name in result} == json.loads(json.dumps(result))

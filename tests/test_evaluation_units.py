@@ -48,6 +48,7 @@ def test_a_picture_is_a_png_that_shows_the_values(monkeypatch: pytest.MonkeyPatc
     drawn = picture([flat, short], title="unit 4")
     assert drawn.startswith(b"\x89PNG")
     assert drawn == picture([flat, short], title="unit 4")
+    assert drawn != picture([flat, short], title="unit 4", reverse=True)
     other = Trace(title="label 0", text="so bad", values=-short.values)
     assert drawn != picture([flat, other], title="unit 4")
     assert other.to_dict() == {"title": "label 0", "text": "so bad", "values": [0, 0, 0, 1, 2, 3]}

@@ -27,6 +27,8 @@ def test_units_are_read_as_written() -> None:
 
     assert parse_held_unit("17=+3") == HeldUnit(unit=17, value=3.0)
     assert parse_held_unit("2:17=-.5") == HeldUnit(layer=2, unit=17, value=-0.5)
+    for text in ("17=+3", "2:17=-0.5"):
+        assert str(parse_held_unit(text)) == text
     for wrong in ("17", "17=", "a=3", "17=3=4", "-1=3", "17=nan", "1:2:3=4", "17=1e3"):
         with pytest.raises(ValueError, match="write unit=value"):
             parse_held_unit(wrong)

@@ -1,30 +1,37 @@
-"""The job `probe`: its flags reach the probe, and mistakes are one sentence."""
+"""The job `probe`: its flags reach the probe, and it prints what it writes."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.probe import main
-from tests.probed_checkpoint import probed_checkpoint, probed_manifest
-from textgen.errors import UserError
 
 pytestmark = pytest.mark.tensorflow
 
 
-def test_it_prints_what_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest = probed_manifest(tmp_path / "windows")
-    checkpoint = probed_checkpoint(tmp_path / "checkpoint", manifest)
-    output = tmp_path / "out"
-    flags = ["--checkpoint", checkpoint.uri, "--output", str(output)]
-    main([*flags, "--labels", "good,bad", "--completions", "0"])
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert (output / "result.json").read_text() == last + "\n"
-    result = json.loads(last)
-    assert result["labels"] == ["good", "bad"]
-    assert "steering" not in result
-    assert {"probes", "label_efficiency", "unit", "trace_uri", "seconds"} <= set(result)
-    with pytest.raises(UserError, match="labelled bad, good, not good, great"):
-        main([*flags, "--labels", "good,great"])
+def test_flags_reach_the_probe_and_its_result_the_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: list[dict[str, Any]] = []
+
+    def probe(checkpoint_uri: str, **settings: Any) -> dict[str, Any]:
+        settings.pop("say")("reading")
+        received.append({"checkpoint_uri": checkpoint_uri, **settings})
+        return {"unit": {"unit": 17}}
+
+    monkeypatch.setattr("textgen.evaluation.probe.probe", probe)
+    main(["--checkpoint", "a", "--output", str(tmp_path)])
+    narrowed = ["--windows", "c", "--category", "imdb", "--labels", "1,5", "--completions", "0"]
+    main(["--checkpoint", "b", "--output", str(tmp_path), *narrowed])
+    plain = {"windows_uri": None, "output": str(tmp_path), "category": None, "given_labels": None}
+    assert received[0] == {"checkpoint_uri": "a", **plain, "num_completions": 200}
+    told = {"windows_uri": "c", "category": "imdb", "given_labels": ["1", "5"], "num_completions": 0}
+    assert received[1] == {"checkpoint_uri": "b", "output": str(tmp_path), **told}
+    printed = capsys.readouterr()
+    assert json.loads(printed.out.splitlines()[-1]) == {"unit": {"unit": 17}}
+    assert (tmp_path / "result.json").read_text() == printed.out.splitlines()[-1] + "\n"
+    assert printed.err.count("reading") == 2

@@ -4,6 +4,7 @@ What is fitted here (means, weights of entries, directions) is fitted on `train`
 then learn from a few of them. `train` alone, so that nothing of `val` and `test` is known.
 
     cell_state   the cell state of every layer after the last id, standardised: the published probe
+    cell_means   its mean over the document, standardised
     pooled       h and c of every layer after the last id, and their means over the document, standardised
     word_states  counts of the codebook's entries, weighted by TF-IDF
     latent       the leading directions of `word_states`, of unit length: what a few labels suffice for
@@ -32,7 +33,7 @@ Forms = dict[str, dict[str, Form]]
 NUM_DIRECTIONS = 32
 """Directions of `latent`: from 100 labels of 22,136 film reviews 16 to 32 did alike, 64 lost more than a point."""
 MIN_DOCUMENTS = 3
-"""Words and pairs in fewer documents of `train` are left out of `tfidf`."""
+"""Words and pairs in fewer documents of `train` are left out of `tfidf`, where `train` has 100 times as many."""
 
 
 def state_forms(features: Mapping[str, DocumentFeatures], cells: Numbers) -> Forms:
@@ -47,6 +48,9 @@ def state_forms(features: Mapping[str, DocumentFeatures], cells: Numbers) -> For
     return {
         split: {
             "cell_state": Form(name="cell_state", matrix=standardised[split][:, cells], penalty="l1"),
+            "cell_means": Form(
+                name="cell_means", matrix=standardised[split][:, features[split].last.shape[1] + cells], penalty="l1"
+            ),
             "pooled": Form(name="pooled", matrix=standardised[split], penalty="l1"),
             "word_states": Form(name="word_states", matrix=counts[split], penalty="l2"),
             "latent": Form(name="latent", matrix=latent[split], penalty="l2"),

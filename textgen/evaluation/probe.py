@@ -19,7 +19,15 @@ from textgen.evaluation.features import features_of
 from textgen.evaluation.labelled import LabelledDocuments, labelled_documents, two_labels
 from textgen.evaluation.regression import Form, Regression, best_share, drawn, fitted, regression_figures
 from textgen.evaluation.state_reader import StateReader
-from textgen.evaluation.unit_effects import cell_places, sentiment_unit, steering_figures, traces, unit_figures
+from textgen.evaluation.unit_effects import (
+    Cells,
+    cell_places,
+    held_units,
+    label_unit,
+    steering_figures,
+    traces,
+    unit_figures,
+)
 from textgen.evaluation.units import picture
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
 from textgen.windows.manifest import Manifest
@@ -51,7 +59,7 @@ def probe(
         output: Keeps the features too, so that the documents are read once.
         category: Of the documents; None takes all.
         given_labels: The negative and the positive one; None takes the two that there are.
-        num_completions: How many are drawn with the unit held low, left alone, and held high; 0 draws none.
+        num_completions: How many are drawn with units held low, left alone, and held high; 0 draws none.
         say: Receives progress.
 
     Raises:
@@ -77,16 +85,20 @@ def probe(
         "label_efficiency": label_efficiency(forms, positive, say=say),
     }
     reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
-    unit = sentiment_unit(documents["train"], checkpoint.spec.model, reader=reader)
-    result["unit"] = unit_figures(unit, documents["test"])
-    shown = traces(unit, documents["test"], reader=reader, labels=labels)
-    png = picture(shown, title=f"cell state of unit {unit.unit}, layer {unit.layer}, after each character")
-    storage.write_bytes(storage.join(output, "trace.png"), png)
+    cells = Cells.of(reader, checkpoint.spec.model, documents["train"].texts)
+    unit = label_unit(documents["train"], cells)
+    result["unit"] = unit_figures(unit, cells, documents["test"])
+    shown = traces(unit, cells, documents["test"], reader=reader, labels=labels)
+    layer, number = cells.names[unit.number]
+    title = f"cell state of unit {number}, layer {layer}, after each character; blue leans to label {labels[1]}"
+    storage.write_bytes(storage.join(output, "trace.png"), picture(shown, title=title, reverse=not unit.found.above))
+    held = held_units(unit, cells, regressions["cell_means"].weights)
+    result["hold"] = {name: {s: list(map(str, units)) for s, units in sides.items()} for name, sides in held.items()}
     if num_completions:
-        say(f"drawing {num_completions} completions with the unit held at each side")
+        say(f"drawing {num_completions} completions with units held at each side")
         result["steering"] = steering_figures(
-            unit,
             checkpoint,
+            held,
             num_completions=num_completions,
             judge=lambda texts: regressions["tfidf"].logits(vectorizer.transform(texts)),
         )
@@ -100,8 +112,8 @@ def probe(
 def _forms(checkpoint: Checkpoint, documents: Mapping[str, LabelledDocuments]) -> tuple[Forms, Any]:
     """Returns all forms of the documents, and what turns other texts into the form `tfidf`."""
     features = {split: own.features for split, own in documents.items()}
-    cells = [place for _, _, place in cell_places(checkpoint.spec.model, width=features["train"].last.shape[1])]
-    forms = state_forms(features, np.array(cells))
+    places, _ = cell_places(checkpoint.spec.model, width=features["train"].last.shape[1])
+    forms = state_forms(features, places)
     tfidf, vectorizer = tfidf_forms({split: own.texts for split, own in documents.items()})
     for split, form in tfidf.items():
         forms[split]["tfidf"] = form

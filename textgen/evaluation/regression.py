@@ -90,21 +90,22 @@ def fitted(
         val: Other documents in the same ways, whose labels choose; None goes by folds of the first.
         seed: Of the folds.
     """
-    least, chosen, chosen_penalty = math.inf, forms[0], math.nan
+    least, chosen, best = math.inf, forms[0], None
     for number, form in enumerate(forms):
         parts = list(_folds(form, positive, seed)) if val is None else [(form, positive, val[0][number], val[1])]
         before = math.inf
         for inverse_penalty in INVERSE_PENALTIES[form.penalty]:
+            tried = [_learnt(learnt, labels, inverse_penalty) for learnt, labels, _, _ in parts]
             nats = sum(
-                _nats(_learnt(learnt, labels, inverse_penalty).logits(held.matrix), held_labels)
-                for learnt, labels, held, held_labels in parts
+                _nats(one.logits(held.matrix), labels) for one, (_, _, held, labels) in zip(tried, parts, strict=True)
             )
             if nats < least:
-                least, chosen, chosen_penalty = nats, form, inverse_penalty
+                least, chosen, best = nats, form, tried[0]
             if nats > before:  # The cost has one valley.
                 break
             before = nats
-    return _learnt(chosen, positive, chosen_penalty)
+    assert best is not None  # A cost is finite.
+    return _learnt(chosen, positive, best.inverse_penalty) if val is None else best  # Which has seen all of them.
 
 
 def best_share(first: Floats, second: Floats, positive: Bools) -> float:

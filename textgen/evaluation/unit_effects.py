@@ -1,9 +1,12 @@
-"""What a single unit says of a label, along a text, and to the text that is generated while it is held at a value."""
+"""What single units say of a label, along a text, and to the text that is generated while they are held at values.
+
+Letters: D documents, F values of a state, U cell states among them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,128 +21,165 @@ from textgen.generation.steering import HeldUnit
 from textgen.model.checkpoint import Checkpoint
 from textgen.spec import ModelSpec
 
-Judge = Callable[[list[str]], npt.NDArray[np.float64]]
+Floats = npt.NDArray[np.float64]
+Judge = Callable[[list[str]], Floats]
 """Log odds of texts being positive."""
 
-SPREADS_HELD = 3.0
-"""A unit is held so many standard deviations from its mean: further than it goes by itself, mostly."""
+UNIT_SPREADS = 3.0
+"""A unit that is held alone is held so many standard deviations from its mean: further than it goes by itself."""
+NUM_JOINT_UNITS = 32
+"""Units that are held together: a small model spreads a label over many."""
+JOINT_SPREADS = 1.0
+"""They are held so far from their means; further, the text of a small model falls apart."""
 TRACED_CHARS = (300, 900)
 """Length of the documents that are shown."""
 MEASURED_DOCUMENTS = 256
-"""Documents whose ends of words give a unit's mean and spread."""
+"""Documents whose ends of words give the units' means and spreads."""
 STEERED_CHARS = 300
 """Length of a steered completion, in characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentimentUnit:
+class Cells:
+    """The cell states of all layers, and what values they take at the ends of words."""
+
+    names: Sequence[tuple[int, int]]
+    """Layer, from 1, and unit in it, from 0; [U]."""
+    places: npt.NDArray[np.int64]
+    """Where each stands among the values of a state, [U]."""
+    mean: Floats
+    """[U]"""
+    spread: Floats
+    """Standard deviation, [U]."""
+
+    @classmethod
+    def of(cls, reader: StateReader, spec: ModelSpec, texts: Sequence[str]) -> Cells:
+        """Measures the cell states at the ends of words of the first texts."""
+        places, names = cell_places(spec, width=reader.width)
+        states = np.concatenate([ends[:, places] for ends in reader.word_ends(texts[:MEASURED_DOCUMENTS])])
+        return cls(
+            names=names, places=places, mean=states.mean(axis=0, dtype=float), spread=states.std(axis=0, dtype=float)
+        )
+
+    def held(self, number: int, *, spreads: float) -> HeldUnit:
+        """Returns a cell state held so many standard deviations from its mean."""
+        layer, unit = self.names[number]
+        return HeldUnit(
+            layer=layer, unit=unit, value=round(float(self.mean[number] + spreads * self.spread[number]), 2)
+        )
+
+
+def cell_places(spec: ModelSpec, *, width: int) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
+    """Returns where cell states stand among the `width` values of a state, [U], and each one's layer and unit."""
+    states_per_layer = width // sum(spec.widths)  # h and c, or h alone, which is the cell state then.
+    places, names, before = [], [], 0
+    for layer, units in enumerate(spec.widths, start=1):
+        before += states_per_layer * units
+        places.append(np.arange(before - units, before))
+        names += [(layer, unit) for unit in range(units)]
+    return np.concatenate(places), names
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelUnit:
     """The unit that tells two labels apart best."""
 
-    layer: int
-    """From 1."""
-    unit: int
-    """From 0, in its layer."""
-    place: int
-    """Among the values of the whole state."""
+    number: int
+    """Among the cell states."""
     pooling: str
-    """Which of a document's values was compared with the threshold: the `last`, or the `mean`."""
+    """Which of a document's values is compared with the threshold: the `last`, or the `mean`."""
     found: UnitThreshold
-    mean: float
-    """Of the values at the ends of words of `train`."""
-    spread: float
-    """Standard deviation of those."""
 
-    def held(self, direction: int) -> HeldUnit:
-        """Returns the unit held where documents are positive (+1) or negative (-1)."""
-        sign = direction if self.found.above else -direction
-        return HeldUnit(layer=self.layer, unit=self.unit, value=round(self.mean + sign * SPREADS_HELD * self.spread, 2))
+    @property
+    def sign(self) -> int:
+        """1 where positive documents have the higher values, else -1."""
+        return 1 if self.found.above else -1
 
 
-def cell_places(spec: ModelSpec, *, width: int) -> list[tuple[int, int, int]]:
-    """Returns layer, unit and place of every cell state among the `width` values of a state."""
-    states_per_layer = width // sum(spec.widths)  # h and c, or h alone, which is the cell state then.
-    places, before = [], 0
-    for layer, units in enumerate(spec.widths, start=1):
-        first = before + (states_per_layer - 1) * units
-        places += [(layer, unit, first + unit) for unit in range(units)]
-        before += states_per_layer * units
-    return places
-
-
-def sentiment_unit(train: LabelledDocuments, spec: ModelSpec, *, reader: StateReader) -> SentimentUnit:
+def label_unit(train: LabelledDocuments, cells: Cells) -> LabelUnit:
     """Returns the cell state whose last or mean value alone is right about most labels of `train`."""
-    features = train.features
-    cells = cell_places(spec, width=features.last.shape[1])
-    columns = [place for _, _, place in cells]
-    by_pooling = {name: best_unit(getattr(features, name)[:, columns], train.positive) for name in ("last", "mean")}
+    by_pooling = {
+        name: best_unit(getattr(train.features, name)[:, cells.places], train.positive) for name in ("last", "mean")
+    }
     pooling = max(by_pooling, key=lambda name: by_pooling[name].accuracy)
-    layer, unit, place = cells[by_pooling[pooling].unit]
-    ends = reader.word_ends(train.texts[:MEASURED_DOCUMENTS])
-    values = np.concatenate([states[:, place] for states in ends]).astype(np.float64)
-    return SentimentUnit(
-        layer=layer,
-        unit=unit,
-        place=place,
-        pooling=pooling,
-        found=dataclasses.replace(by_pooling[pooling], unit=place),
-        mean=float(values.mean()),
-        spread=float(values.std()),
-    )
+    return LabelUnit(number=by_pooling[pooling].unit, pooling=pooling, found=by_pooling[pooling])
 
 
-def unit_figures(sentiment: SentimentUnit, test: LabelledDocuments) -> dict[str, Any]:
-    """Returns what the unit is, how right it is alone, and how to hold it: JSON-ready."""
-    predicted = sentiment.found.predicted(getattr(test.features, sentiment.pooling))
+def unit_figures(unit: LabelUnit, cells: Cells, test: LabelledDocuments) -> dict[str, Any]:
+    """Returns what the unit is and how right it is alone: JSON-ready."""
+    predicted = unit.found.predicted(getattr(test.features, unit.pooling)[:, cells.places])
+    layer, place = cells.names[unit.number]
     return {
-        "layer": sentiment.layer,
-        "unit": sentiment.unit,
-        "pooling": sentiment.pooling,
-        "threshold": sentiment.found.threshold,
-        "positive_above": sentiment.found.above,
-        "train_accuracy": sentiment.found.accuracy,
+        "layer": layer,
+        "unit": place,
+        "pooling": unit.pooling,
+        "threshold": unit.found.threshold,
+        "positive_above": unit.found.above,
+        "train_accuracy": unit.found.accuracy,
         "accuracy": float(np.mean(predicted == test.positive)),
-        "mean": sentiment.mean,
-        "spread": sentiment.spread,
-        "hold_negative": written(sentiment.held(-1)),
-        "hold_positive": written(sentiment.held(+1)),
+        "mean": float(cells.mean[unit.number]),
+        "spread": float(cells.spread[unit.number]),
     }
 
 
 def traces(
-    sentiment: SentimentUnit, test: LabelledDocuments, *, reader: StateReader, labels: tuple[str, str]
+    unit: LabelUnit, cells: Cells, test: LabelledDocuments, *, reader: StateReader, labels: tuple[str, str]
 ) -> list[Trace]:
     """Returns the unit's value after each character of the first document of each label that has a handy length."""
     found = []
     for positive in (True, False):
-        numbers = [n for n in range(len(test)) if bool(test.positive[n]) == positive]
-        handy = [n for n in numbers if TRACED_CHARS[0] <= len(test.texts[n]) <= TRACED_CHARS[1]]
+        numbers = np.flatnonzero(test.positive == positive).tolist()
+        handy = [number for number in numbers if TRACED_CHARS[0] <= len(test.texts[number]) <= TRACED_CHARS[1]]
         number = (handy or numbers)[0]
         text = test.texts[number]
         title = f"label {labels[positive]}, document {test.features.document_ids[number]}"
-        found.append(Trace(title=title, text=text, values=reader.trace(text)[:, sentiment.place]))
+        found.append(Trace(title=title, text=text, values=reader.trace(text)[:, cells.places[unit.number]]))
     return found
 
 
+def held_units(unit: LabelUnit, cells: Cells, weights: Floats) -> dict[str, dict[str, list[HeldUnit]]]:
+    """Returns what to hold for negative and for positive text: the unit alone, and the units that weigh most together.
+
+    `weights` are those of a probe of the cell states' means, [U].
+    """
+    heaviest = np.argsort(-np.abs(weights), kind="stable")[: min(NUM_JOINT_UNITS, int(np.count_nonzero(weights)))]
+    directions = {"negative": -1, "positive": 1}
+    return {
+        "unit": {
+            name: [cells.held(unit.number, spreads=sign * unit.sign * UNIT_SPREADS)]
+            for name, sign in directions.items()
+        },
+        "units": {
+            name: [cells.held(int(n), spreads=sign * float(np.sign(weights[n])) * JOINT_SPREADS) for n in heaviest]
+            for name, sign in directions.items()
+        },
+    }
+
+
 def steering_figures(
-    sentiment: SentimentUnit, checkpoint: Checkpoint, *, num_completions: int, judge: Judge
+    checkpoint: Checkpoint,
+    held: Mapping[str, Mapping[str, Sequence[HeldUnit]]],
+    *,
+    num_completions: int,
+    judge: Judge,
 ) -> dict[str, Any]:
-    """Returns how many completions a judge calls positive with the unit held low, left alone, and held high."""
+    """Returns how many completions a judge calls positive, with nothing held and with each of the given units held."""
     settings = dataclasses.replace(checkpoint.spec.sampling, n=num_completions, max_new_chars=STEERED_CHARS)
-    figures: dict[str, Any] = {"completions": num_completions, "temperature": settings.temperature}
-    for name, held in (("negative", [sentiment.held(-1)]), ("free", []), ("positive", [sentiment.held(+1)])):
-        completions = engine_of(checkpoint, held=held).generate(requests_of([Prompt(text="")], settings))
+
+    def judged(units: Sequence[HeldUnit]) -> dict[str, Any]:
+        completions = engine_of(checkpoint, held=units).generate(requests_of([Prompt(text="")], settings))
         texts = [completion.completion for completion in completions]
         logits = judge(texts)
-        figures[name] = {
-            "held": [written(one) for one in held],
+        return {
+            "held": " ".join(f"--unit {one}" for one in units),
             "positive_share": float(np.mean(logits > 0)),
             "mean_log_odds": float(np.mean(logits)),
             "completion": texts[0],
         }
-    return figures
 
-
-def written(held: HeldUnit) -> str:
-    """Returns a held unit as `--unit` takes it."""
-    layer = "" if held.layer == 1 else f"{held.layer}:"
-    return f"{layer}{held.unit}={held.value:+g}"
+    return {
+        "completions": num_completions,
+        "temperature": settings.temperature,
+        "free": judged([]),
+        **{name: {side: judged(units) for side, units in sides.items()} for name, sides in held.items()},
+    }

@@ -89,12 +89,13 @@ class Trace:
         return {"title": self.title, "text": self.text, "values": [round(value, 4) for value in self.values.tolist()]}
 
 
-def picture(traces: Sequence[Trace], *, title: str) -> bytes:
+def picture(traces: Sequence[Trace], *, title: str, reverse: bool = False) -> bytes:
     """Returns a PNG: the texts, a line below the other, each character on the colour of the unit's value.
 
     Args:
         traces: Texts that are shown below each other; long ones are cut.
         title: What the values are. Their mean has no colour.
+        reverse: Whether low values are blue and high ones red, instead of the other way round.
     """
     from matplotlib.figure import Figure  # Draws without a screen, and keeps no figure open.
 
@@ -106,7 +107,9 @@ def picture(traces: Sequence[Trace], *, title: str) -> bytes:
     panels = figure.subplots(len(traces), 1, squeeze=False, height_ratios=num_lines)[:, 0]
     for panel, trace, grid in zip(panels, traces, grids, strict=True):
         reach = SPREADS_SHOWN * spread
-        image = panel.imshow(grid, cmap="RdBu", vmin=centre - reach, vmax=centre + reach, aspect="auto")
+        image = panel.imshow(
+            grid, cmap="RdBu_r" if reverse else "RdBu", vmin=centre - reach, vmax=centre + reach, aspect="auto"
+        )
         for place, character in enumerate(trace.text[: LINE_CHARS * MAX_LINES]):
             line, column = divmod(place, LINE_CHARS)
             colour = "white" if abs(trace.values[place] - centre) > DARK_SPREADS * spread else "black"

@@ -33,6 +33,10 @@ class HeldUnit:
     layer: int = 1
     """Recurrent layer, from 1: the one that reads the ids."""
 
+    def __str__(self) -> str:
+        """Returns what `parse_held_unit` reads."""
+        return f"{'' if self.layer == 1 else f'{self.layer}:'}{self.unit}={self.value:+g}"
+
 
 def parse_held_unit(text: str) -> HeldUnit:
     """Reads `unit=value` or `layer:unit=value`, as `--unit` takes it: `17=+3`, `2:17=-0.5`.
