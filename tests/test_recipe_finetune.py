@@ -72,7 +72,7 @@ def test_every_technique_comes_on_top_of_the_one_before_and_is_compared_at_equal
     (tmp_path / "data" / "tweets").mkdir(parents=True)
     (tmp_path / "data" / finetune.TWEETS).write_text("\n".join(["id,text", *tweets]))
     source = source_at(tmp_path / "source")
-    monkeypatch.setattr(finetune, "film_model", lambda folder, **_: Path(source.uri))
+    monkeypatch.setattr(finetune, "film_model", lambda *_, **__: Path(source.uri))
     result = finetune.run(tmp_path / "runs", data=tmp_path / "data", scale=0.5, say=lambda _: None)
     techniques = {
         name: (spec.training.unfreeze_every_steps is not None, spec.training.layer_rate_factor, spec.training.decay)
