@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,8 @@ def run_apart(name: str, arguments: argparse.Namespace) -> list[str] | None:
     if subprocess.run(command, cwd=ROOT).returncode or not place.exists():
         return None
     result = json.loads(place.read_text())
+    if arguments.full and "absent" not in result:
+        shutil.copy(place, RESULTS)
     return [absent_row(name, result["absent"])] if "absent" in result else table([result]).splitlines()[2:]
 
 
@@ -92,8 +95,8 @@ def run_here(name: str, arguments: argparse.Namespace) -> None:
 
 
 def result_path(name: str, arguments: argparse.Namespace) -> Path:
-    """Returns where the result of a recipe is written: results of full length are part of the project."""
-    return (RESULTS if arguments.full else arguments.folder / "short") / f"{name}.json"
+    """Returns where a run writes its result; one of full length is then copied into the project."""
+    return Path(arguments.folder) / ("full" if arguments.full else "short") / f"{name}.json"
 
 
 if __name__ == "__main__":
