@@ -195,8 +195,9 @@ def novel() -> RunSpec:
 
 
 def novel_best() -> RunSpec:
-    """A novel with its case, its punctuation and its paragraphs, in our own way."""
-    return RunSpec(
+    """A novel with its case, its punctuation and its paragraphs, learnt as `tweets_best` learns."""
+    return dataclasses.replace(
+        tweets_best(),
         preset="novel_best",
         corpus=CorpusSpec(
             document_unit="paragraph",
@@ -205,15 +206,6 @@ def novel_best() -> RunSpec:
             val_share=0.05,
             test_share=0.1,
             min_split_documents=10,
-        ),
-        windows=WindowsSpec(context_length=64, stride=64),
-        model=ModelSpec(embedding_dim=32, units=256, dropout=0.5),
-        training=TrainingSpec(
-            global_batch_size=16,
-            epochs=30,
-            learning_rate=1e-2,
-            warmup_steps=50,
-            validate_every_steps=100,
         ),
         sampling=SamplingSpec(temperature=0.7, max_new_chars=1000),
     )
