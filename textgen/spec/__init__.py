@@ -1,0 +1,25 @@
+"""Everything that determines a run, as frozen dataclasses that check themselves.
+
+A preset (`textgen.presets`) returns a whole `RunSpec`; `override` changes single fields of it, for the command
+line (`--set training.learning_rate=1e-3`), the sweep and the tests. How many workers compute a run is not part
+of its spec: the result does not depend on it.
+"""
+
+from textgen.spec.corpus import RULE_NAMES, CorpusSpec, WindowsSpec
+from textgen.spec.model import ClassifierSpec, ModelSpec
+from textgen.spec.run import RunSpec, override
+from textgen.spec.training import TrainingSpec
+from textgen.spec.use import SamplingSpec, SweepSpec
+
+__all__ = [
+    "RULE_NAMES",
+    "ClassifierSpec",
+    "CorpusSpec",
+    "ModelSpec",
+    "RunSpec",
+    "SamplingSpec",
+    "SweepSpec",
+    "TrainingSpec",
+    "WindowsSpec",
+    "override",
+]

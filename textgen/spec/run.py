@@ -1,0 +1,104 @@
+"""Everything that determines a run, and single fields of it changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from textgen.errors import UserError
+from textgen.settings import check, coerce, field_types, nearest
+from textgen.spec.corpus import CorpusSpec, WindowsSpec
+from textgen.spec.model import ClassifierSpec, ModelSpec
+from textgen.spec.training import TrainingSpec
+from textgen.spec.use import SamplingSpec, SweepSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that determines a run, whatever hardware it is computed on."""
+
+    preset: str
+    """Name of the preset it began as."""
+    corpus: CorpusSpec = field(default_factory=CorpusSpec)
+    windows: WindowsSpec = field(default_factory=WindowsSpec)
+    model: ModelSpec = field(default_factory=ModelSpec)
+    classifier: ClassifierSpec = field(default_factory=ClassifierSpec)
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    sampling: SamplingSpec = field(default_factory=SamplingSpec)
+    sweep: SweepSpec = field(default_factory=SweepSpec)
+
+    def __post_init__(self) -> None:
+        windows = self.windows
+        check(
+            self.training.order != "stateful" or windows.stride == windows.context_length,
+            f"training.order is stateful with windows.stride {windows.stride} and windows.context_length "
+            f"{windows.context_length}; the carried state needs them equal: set both, or training.order=shuffled",
+        )
+        features = self.classifier.features
+        check(
+            not self.corpus.condition_on or (windows.separator is None and features is None),
+            f"corpus.condition_on is {list(self.corpus.condition_on)} with windows.separator {windows.separator!r} and "
+            f"classifier.features {features or 'none'}; controls follow END, for a language model: use none in both",
+        )
+        check(
+            (windows.unit == "words") == (features == "bag_of_words"),
+            f"windows.unit is {windows.unit} with classifier.features {features or 'none'}; "
+            "a bag of words takes words, and everything else characters or bytes: set both",
+        )
+        check(
+            features is None or (self.training.order == "shuffled" and self.training.loss_at == "every"),
+            f"training.order is {self.training.order} and training.loss_at {self.training.loss_at} with "
+            f"classifier.features {features}; a classifier's documents have no order and one target: "
+            "set training.order=shuffled and training.loss_at=every",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the spec as JSON-ready nested dictionaries."""
+        as_dict: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return as_dict
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Builds a spec from `to_dict`'s result; unknown names are errors, missing ones take their defaults."""
+        sections = {}
+        for name, value in values.items():
+            section = field_types(cls).get(name)
+            if section is None:
+                raise UserError(f"a spec has no section {name!r}; {nearest(name, field_types(cls))}")
+            if not dataclasses.is_dataclass(section):
+                sections[name] = value
+                continue
+            known = field_types(section)
+            for key in value:
+                if key not in known:
+                    raise UserError(f"the section {name} has no field {key!r}; {nearest(key, known)}")
+            sections[name] = section(  # type: ignore[operator]
+                **{key: coerce(item, known[key], f"{name}.{key}") for key, item in value.items()}
+            )
+        return cls(**sections)
+
+
+def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
+    """Returns `spec` with fields replaced; keys read `section.field`, values may be strings of a command line.
+
+    All changes to a section are made at once, since two fields may be valid only together.
+
+    Raises:
+        UserError: an unknown name (the message lists the nearest known ones) or a value that does not fit.
+    """
+    sections = {name: kind for name, kind in field_types(RunSpec).items() if dataclasses.is_dataclass(kind)}
+    known = [f"{name}.{key}" for name, kind in sections.items() for key in field_types(kind)]
+    by_section: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        if path not in known:
+            raise UserError(f"there is no setting {path!r}; {nearest(path, known)}")
+        section, key = path.split(".")
+        kind = field_types(sections[section])[key]
+        by_section.setdefault(section, {})[key] = coerce(value, kind, path)
+    replaced = {
+        section: dataclasses.replace(getattr(spec, section), **values) for section, values in by_section.items()
+    }
+    return dataclasses.replace(spec, **replaced)
