@@ -91,7 +91,10 @@ def run_here(name: str, arguments: argparse.Namespace) -> None:
         ).to_dict()
     except DataAbsentError as error:
         result = {"absent": str(error)}
-    place.write_text(json.dumps({**result, "command": command, **environment()}, ensure_ascii=False, indent=1) + "\n")
+    content = json.dumps({**result, "command": command, **environment()}, ensure_ascii=False, indent=1) + "\n"
+    for machine_folder, name_of_it in ((ROOT, "."), (arguments.data.resolve(), "data"), (ROOT.parent, "..")):
+        content = content.replace(str(machine_folder), name_of_it)
+    place.write_text(content)
 
 
 def result_path(name: str, arguments: argparse.Namespace) -> Path:
