@@ -92,8 +92,9 @@ def run_here(name: str, arguments: argparse.Namespace) -> None:
     except DataAbsentError as error:
         result = {"absent": str(error)}
     content = json.dumps({**result, "command": command, **environment()}, ensure_ascii=False, indent=1) + "\n"
-    for machine_folder, name_of_it in ((ROOT, "."), (arguments.data.resolve(), "data"), (ROOT.parent, "..")):
-        content = content.replace(str(machine_folder), name_of_it)
+    if arguments.full and "absent" not in result:  # Kept for others, on whose machines the folders are elsewhere.
+        for folder_here, name in ((ROOT, "."), (arguments.data.resolve(), "data"), (ROOT.parent, "..")):
+            content = content.replace(str(folder_here), name)
     place.write_text(content)
 
 
