@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from textgen.evaluation.key_numbers import numbers_of
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
 from textgen.windows.vocabulary import Ids
@@ -143,12 +144,7 @@ class _Level:
 
     def find(self, keys: Numbers) -> Numbers:
         """Returns the numbers of keys, -1 for those that are not there; same shape."""
-        if self.table is not None:
-            return self.table[keys].astype(np.int64)
-        if not len(self.keys):
-            return np.full(len(keys), -1, dtype=np.int64)
-        numbers = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[numbers] == keys, numbers, -1)
+        return numbers_of(keys, sorted_keys=self.keys, table=self.table)
 
 
 def _descend(read: Numbers, levels: list[_Level]) -> None:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Keys = npt.NDArray[np.int64]
+from textgen.evaluation.key_numbers import Keys, numbers_of
+
 Probabilities = npt.NDArray[np.float64]
 
 MAX_TABLE_ENTRIES = 2**23
@@ -141,12 +142,7 @@ class _Level:
 
     def find(self, keys: Keys) -> Keys:
         """Returns the numbers of keys, -1 for those that are not there; same shape."""
-        if self.table is not None:
-            return self.table[keys].astype(np.int64)
-        if not len(self.keys):
-            return np.full(len(keys), -1, dtype=np.int64)
-        numbers = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[numbers] == keys, numbers, -1)
+        return numbers_of(keys, sorted_keys=self.keys, table=self.table)
 
 
 @dataclass(frozen=True, kw_only=True)
