@@ -97,7 +97,7 @@ class Demo:
         self._stage(
             "evaluation",
             "evaluate: bits per character on text that it never saw",
-            f"jobs.evaluate --checkpoint {run} --split test --output {self.place('evaluation')}",
+            f"jobs.evaluate --checkpoint {run} --split test --count-order 5 --output {self.place('evaluation')}",
         )
         prompts = storage.join(self.place("samples"), "prompts.jsonl")
         if self.result("samples") is None:

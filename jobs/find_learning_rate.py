@@ -34,15 +34,14 @@ def main(argv: list[str]) -> None:
         parser.error(f"--steps is {arguments.steps}; use 10 or more")
     spec = spec_of(arguments)
     import_tensorflow()
-    from textgen.training.lineage import Source
+    from textgen.training.lineage import source_of
     from textgen.training.rate_finder import find_learning_rate, plot
 
-    settings = {path: value for path, value in parse_settings(arguments.settings).items() if path.startswith("model.")}
     started = time.monotonic()
     found = find_learning_rate(
         spec,
         manifest_uri=arguments.windows,
-        source=Source(uri=arguments.source, model_settings=settings) if arguments.source is not None else None,
+        source=source_of(arguments.source, parse_settings(arguments.settings)),
         num_steps=arguments.steps,
         say=say,
     )

@@ -49,11 +49,9 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     spec = spec_of(arguments)
     connect()
-    from textgen.training.lineage import Source
+    from textgen.training.lineage import source_of
     from textgen.training.run import train  # Imports Ray Train, which `--help` need not wait for.
 
-    settings = parse_settings(arguments.settings)
-    layers = {path: value for path, value in settings.items() if path.startswith("model.")}
     result = train(
         spec,
         manifest_uri=arguments.windows,
@@ -61,7 +59,7 @@ def main(argv: list[str]) -> None:
         run_name=arguments.run_name,
         num_workers=arguments.num_workers,
         device=arguments.device,
-        source=Source(uri=arguments.source, model_settings=layers) if arguments.source is not None else None,
+        source=source_of(arguments.source, parse_settings(arguments.settings)),
         acknowledge=arguments.acknowledge,
         say=say,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.recipes.chain import Say, job
 from benchmarks.recipes.result import DataAbsentError, Figure, RecipeResult
+from textgen import presets
 
 LAST_CHARACTER = (
     "windows.context_length=40",
@@ -102,7 +103,7 @@ def film_model(folder: Path, *, scale: float, say: Say) -> Path:
 
 def _trained(preset: str, folder: Path, *, share: float, say: Say) -> Path:
     """Trains a preset on two workers, or goes on with it; a share below 1 cuts its epochs."""
-    settings = [] if share >= 1 else ["--set", f"training.epochs={_epochs(preset) * share}"]
+    settings = [] if share >= 1 else ["--set", f"training.epochs={presets.preset(preset).training.epochs * share}"]
     if share < 1:
         settings += ["--set", "training.warmup_steps=50", "--set", "training.validate_every_steps=100"]
     job(
@@ -182,9 +183,3 @@ def _bits_at(history: list[dict[str, Any]], *, seconds: float) -> float:
     """Returns the bits per character of the last validation before a training had taken so long; NaN before any."""
     before = [line["val_bits_per_character"] for line in history if line["seconds"] <= seconds]
     return float(before[-1]) if before else math.nan
-
-
-def _epochs(preset: str) -> float:
-    from textgen.presets import preset as preset_of
-
-    return preset_of(preset).training.epochs

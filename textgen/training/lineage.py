@@ -38,6 +38,13 @@ class Source:
         return storage.absolute(self.uri)
 
 
+def source_of(uri: str | None, settings: Mapping[str, Any]) -> Source | None:
+    """Returns the source that a command line names, with those of its settings that shape a model; None without one."""
+    if uri is None:
+        return None
+    return Source(uri=uri, model_settings={k: value for k, value in settings.items() if k.startswith("model.")})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
     """The checkpoint that a run began from: kept in `run.json`, and in every checkpoint of the run as `from`."""

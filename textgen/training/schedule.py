@@ -41,9 +41,8 @@ def learning_rate(step: int, spec: TrainingSpec, *, num_steps: int) -> float:
         return spec.learning_rate * (step + 1) / spec.warmup_steps
     if spec.decay == "constant":
         return spec.learning_rate
-    progress = (step - spec.warmup_steps) / max(1, num_steps - 1 - spec.warmup_steps)
-    low = spec.final_learning_rate_share
-    return spec.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    progress = _progress(step, spec.warmup_steps, num_steps)
+    return spec.learning_rate * _cosine(1.0, spec.final_learning_rate_share, progress)
 
 
 def learns_by_groups(spec: TrainingSpec) -> bool:
