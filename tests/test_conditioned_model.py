@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,18 +35,22 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Texts such as `bad 37`, whose stars alone say which word comes."""
+    return trained_on(lambda word, number: f"{word} {number}", tmp_path_factory.mktemp("conditioned"))
+
+
+def trained_on(text_of: Callable[[str, int], str], folder: Path, **changes: Any) -> Checkpoint:
     from textgen.training.loop import train_alone
     from textgen.training.position import Run
 
-    folder = tmp_path_factory.mktemp("conditioned")
+    settings = SETTINGS | changes
     drawn = random.Random(1)
     rows = [(drawn.choice("15"), number) for number in range(600)]
-    lines = ["star_rating\treview_body", *(f"{stars}\t{WORDS[stars]} {number}" for stars, number in rows)]
+    lines = ["star_rating\treview_body", *(f"{stars}\t{text_of(WORDS[stars], number)}" for stars, number in rows)]
     (folder / "reviews.tsv").write_text("\n".join(lines) + "\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest_module, "run_tasks", run_serially)
-        _, manifest = ingested([str(folder / "reviews.tsv")], folder / "windows", **SETTINGS)
-    run = Run(spec=spec_with(**SETTINGS), manifest_uri=manifest.uri, run_uri=str(folder / "run"), run_name="run")
+        _, manifest = ingested([str(folder / "reviews.tsv")], folder / "windows", **settings)
+    run = Run(spec=spec_with(**settings), manifest_uri=manifest.uri, run_uri=str(folder / "run"), run_name="run")
     train_alone(run, say=lambda _: None, report=lambda _: None)
     return find_checkpoint(run.run_uri)
 
@@ -65,6 +71,20 @@ def test_a_model_writes_what_it_is_asked_for(checkpoint: Checkpoint) -> None:
 
 
 def test_guidance_leans_from_the_untold_over_the_told(checkpoint: Checkpoint) -> None:
-    assert words_written(checkpoint, {"stars": 5}, guidance=3.0).count("fine") >= 36
+    assert words_written(checkpoint, {"stars": 5}, guidance=1.5).count("fine") >= 32
     untold = words_written(checkpoint, {"stars": 5}, guidance=0.0)
     assert min(untold.count(word) for word in WORDS.values()) >= 8
+
+
+def test_a_condition_reaches_further_than_a_window(tmp_path: Path) -> None:
+    digits = random.Random(2)
+
+    def text_of(word: str, number: int) -> str:
+        return f"{number} {digits.randrange(10**15, 10**16)} {word}"
+
+    checkpoint = trained_on(text_of, tmp_path, windows__context_length=10, windows__stride=10, training__max_steps=500)
+    settings = SamplingSpec(temperature=0.5, max_new_chars=50, n=20)
+    for stars, word in WORDS.items():
+        requests = requests_of([Prompt(text="")], settings, condition={"stars": stars})
+        texts = [completion.completion for completion in engine_of(checkpoint).generate(requests)]
+        assert sum(text.endswith(word) for text in texts) >= 18

@@ -122,7 +122,7 @@ def test_a_gru_has_the_size_that_keras_gives_it() -> None:
 def test_a_scaled_id_is_one_number() -> None:
     model = model_of(SPECS["scaled, other widths"])
     assert model.variables_by_name()["lstm_1/kernel"].shape == (1, 4 * 7)
-    np.testing.assert_allclose(model._input(np.array([[0, 3], [10, 1]])), np.array([[[0], [3]], [[10], [1]]]) / V)
+    np.testing.assert_allclose(model._input(np.array([[0, 3], [10, 1]]), None), np.array([[[0], [3]], [[10], [1]]]) / V)
 
 
 @every_spec

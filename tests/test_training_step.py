@@ -12,7 +12,7 @@ pytestmark = pytest.mark.tensorflow
 tf = pytest.importorskip("tensorflow")
 
 from tests.rendezvous import together  # noqa: E402
-from textgen.model.language_model import LanguageModel  # noqa: E402
+from textgen.model.language_model import DropoutKey, LanguageModel  # noqa: E402
 from textgen.spec import ModelSpec, TrainingSpec  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
 from textgen.training.schedule import learning_rate  # noqa: E402
@@ -75,6 +75,7 @@ def test_several_workers_learn_what_one_does(
         learning_rate=0.5 if optimizer == "sgd" else 0.01,
         warmup_steps=5,
         clip_norm=0.3,
+        fresh_share=0.3,
         weight_decay=0.1 if optimizer == "adamw" else 0.0,
     )
     model_spec = ModelSpec(embedding_dim=4, units=6, num_layers=2, dropout=0.4, dense_units=5)
@@ -149,16 +150,40 @@ def test_clipping_bounds_the_global_norm_of_the_update() -> None:
 
 def test_the_state_is_carried_in_the_stateful_order_alone() -> None:
     (batch,) = batches(1)
-    states = {}
-    for order in ("stateful", "shuffled"):
-        spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd", order=order)  # type: ignore[arg-type]
+    nats = {}
+    for order, fresh_share in (("stateful", 0.0), ("stateful", 1.0), ("shuffled", 0.0)):
+        spec = TrainingSpec(
+            global_batch_size=ROWS,
+            optimizer="sgd",
+            order=order,  # type: ignore[arg-type]
+            fresh_share=fresh_share,
+        )
         model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, seed=5)
         step = TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)
-        nats = [step(batch, learning_rate=0.0).nats for _ in range(2)]
-        states[order] = nats
-    assert states["shuffled"][0] == states["shuffled"][1]
-    assert states["stateful"][0] == states["shuffled"][0]
-    assert states["stateful"][1] != states["stateful"][0]
+        nats[order, fresh_share] = [step(batch, learning_rate=0.0).nats for _ in range(2)]
+    first, second = nats["stateful", 0.0]
+    assert first != second
+    assert nats["stateful", 1.0] == nats["shuffled", 0.0] == [first, first]
+
+
+def test_a_share_of_the_lanes_begins_anew_and_keeps_what_it_was_told() -> None:
+    num_rows, controls = 400, (range(VOCAB_SIZE - 2, VOCAB_SIZE),)
+    model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, controls=controls)
+    spec = TrainingSpec(global_batch_size=num_rows, fresh_share=0.2)
+    state = [tf.ones_like(part) for part in model.initial_state(num_rows)]
+    drawn = {}
+    for number, first_row in [(0, 0), (1, 0), (1, 100)]:
+        step = TrainingStep(model, spec, Alone(), first_row=first_row, num_rows=num_rows)
+        key = DropoutKey(seed=3, step=tf.constant(number, tf.int64), first_row=first_row)
+        *units, told = step._begun_anew(state, key)
+        np.testing.assert_array_equal(told, np.ones((num_rows, 1)))
+        fresh = units[0].numpy()[:, 0] == 0
+        for part in units:
+            np.testing.assert_array_equal(part, np.repeat(~fresh[:, None], 6, axis=1))
+        assert 0.13 < fresh.mean() < 0.27
+        drawn[number, first_row] = fresh
+    assert (drawn[0, 0] != drawn[1, 0]).any()
+    np.testing.assert_array_equal(drawn[1, 100][:300], drawn[1, 0][100:])  # A lane's own, whoever computes it.
 
 
 def test_a_wish_for_a_checkpoint_reaches_every_worker() -> None:

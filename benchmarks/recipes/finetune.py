@@ -46,7 +46,7 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     if not tweets.exists():
         raise DataAbsentError(str(tweets))
     started = time.monotonic()
-    source = find_checkpoint(str(film_model(folder.parent / "reviews", scale=scale, say=say)))
+    source = find_checkpoint(str(film_model("reviews", folder.parent / "reviews", scale=scale, say=say)))
     windows = folder / "windows"
     ingested("finetune", tweets, windows, {}, say=say)
     spec = _shortened(presets.preset("finetune"), scale)

@@ -38,7 +38,7 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     started = time.monotonic()
     reviews = _reviews(folder / "reviews", say=say)
     tweets = _tweets(folder / "tweets", data / TWEETS, num_seeds=max(2, round(NUM_SEEDS * scale)), say=say)
-    model = str(film_model(folder.parent / "reviews", scale=scale, say=say))
+    model = str(film_model("reviews_best", folder.parent / "reviews", scale=scale, say=say))
     read = _finetuned(folder / "finetuned", model, scale=scale, say=say)
     probed = _probed(folder / "probe", model, say=say)
     few = probed["label_efficiency"][0]

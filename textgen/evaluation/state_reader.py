@@ -108,7 +108,7 @@ class StateReader:
     @property
     def width(self) -> int:
         """F: values of the state."""
-        return sum(part.shape[-1] for part in self._model.initial_state(1))
+        return sum(part.shape[-1] for part in self._model.unit_states(self._model.initial_state(1)))
 
     def _are_word_ends(self, rows: Sequence[npt.NDArray[np.int32]]) -> Bools:
         """Returns after which ids a word is over, [T, R]: before a space, and at the end of the document.
@@ -134,12 +134,12 @@ class StateReader:
 
     def _read_ids(self, ids: Any, state: list[Any]) -> tuple[Any, list[Any]]:
         """Returns the states after each of the ids [K, R], side by side, [K, R, F], and the last of them."""
-        width = sum(part.shape[-1] for part in state)
-        written = tf.TensorArray(tf.float32, CALL_IDS, element_shape=[NUM_ROWS, width])
+        written = tf.TensorArray(tf.float32, CALL_IDS, element_shape=[NUM_ROWS, self.width])
 
         def one_step(position: Any, written: Any, *state: Any) -> tuple[Any, ...]:
             _, new_state = self._model.read(ids[position], state)
-            return position + 1, written.write(position, tf.concat(new_state, axis=1)), *new_state
+            units = tf.concat(self._model.unit_states(new_state), axis=1)
+            return position + 1, written.write(position, units), *new_state
 
         _, written, *state = tf.while_loop(
             lambda position, *_: position < CALL_IDS, one_step, (tf.constant(0), written, *state)

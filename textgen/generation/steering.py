@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.errors import UserError
-from textgen.model.language_model import LanguageModel
+from textgen.model.language_model import STATES_PER_LAYER, LanguageModel
 
 _WRITTEN = re.compile(r"(?:(\d+):)?(\d+)=([+-]?(?:\d+\.?\d*|\.\d+))")
 
@@ -60,7 +60,7 @@ class Steering:
             UserError: the model has no such layer or unit, or a unit is given twice.
         """
         _check(held, model)
-        states_per_layer = len(model.initial_state(1)) // len(model.spec.widths)
+        states_per_layer = STATES_PER_LAYER[model.spec.cell]
         self._by_part: dict[int, tuple[Any, Any]] = {}  # Number of a state's tensor -> which units, their values; [H].
         for layer in {one.layer for one in held}:
             is_held = np.zeros(model.spec.widths[layer - 1], dtype=np.bool_)

@@ -82,7 +82,8 @@ class Checkpoint:
         if self.classes:
             raise UserError(f"{self.uri} is a classifier; give it to jobs.classify, or name one of a language model")
 
-        model = LanguageModel(self.spec.model, vocab_size=self.vocabulary.size)
+        vocabulary = self.vocabulary
+        model = LanguageModel(self.spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls)
         model.set_weights_by_name(dict(self.weights))
         return model
 

@@ -15,10 +15,14 @@ import tensorflow as tf
 
 from textgen.model import recurrence
 from textgen.model.named_weights import NamedWeights, by_name
+from textgen.model.told import held_controls
 from textgen.spec import ModelSpec
 
 State = list[tf.Tensor]
-"""h and c of each LSTM layer, h of each GRU layer, in turn: tensors [B, H] with the layer's own H."""
+"""h and c of each LSTM layer, h of each GRU layer, in turn: tensors [B, H] with the layer's own H.
+
+Where controls are held, what was told last follows: [B, C], one for each of C conditions, 0 for nothing.
+"""
 STATES_PER_LAYER = {"lstm": 2, "gru": 1}
 
 
@@ -39,10 +43,19 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
     lead_ids = 0
     """Ids that scoring must read before those that it counts: the state may begin anywhere."""
 
-    def __init__(self, spec: ModelSpec, *, vocab_size: int, seed: int = 0) -> None:
+    def __init__(self, spec: ModelSpec, *, vocab_size: int, controls: Sequence[range] = (), seed: int = 0) -> None:
+        """Builds the layers with initial weights that the seed determines.
+
+        Args:
+            spec: the layers.
+            vocab_size: V.
+            controls: the control ids of each condition, as the vocabulary has them.
+            seed: of the initial weights.
+        """
         super().__init__(name="language_model")
         self.spec = spec
         self.vocab_size = vocab_size
+        self._held = tuple(controls) if spec.holds_controls else ()
         seeds = iter(np.random.SeedSequence(seed).generate_state(16 + 2 * spec.num_layers).tolist())
         glorot = keras.initializers.GlorotUniform
         self.embedding = None
@@ -54,6 +67,12 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
                 vocab_size, width, embeddings_initializer=initializer, name="embedding"
             )
             self.embedding.build((None, None))
+        self.told = None
+        if self._held:
+            # Read beside an id a control means something else than read as one, so that it has another row; all ids
+            # have one, of which only controls' are read, so that another vocabulary is merged as in every table.
+            self.told = keras.layers.Embedding(vocab_size, width, embeddings_initializer="zeros", name="told")
+            self.told.build((None, None))
         self.recurrent = []
         for number, units in enumerate(spec.widths, start=1):
             recurrent = (keras.layers.LSTM if spec.cell == "lstm" else keras.layers.GRU)(
@@ -81,7 +100,12 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
     def initial_state(self, batch_size: int) -> State:
         """Returns the state before the first id: zeros."""
         states_per_layer = STATES_PER_LAYER[self.spec.cell]
-        return [tf.zeros((batch_size, units)) for units in self.spec.widths for _ in range(states_per_layer)]
+        widths = [units for units in self.spec.widths for _ in range(states_per_layer)]
+        return [tf.zeros((batch_size, width)) for width in (*widths, *filter(None, [len(self._held)]))]
+
+    def unit_states(self, state: Sequence[tf.Tensor]) -> State:
+        """Returns the part of a state that the recurrent layers' units make."""
+        return list(state[: STATES_PER_LAYER[self.spec.cell] * len(self.recurrent)])
 
     def call(
         self,
@@ -115,18 +139,19 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         Takes what `call` does.
         """
         unrolled = dropout is not None and self._unrolls(ids)
-        values = None if unrolled else self._input(ids)
+        told = self._told(ids, state)
+        values = None if unrolled else self._input(ids, told)
         new_state: State = []
         for index, (layer, part) in enumerate(zip(self.recurrent, self._by_layer(state), strict=True)):
             if unrolled:
-                values, *new_part = recurrence.lstm(self._projected(ids, values, layer), layer.cell, *part)
+                values, *new_part = recurrence.lstm(self._projected(ids, told, values, layer), layer.cell, *part)
             else:
                 values, *new_part = layer(values, initial_state=part)
             if last_only and index == len(self.recurrent) - 1:
                 values = new_part[0][:, None]  # h is the last output; no gradient goes through the others.
             new_state += new_part
             values = dropped(values, self.spec.dropout, dropout, layer=index)
-        return values, new_state
+        return values, new_state + self._told_state(told)
 
     def step(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> tuple[tf.Tensor, State]:
         """Returns the logits after one more id of every row, [B, V], and the new state; ids are [B] int32."""
@@ -135,12 +160,13 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
 
     def read(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> tuple[tf.Tensor, State]:
         """Returns the last layer's output after one more id of every row, [B, H], and the new state; ids are [B]."""
-        values = self._input(ids)
+        told = self._told(ids[:, None], state)
+        values = self._input(ids[:, None], told)[:, 0]
         new_state: State = []
         for layer, part in zip(self.recurrent, self._by_layer(state), strict=True):
             values, new_part = layer.cell(values, part)
             new_state += new_part
-        return values, new_state
+        return values, new_state + self._told_state(told)
 
     def head(self, values: tf.Tensor, *, dropout: DropoutKey | None = None) -> tf.Tensor:
         """Returns the logits for outputs of the last recurrent layer, [..., V]; with `dropout` these are [B, T, H]."""
@@ -150,7 +176,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
 
     def variables_by_name(self) -> dict[str, Any]:
         """Returns the trainable variables as `layer/name`, in a fixed order."""
-        return by_name([self.embedding, *self.recurrent, self.hidden, self.logits])
+        return by_name([self.embedding, self.told, *self.recurrent, self.hidden, self.logits])
 
     def layer_groups(self) -> list[list[str]]:
         """Returns the names of the variables in groups of layers from the input to the output, in the same order.
@@ -158,7 +184,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         The embedding, each recurrent layer, and what stands above them; groups may learn at different rates and times.
         """
         names = list(self.variables_by_name())
-        layers = [[self.embedding], *([layer] for layer in self.recurrent), [self.hidden, self.logits]]
+        layers = [[self.embedding, self.told], *([layer] for layer in self.recurrent), [self.hidden, self.logits]]
         groups = [tuple(f"{layer.name}/" for layer in group if layer is not None) for group in layers]
         return [[name for name in names if name.startswith(group)] for group in groups if group]
 
@@ -169,22 +195,45 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
             axes["embedding/embeddings"] = 0
         elif self.spec.input == "one_hot":
             axes[f"{self.recurrent[0].name}/kernel"] = 0
+        if self.told is not None:
+            axes["told/embeddings"] = 0
         return axes
 
-    def _input(self, ids: tf.Tensor) -> tf.Tensor:
-        """Returns what the first recurrent layer reads for ids of any shape: one more axis."""
-        if self.embedding is not None:
-            return self.embedding(ids)
+    def _told(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> tf.Tensor | None:
+        """Returns which controls are held at each of the ids [B, T], [B, T, C]; None where none ever is."""
+        return held_controls(ids, state[-1], self._held) if self._held else None
+
+    def _told_state(self, told: tf.Tensor | None) -> State:
+        """Returns what of the state says what was told last."""
+        return [] if told is None else [tf.cast(told[:, -1], tf.float32)]
+
+    def _input(self, ids: tf.Tensor, told: tf.Tensor | None) -> tf.Tensor:
+        """Returns what the first recurrent layer reads for ids [B, T] and held controls: [B, T, inputs]."""
         if self.spec.input == "scaled":
             return tf.cast(ids, tf.float32)[..., None] / self.vocab_size
-        return tf.one_hot(ids, self.vocab_size)
+        if self.embedding is not None:
+            return self._with_told(self.embedding(ids), told)
+        return self._with_told(tf.one_hot(ids, self.vocab_size), told)
+
+    def _with_told(self, values: tf.Tensor, told: tf.Tensor | None, *, kernel: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns values [B, T, inputs] and, added to them, what the controls held beside them [B, T, C] are read as.
+
+        With a kernel, the values are the inputs' product with it.
+        """
+        if told is None:
+            return values
+        assert self.told is not None  # Built where controls are held.
+        table = self.told.embeddings if kernel is None else tf.matmul(self.told.embeddings, kernel)
+        for controls in tf.unstack(told, axis=-1):
+            values += tf.where(controls[..., None] > 0, tf.gather(table, controls), 0.0)
+        return values
 
     def _unrolls(self, ids: tf.Tensor) -> bool:
         """Says whether a training step takes our own LSTM; on GPUs cuDNN's, behind Keras's layer, is faster."""
         is_short = ids.shape[1] is not None and ids.shape[1] <= recurrence.MAX_LENGTH
         return self.spec.cell == "lstm" and is_short and not tf.config.list_logical_devices("GPU")
 
-    def _projected(self, ids: tf.Tensor, values: tf.Tensor | None, layer: Any) -> tf.Tensor:
+    def _projected(self, ids: tf.Tensor, told: tf.Tensor | None, values: tf.Tensor | None, layer: Any) -> tf.Tensor:
         """Returns the inputs' share of a layer's gates, [B, T, 4H]; `values` are its inputs, None for the first layer.
 
         What an id adds to the gates of the first layer is one row of a table, so that no product is made per position.
@@ -192,8 +241,8 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         if values is None and self.spec.input != "scaled":
             kernel = layer.cell.kernel
             table = kernel if self.embedding is None else tf.matmul(self.embedding.embeddings, kernel)
-            return tf.gather(table + layer.cell.bias, ids)
-        inputs = self._input(ids) if values is None else values
+            return self._with_told(tf.gather(table + layer.cell.bias, ids), told, kernel=kernel)
+        inputs = self._input(ids, told) if values is None else values
         return tf.einsum("bti,ij->btj", inputs, tf.convert_to_tensor(layer.cell.kernel)) + layer.cell.bias
 
     def _by_layer(self, state: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:

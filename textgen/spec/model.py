@@ -24,6 +24,9 @@ class ModelSpec:
     num_layers: int = 1
     layer_units: tuple[int, ...] = ()
     """Width of each recurrent layer, `num_layers` of them, where they differ; empty goes by `units`."""
+    hold_conditions: bool = True
+    """What a document is told (`corpus.condition_on`) is read beside every id of it, and not only once before the text;
+    unused without conditions, and with `scaled` inputs."""
     dropout: float = 0.0
     """Share of the outputs of each recurrent layer set to zero in training."""
     dense_units: int | None = None
@@ -45,6 +48,11 @@ class ModelSpec:
         )
         for name in ("dropout", "dense_dropout"):
             check(0 <= getattr(self, name) < 1, f"model.{name} is {getattr(self, name)}; it must lie in [0, 1)")
+
+    @property
+    def holds_controls(self) -> bool:
+        """Whether controls, where there are any, are read beside every id."""
+        return self.hold_conditions and self.input != "scaled"
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -90,7 +90,10 @@ class NextCharacter:
     counted = "chars"
 
     def __init__(self, spec: RunSpec, manifest: Manifest, plan: TrainingPlan, host_sum: HostSum) -> None:
-        self.model = LanguageModel(spec.model, vocab_size=manifest.vocabulary.size, seed=spec.training.seed)
+        vocabulary = manifest.vocabulary
+        self.model = LanguageModel(
+            spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls, seed=spec.training.seed
+        )
         used = as_trained(self.model, spec)
         self._spec = spec.windows
         self._manifest = manifest

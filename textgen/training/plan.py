@@ -52,7 +52,7 @@ class TrainingPlan:
         documents = None
         if spec.classifier.features is None:
             num_rows = num_windows(train.num_ids, spec.windows.context_length, spec.windows.stride)
-            parameters = num_parameters(spec.model, vocab_size=vocabulary.size)
+            parameters = num_parameters(spec.model, vocab_size=vocabulary.size, is_told=bool(vocabulary.conditions))
         else:
             classes = classes_of(manifest)
             documents = DocumentLabels.of(manifest, "train", classes=classes)
@@ -125,10 +125,12 @@ def inputs_per_row(spec: RunSpec) -> int:
     return 1 if spec.classifier.features == "bag_of_words" else spec.classifier.max_document_ids
 
 
-def num_parameters(spec: ModelSpec, *, vocab_size: int) -> int:
-    """Returns the number of weights of a language model."""
+def num_parameters(spec: ModelSpec, *, vocab_size: int, is_told: bool = False) -> int:
+    """Returns the number of weights of a language model, which may be told conditions."""
     total, width = _reading_parameters(spec, vocab_size=vocab_size)
     dense = (spec.dense_units,) if spec.dense_units is not None else ()
+    if is_told and spec.holds_controls:
+        total += vocab_size * input_width(spec, vocab_size=vocab_size)
     return total + _dense_parameters((width, *dense, vocab_size))
 
 
@@ -142,9 +144,14 @@ def num_classifier_parameters(spec: RunSpec, vocabulary: Vocabulary, *, num_clas
     return total + _dense_parameters((width, *spec.classifier.hidden_units, num_classes))
 
 
+def input_width(spec: ModelSpec, *, vocab_size: int) -> int:
+    """Returns how many values the first recurrent layer reads of an id."""
+    return {"embedding": spec.embedding_dim, "one_hot": vocab_size, "scaled": 1}[spec.input]
+
+
 def _reading_parameters(spec: ModelSpec, *, vocab_size: int) -> tuple[int, int]:
     """Returns the weights of what reads ids, up to the last recurrent layer, and that layer's width."""
-    width = {"embedding": spec.embedding_dim, "one_hot": vocab_size, "scaled": 1}[spec.input]
+    width = input_width(spec, vocab_size=vocab_size)
     total = vocab_size * spec.embedding_dim if spec.input == "embedding" else 0
     for units in spec.widths:
         # A GRU adds a bias of its own to what it remembers, as cuDNN's does.

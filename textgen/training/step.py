@@ -14,12 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.model.classifier import Classifier
-from textgen.model.language_model import DropoutKey, LanguageModel, State
+from textgen.model.language_model import DropoutKey, LanguageModel, State, dropout_mask
 from textgen.spec import TrainingSpec
 from textgen.training.collective import Collective
 from textgen.training.optimizers import Optimizers
 from textgen.windows.batches import Batch
 
+FRESH_LANES = 63
+"""Number of the random stream that draws lanes: no layer's."""
 NUM_FIGURES = 3
 """Numbers that travel behind the gradients: nats, characters (a classifier's documents), wishes for a checkpoint."""
 
@@ -84,6 +86,18 @@ class TrainingStep:
         for index, variable in enumerate(self.optimizers.variables):
             variable.assign(arrays[f"optimizer/{index}"])
 
+    def _begun_anew(self, state: Sequence[tf.Tensor], key: DropoutKey) -> State:
+        """Returns the state that a step begins with: zeros for windows that stand alone, and for the lanes drawn.
+
+        What a lane was told stays: the text goes on.
+        """
+        if not state or self._spec.order == "shuffled":
+            return [tf.zeros_like(part) for part in state]
+        shape = tf.stack([tf.shape(state[0])[0], 1, 1])
+        goes_on = dropout_mask(shape, rate=self._spec.fresh_share, key=key, layer=FRESH_LANES)[:, 0] > 0  # [R, 1]
+        units = self.model.unit_states(state)
+        return [tf.where(goes_on, part, 0.0) for part in units] + list(state[len(units) :])
+
     def _step(
         self,
         inputs: tf.Tensor,
@@ -98,9 +112,8 @@ class TrainingStep:
     ) -> tuple[tf.Tensor, State]:
         if self._last_only:
             targets, weights = targets[:, -1:], weights[:, -1:]
-        if self._spec.order == "shuffled":
-            state = [tf.zeros_like(part) for part in state]
         key = DropoutKey(seed=self._spec.seed, step=step, first_row=self._first_row)
+        state = self._begun_anew(state, key)
         with tf.GradientTape() as tape:
             logits, new_state = self._forward(inputs, state, dropout=key)
             nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)  # [R, T]

@@ -10,6 +10,7 @@ its value, or `none`. They are given, not written: no text holds them, none is p
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -145,10 +146,15 @@ class Vocabulary:
         unknown = () if self.unknown_id is None else (self.unknown_id,)
         return (*unknown, *range(self.first_control_id, self.size))
 
+    @property
+    def controls(self) -> tuple[range, ...]:
+        """Ids of each condition's controls."""
+        stops = itertools.accumulate((one.num_controls for one in self.conditions), initial=self.first_control_id)
+        return tuple(itertools.starmap(range, itertools.pairwise(stops)))
+
     def control_ids(self, controls: npt.ArrayLike) -> Ids:
         """Returns the ids of the numbers of controls, one for each condition, shape [..., num_conditions]."""
-        sizes = [condition.num_controls for condition in self.conditions]
-        first_ids = self.first_control_id + np.cumsum([0, *sizes[:-1]], dtype=np.int64)[: len(sizes)]
+        first_ids = np.array([ids.start for ids in self.controls], dtype=np.int64)
         return (np.asarray(controls, dtype=np.int64) + first_ids).astype(self.id_dtype)
 
     def decode(self, ids: npt.ArrayLike) -> str:
