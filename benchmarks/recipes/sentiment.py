@@ -30,6 +30,8 @@ NUM_SEEDS = 5
 """Splits and initial weights that the tweets are measured with."""
 NOT_ENGLISH = ("foo bar", "qwzx zzyq plonk", "שלום עולם")
 """Texts of which the published model is sure."""
+FEW_DOCUMENTS = 2000
+"""Documents of each split that the short form probes: reading them all takes a model of 512 units half an hour."""
 SHOWN = ("accuracy", "macro_f1", "loss", "calibration_error", "answered_share", "accuracy_of_answered")
 
 
@@ -40,7 +42,7 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     tweets = _tweets(folder / "tweets", data / TWEETS, num_seeds=max(2, round(NUM_SEEDS * scale)), say=say)
     model = str(film_model("reviews_best", folder.parent / "reviews", scale=scale, say=say))
     read = _finetuned(folder / "finetuned", model, scale=scale, say=say)
-    probed = _probed(folder / "probe", model, say=say)
+    probed = _probed(folder / "probe", model, max_documents=None if scale >= 1 else FEW_DOCUMENTS, say=say)
     few = probed["label_efficiency"][0]
     figures = [
         Figure(
@@ -179,11 +181,12 @@ def _with_tfidf(run_folder: Path, windows: Path) -> dict[str, Any]:
     }
 
 
-def _probed(folder: Path, model: str, *, say: Say) -> dict[str, Any]:
+def _probed(folder: Path, model: str, *, max_documents: int | None, say: Say) -> dict[str, Any]:
     """Probes the language model on the same reviews, which its manifest holds as the category `imdb`."""
+    some = [] if max_documents is None else ["--max-documents", max_documents]
     return kept(
         folder / "result.json",
-        lambda: job("probe", "--checkpoint", model, "--category", "imdb", "--output", folder, say=say),
+        lambda: job("probe", "--checkpoint", model, "--category", "imdb", *some, "--output", folder, say=say),
     )
 
 

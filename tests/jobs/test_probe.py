@@ -25,12 +25,29 @@ def test_flags_reach_the_probe_and_its_result_the_last_line(
 
     monkeypatch.setattr("textgen.evaluation.probe.probe", probe)
     main(["--checkpoint", "a", "--output", str(tmp_path)])
-    narrowed = ["--windows", "c", "--category", "imdb", "--labels", "1,5", "--completions", "0"]
+    narrowed = [
+        "--windows",
+        "c",
+        "--category",
+        "imdb",
+        "--labels",
+        "1,5",
+        "--max-documents",
+        "50",
+        "--completions",
+        "0",
+    ]
     main(["--checkpoint", "b", "--output", str(tmp_path), *narrowed])
-    plain = {"windows_uri": None, "output": str(tmp_path), "category": None, "given_labels": None}
+    plain = {
+        "windows_uri": None,
+        "output": str(tmp_path),
+        "category": None,
+        "given_labels": None,
+        "max_documents": None,
+    }
     assert received[0] == {"checkpoint_uri": "a", **plain, "num_completions": 200}
-    told = {"windows_uri": "c", "category": "imdb", "given_labels": ["1", "5"], "num_completions": 0}
-    assert received[1] == {"checkpoint_uri": "b", "output": str(tmp_path), **told}
+    told = {"windows_uri": "c", "category": "imdb", "given_labels": ["1", "5"], "max_documents": 50}
+    assert received[1] == {"checkpoint_uri": "b", "output": str(tmp_path), **told, "num_completions": 0}
     printed = capsys.readouterr()
     assert json.loads(printed.out.splitlines()[-1]) == {"unit": {"unit": 17}}
     assert (tmp_path / "result.json").read_text() == printed.out.splitlines()[-1] + "\n"

@@ -1,4 +1,4 @@
-"""The documents of a manifest that have one of two labels, with their features and texts.
+"""The documents of a manifest that have one of two labels.
 
 Letters: D documents.
 """
@@ -6,16 +6,15 @@ Letters: D documents.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import UserError
-from textgen.evaluation.features import DocumentFeatures
 from textgen.windows.manifest import SPLITS, Manifest
-from textgen.windows.shards import iter_documents
+from textgen.windows.shards import Document, iter_documents
 
 Bools = npt.NDArray[np.bool_]
 MIN_DOCUMENTS = 10
@@ -26,48 +25,54 @@ MIN_DOCUMENTS = 10
 class LabelledDocuments:
     """Documents of a split, in its order."""
 
-    features: DocumentFeatures
     texts: Sequence[str]
+    document_ids: Sequence[str]
     positive: Bools
     """Which have the second label, [D]."""
 
     def __len__(self) -> int:
-        return len(self.positive)
+        return len(self.texts)
 
 
 def labelled_documents(
-    manifest: Manifest, features: Mapping[str, DocumentFeatures], *, category: str | None, labels: tuple[str, str]
-) -> dict[str, LabelledDocuments]:
-    """Returns the documents of each split that are of a category (None: of any) and have one of the labels.
+    manifest: Manifest, *, category: str | None, given_labels: Sequence[str] | None, max_documents: int | None
+) -> tuple[tuple[str, str], dict[str, LabelledDocuments]]:
+    """Returns the negative and the positive label, and the documents of each split that have one of them.
+
+    Args:
+        manifest: Where they stand.
+        category: Theirs; None takes any.
+        given_labels: The two; None takes the two that `train` has, sorted.
+        max_documents: Of each split, taken evenly from its whole length; None takes all.
 
     Raises:
-        UserError: a split has too few of a label.
+        UserError: there are not two labels, or a split has too few of one.
     """
+    labels = _two_labels(manifest, category=category, given=given_labels)
     found = {}
     for split in SPLITS:
-        own = features[split]
-        chosen = np.isin(own.labels, labels) & ((own.categories == category) | (category is None))
-        places = np.flatnonzero(chosen)
-        texts = [document.text for document, keep in zip(iter_documents(manifest, split), chosen, strict=True) if keep]
-        positive = own.labels[places] == labels[1]
+        places = [place for place, one in enumerate(_of(manifest, split, category)) if one.label in labels]
+        if max_documents is not None and len(places) > max_documents:
+            places = [places[number * len(places) // max_documents] for number in range(max_documents)]
+        wanted = set(places)
+        chosen = [one for place, one in enumerate(_of(manifest, split, category)) if place in wanted]
+        positive = np.array([one.label == labels[1] for one in chosen], dtype=np.bool_)
         if min(int(positive.sum()), int((~positive).sum())) < MIN_DOCUMENTS:
             raise UserError(
                 f"{split} of {manifest.uri} has {int((~positive).sum())} documents labelled {labels[0]} and "
                 f"{int(positive.sum())} labelled {labels[1]}; a probe takes {MIN_DOCUMENTS} of each at least: ingest "
-                f"more, with a larger corpus.{split}_share" + (" or another --category" if category else "")
+                f"more, with a larger corpus.{split}_share"
+                + (" or another --category" if category else "")
+                + (" or more --max-documents" if max_documents is not None else "")
             )
-        found[split] = LabelledDocuments(features=own.rows(places), texts=texts, positive=positive)
-    return found
+        found[split] = LabelledDocuments(
+            texts=[one.text for one in chosen], document_ids=[one.document_id for one in chosen], positive=positive
+        )
+    return labels, found
 
 
-def two_labels(features: DocumentFeatures, *, category: str | None, given: Sequence[str] | None) -> tuple[str, str]:
-    """Returns the negative and the positive label: those given, or the two that there are, sorted.
-
-    Raises:
-        UserError: there are not two.
-    """
-    known = Counter(features.labels[(features.categories == category) | (category is None)].tolist())
-    del known[""]
+def _two_labels(manifest: Manifest, *, category: str | None, given: Sequence[str] | None) -> tuple[str, str]:
+    known = Counter(one.label for one in _of(manifest, "train", category) if one.label)
     names = sorted(known) if given is None else list(given)
     if len(names) != 2 or not set(names) <= set(known):
         raise UserError(
@@ -76,3 +81,7 @@ def two_labels(features: DocumentFeatures, *, category: str | None, given: Seque
             + "; name two of them as --labels NEGATIVE,POSITIVE"
         )
     return names[0], names[1]
+
+
+def _of(manifest: Manifest, split: str, category: str | None) -> Iterator[Document]:
+    return (one for one in iter_documents(manifest, split) if category is None or one.category == category)

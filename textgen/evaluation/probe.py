@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen import storage
+from textgen.errors import UserError
 from textgen.evaluation.document_forms import Forms, state_forms, tfidf_forms
-from textgen.evaluation.features import features_of
-from textgen.evaluation.labelled import LabelledDocuments, labelled_documents, two_labels
+from textgen.evaluation.features import DocumentFeatures, features_of
+from textgen.evaluation.labelled import labelled_documents
 from textgen.evaluation.regression import Form, Regression, best_share, drawn, fitted, regression_figures
 from textgen.evaluation.state_reader import StateReader
 from textgen.evaluation.unit_effects import (
@@ -48,6 +49,7 @@ def probe(
     output: str,
     category: str | None,
     given_labels: Sequence[str] | None,
+    max_documents: int | None,
     num_completions: int,
     say: Say,
 ) -> dict[str, Any]:
@@ -59,21 +61,26 @@ def probe(
         output: Keeps the features too, so that the documents are read once.
         category: Of the documents; None takes all.
         given_labels: The negative and the positive one; None takes the two that there are.
+        max_documents: Of each split that are read; None reads all.
         num_completions: How many are drawn with units held low, left alone, and held high; 0 draws none.
         say: Receives progress.
 
     Raises:
-        UserError: the manifest does not fit the checkpoint, or its documents do not have the labels.
+        UserError: the model keeps no state from id to id, the manifest has another vocabulary, or its documents do not
+            have the labels.
     """
     started = time.monotonic()
     checkpoint = find_checkpoint(checkpoint_uri)
     manifest = Manifest.load(windows_uri or checkpoint.manifest_uri)
-    features = features_of(checkpoint, manifest, cache_uri=output, say=say)
-    labels = two_labels(features["train"], category=category, given=given_labels)
-    documents = labelled_documents(manifest, features, category=category, labels=labels)
+    _check(checkpoint, manifest)
+    labels, documents = labelled_documents(
+        manifest, category=category, given_labels=given_labels, max_documents=max_documents
+    )
+    texts = {split: own.texts for split, own in documents.items()}
     positive = {split: own.positive for split, own in documents.items()}
+    features = features_of(checkpoint, texts, cache_uri=output, say=say)
     say("weighing words and states")
-    forms, vectorizer = _forms(checkpoint, documents)
+    forms, vectorizer = _forms(checkpoint, features, texts)
     probes, regressions = probe_all_labels(forms, positive, say=say)
     result: dict[str, Any] = {
         "checkpoint_uri": checkpoint.uri,
@@ -85,9 +92,9 @@ def probe(
         "label_efficiency": label_efficiency(forms, positive, say=say),
     }
     reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
-    cells = Cells.of(reader, checkpoint.spec.model, documents["train"].texts)
-    unit = label_unit(documents["train"], cells)
-    result["unit"] = unit_figures(unit, cells, documents["test"])
+    cells = Cells.of(reader, checkpoint.spec.model, texts["train"])
+    unit = label_unit(features["train"], positive["train"], cells)
+    result["unit"] = unit_figures(unit, cells, features["test"], positive["test"])
     shown = traces(unit, cells, documents["test"], reader=reader, labels=labels)
     layer, number = cells.names[unit.number]
     title = f"cell state of unit {number}, layer {layer}, after each character; blue leans to label {labels[1]}"
@@ -109,12 +116,26 @@ def probe(
     return result
 
 
-def _forms(checkpoint: Checkpoint, documents: Mapping[str, LabelledDocuments]) -> tuple[Forms, Any]:
+def _check(checkpoint: Checkpoint, manifest: Manifest) -> None:
+    if checkpoint.vocabulary != manifest.vocabulary:
+        raise UserError(
+            f"{checkpoint.uri} has a vocabulary of {checkpoint.vocabulary.size} ids and {manifest.uri} another one of "
+            f"{manifest.vocabulary.size}; probe on the windows that it was trained on, {checkpoint.manifest_uri}"
+        )
+    if checkpoint.spec.classifier.features is not None or checkpoint.spec.training.loss_at == "last":
+        raise UserError(
+            f"{checkpoint.uri} is a classifier, or was trained with training.loss_at=last, so that it carries no state "
+            "from character to character; name a language model that was trained with training.loss_at=every"
+        )
+
+
+def _forms(
+    checkpoint: Checkpoint, features: Mapping[str, DocumentFeatures], texts: Mapping[str, Sequence[str]]
+) -> tuple[Forms, Any]:
     """Returns all forms of the documents, and what turns other texts into the form `tfidf`."""
-    features = {split: own.features for split, own in documents.items()}
     places, _ = cell_places(checkpoint.spec.model, width=features["train"].last.shape[1])
     forms = state_forms(features, places)
-    tfidf, vectorizer = tfidf_forms({split: own.texts for split, own in documents.items()})
+    tfidf, vectorizer = tfidf_forms(texts)
     for split, form in tfidf.items():
         forms[split]["tfidf"] = form
     return forms, vectorizer

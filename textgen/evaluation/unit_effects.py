@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textgen.evaluation.features import DocumentFeatures
 from textgen.evaluation.labelled import LabelledDocuments
 from textgen.evaluation.state_reader import StateReader
 from textgen.evaluation.units import Trace, UnitThreshold, best_unit
@@ -22,6 +23,7 @@ from textgen.model.checkpoint import Checkpoint
 from textgen.spec import ModelSpec
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Judge = Callable[[list[str]], Floats]
 """Log odds of texts being positive."""
 
@@ -96,18 +98,16 @@ class LabelUnit:
         return 1 if self.found.above else -1
 
 
-def label_unit(train: LabelledDocuments, cells: Cells) -> LabelUnit:
-    """Returns the cell state whose last or mean value alone is right about most labels of `train`."""
-    by_pooling = {
-        name: best_unit(getattr(train.features, name)[:, cells.places], train.positive) for name in ("last", "mean")
-    }
+def label_unit(train: DocumentFeatures, positive: Bools, cells: Cells) -> LabelUnit:
+    """Returns the cell state whose last or mean value alone is right about most labels [D] of `train`."""
+    by_pooling = {name: best_unit(getattr(train, name)[:, cells.places], positive) for name in ("last", "mean")}
     pooling = max(by_pooling, key=lambda name: by_pooling[name].accuracy)
     return LabelUnit(number=by_pooling[pooling].unit, pooling=pooling, found=by_pooling[pooling])
 
 
-def unit_figures(unit: LabelUnit, cells: Cells, test: LabelledDocuments) -> dict[str, Any]:
-    """Returns what the unit is and how right it is alone: JSON-ready."""
-    predicted = unit.found.predicted(getattr(test.features, unit.pooling)[:, cells.places])
+def unit_figures(unit: LabelUnit, cells: Cells, test: DocumentFeatures, positive: Bools) -> dict[str, Any]:
+    """Returns what the unit is and how right it is alone about the labels [D] of `test`: JSON-ready."""
+    predicted = unit.found.predicted(getattr(test, unit.pooling)[:, cells.places])
     layer, place = cells.names[unit.number]
     return {
         "layer": layer,
@@ -116,7 +116,7 @@ def unit_figures(unit: LabelUnit, cells: Cells, test: LabelledDocuments) -> dict
         "threshold": unit.found.threshold,
         "positive_above": unit.found.above,
         "train_accuracy": unit.found.accuracy,
-        "accuracy": float(np.mean(predicted == test.positive)),
+        "accuracy": float(np.mean(predicted == positive)),
         "mean": float(cells.mean[unit.number]),
         "spread": float(cells.spread[unit.number]),
     }
@@ -132,7 +132,7 @@ def traces(
         handy = [number for number in numbers if TRACED_CHARS[0] <= len(test.texts[number]) <= TRACED_CHARS[1]]
         number = (handy or numbers)[0]
         text = test.texts[number]
-        title = f"label {labels[positive]}, document {test.features.document_ids[number]}"
+        title = f"label {labels[positive]}, document {test.document_ids[number]}"
         found.append(Trace(title=title, text=text, values=reader.trace(text)[:, cells.places[unit.number]]))
     return found
 
