@@ -45,7 +45,7 @@ def states_by_hand(model: Any, ids: list[int]) -> np.ndarray:
     state, found = model.initial_state(1), []
     for one in ids:
         _, state = model.step(tf.constant([one]), state)
-        found.append(np.concatenate([part[0] for part in state]))
+        found.append(np.concatenate([part[0] for part in model.unit_states(state)]))
     return np.array(found)
 
 
@@ -103,7 +103,8 @@ def test_a_conditioned_model_is_told_none(checkpoint: Checkpoint) -> None:
         checkpoint.vocabulary,
         conditions=(Condition(column="label", values=("bad", "good")), Condition(column="category", values=("x",))),
     )
-    model = LanguageModel(checkpoint.spec.model, vocab_size=vocabulary.size, seed=2)
+    model = LanguageModel(checkpoint.spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls, seed=2)
+    model.told.embeddings.assign(np.random.default_rng(5).normal(size=model.told.embeddings.shape))
     first = vocabulary.first_control_id
     lead = [vocabulary.start_id, first, first + 3]  # After `none` of the label stand its two values.
     by_hand = states_by_hand(model, [*lead, *vocabulary.encode("great film").tolist()])

@@ -26,9 +26,11 @@ VOCABULARY = Vocabulary(
 def language_model() -> Any:
     from textgen.model.language_model import LanguageModel
 
-    model = LanguageModel(ModelSpec(embedding_dim=5, units=7, num_layers=2), vocab_size=VOCABULARY.size, seed=4)
+    spec = ModelSpec(embedding_dim=5, units=7, num_layers=2)
+    model = LanguageModel(spec, vocab_size=VOCABULARY.size, controls=VOCABULARY.controls, seed=4)
     for variable in model.variables_by_name().values():
         variable.assign(3 * variable)
+    model.told.embeddings.assign(np.random.default_rng(5).normal(size=model.told.embeddings.shape))
     return model
 
 

@@ -19,7 +19,7 @@ def write_checkpoint(folder: Path, *, conditions: tuple[Condition, ...] = (), **
     changes = {"model.embedding_dim": 5, "model.units": 13, "model.num_layers": 2}
     spec = override(preset("tiny"), {**changes, **{f"sampling.{name}": value for name, value in sampling.items()}})
     vocabulary = Vocabulary(unit="characters", symbols=tuple(map(ord, sorted(" abcehté"))), conditions=conditions)
-    model = LanguageModel(spec.model, vocab_size=vocabulary.size, seed=3)
+    model = LanguageModel(spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls, seed=3)
     checkpoint = Checkpoint(
         uri=str(folder),
         spec=spec,
