@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen.errors import UserError
-from textgen.windows.lanes import MASKED, Lanes, Order, ScoringLanes, num_windows, worker_rows
+from textgen.windows.lanes import MASKED, Lanes, Order, ScoringLanes, num_windows, worker_parts, worker_rows
 
 ORDERS: list[Order] = ["stateful", "shuffled"]
 
@@ -198,3 +198,13 @@ def test_no_step_is_scored_for_nothing() -> None:
     lanes = ScoringLanes(num_ids=22, context_length=5, num_lanes=4)  # Lanes of 5, 6, 5 and 6.
     assert lanes.num_steps == 2
     assert [lanes.targets(1, lane) for lane in range(4)] == [(5, 5), (10, 11), (16, 16), (21, 22)]
+
+
+@given(st.integers(1, 70), st.integers(1, 9), st.integers(1, 9))
+def test_parts_are_the_same_rows_for_any_number_of_workers(batch: int, num_parts: int, num_workers: int) -> None:
+    num_workers = min(num_workers, num_parts)
+    expected = worker_parts(batch, 0, 1, num_parts=num_parts)
+    assert [row for part in expected for row in part] == list(range(batch))
+    shared = [worker_parts(batch, rank, num_workers, num_parts=num_parts) for rank in range(num_workers)]
+    assert all(shared)
+    assert list(itertools.chain(*shared)) == expected

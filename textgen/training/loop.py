@@ -6,6 +6,8 @@ checkpoint, which validation was the best, when to stop.
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 import resource
 import time
@@ -18,16 +20,17 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.errors import UserError
+from textgen.model.checkpoint import weights_hash
 from textgen.training.collective import Alone, Array, Collective, HostSum
 from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
 from textgen.training.plan import TrainingPlan
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
 from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
+from textgen.training.saving import BackgroundWriter
 from textgen.training.schedule import learning_rate
-from textgen.training.step import Figures, TrainingStep
+from textgen.training.step import Figures, TrainingStep, parts_of
 from textgen.windows.batches import Batch
-from textgen.windows.lanes import worker_rows
 from textgen.windows.manifest import Manifest
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -45,12 +48,11 @@ class TrainingLoop:
         self._sum = HostSum(collective)
         self._manifest = Manifest.load(run.manifest_uri)
         self._plan = TrainingPlan.of(run.spec, self._manifest)
-        self._rows = worker_rows(self._spec.global_batch_size, collective.rank, collective.num_workers)
+        parts = parts_of(self._spec, collective)
+        self._rows = parts[0].start, parts[-1].stop
         self._objective = objective_of(run.spec, self._manifest, self._plan, self._sum)
         self._model = self._objective.model
-        self._step = TrainingStep(
-            self._model, self._spec, collective, first_row=self._rows[0], num_rows=self._rows[1] - self._rows[0]
-        )
+        self._step = TrainingStep(self._model, self._spec, collective, parts=parts)
         self._position = Position(metrics=dict.fromkeys(("loss", *self._objective.metric_names)))
 
     def run(self) -> dict[str, Any]:
@@ -63,11 +65,13 @@ class TrainingLoop:
         self._history = History(self._run.run_uri, first_step=first_step) if self._is_first else None
         self._last_saved = time.monotonic()
         try:
-            for batch in self._batches(first_step):
-                if self._has_stalled():
-                    self._say(f"stopped early: {self._position.stale_validations} validations without a better loss")
-                    break
-                self._train_on(batch)
+            with BackgroundWriter() as self._writer:
+                for batch in self._batches(first_step):
+                    if self._has_stalled():
+                        stale = self._position.stale_validations
+                        self._say(f"stopped early: {stale} validations without a better loss")
+                        break
+                    self._train_on(batch)
         finally:
             if self._tensorboard is not None:
                 self._tensorboard.close()
@@ -95,7 +99,7 @@ class TrainingLoop:
             self._record.add(batch.step, rows_hash=rows_hash(batch, first_row=self._rows[0]), loss=loss)
         if self._validates():
             self._save(is_best=self._validate(rate))
-            # After the checkpoint: a sweep that stops a trial at a report still has what it learnt.
+            self._writer.wait()  # A sweep that stops a trial at a report still has what it learnt.
             self._report({"step": self._position.step, "epoch": self._position.epoch, **self._position.metrics})
         elif figures.checkpoint_wanted or self._checkpoints():
             self._save(is_best=False)
@@ -167,17 +171,20 @@ class TrainingLoop:
         return is_best
 
     def _save(self, *, is_best: bool) -> None:
-        """Writes a checkpoint; every worker gives the state of its lanes, the first one writes."""
+        """Begins to write a checkpoint; every worker gives the state of its lanes, the first one writes."""
         state = self._gathered_state()
         if self._is_first:
-            save_checkpoint(
-                self._run,
-                self._manifest,
-                self._position,
-                classes=self._plan.classes,
-                weights=self._model.get_weights_by_name(),
-                training_arrays=self._step.optimizer_arrays() | state,
-                is_best=is_best,
+            self._writer.write(
+                functools.partial(
+                    save_checkpoint,
+                    self._run,
+                    self._manifest,
+                    copy.deepcopy(self._position),
+                    classes=self._plan.classes,
+                    weights=self._model.get_weights_by_name(),
+                    training_arrays=self._step.optimizer_arrays() | state,
+                    is_best=is_best,
+                )
             )
         if self._spec.record_steps:
             self._record.save()
@@ -194,9 +201,8 @@ class TrainingLoop:
 
     def _restore(self) -> None:
         """Takes up the newest checkpoint of the run, the same one on every worker, or begins anew."""
-        found = newest_step(self._run)
-        step = int(self._sum.of_first(np.array([-1 if found is None else found]))[0])
-        if step < 0:
+        step = self._newest_step()
+        if step is None:
             if self._run.lineage is not None:
                 self._take_up(self._run.lineage)
             self._objective.prepare()
@@ -209,6 +215,20 @@ class TrainingLoop:
         rows = slice(*self._rows)
         self._step.state = [tf.constant(arrays[f"state/{i}"][rows]) for i in range(len(self._step.state))]
         self._say(f"resumed {self._run.run_name} from step {step:,}")
+
+    def _newest_step(self) -> int | None:
+        """Returns the step to go on from, the first worker's on every worker; what is wrong there ends all of them."""
+        found, wrong = None, None
+        if self._is_first:
+            try:
+                found = newest_step(self._run, say=self._say)
+            except UserError as error:
+                wrong = error
+        numbers = [-1 if found is None else found, int(wrong is not None)]
+        step, is_wrong = self._sum.of_first(np.array(numbers)).tolist()
+        if is_wrong:
+            raise wrong or UserError("the first worker cannot go on; its error says why")
+        return None if step < 0 else int(step)
 
     def _take_up(self, lineage: Lineage) -> None:
         """Begins with the weights of another run's checkpoint; every worker reads it, so that all meet its faults."""
@@ -237,6 +257,7 @@ class TrainingLoop:
             "num_workers": self._sum.num_workers,
             f"{self._objective.counted}_per_second": round(self._lines.per_second, 1),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "weights_sha256": weights_hash(self._model.get_weights_by_name()),
             "stopped_early": self._has_stalled() and position.step < self._plan.num_steps,
         }
 

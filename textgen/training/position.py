@@ -9,9 +9,10 @@ from typing import Any
 
 from textgen import storage
 from textgen.errors import UserError
-from textgen.model.checkpoint import BEST_NAME, Arrays, Checkpoint, checkpoint_uri, checkpoint_uris
+from textgen.model.checkpoint import BEST_NAME, MARKER_NAME, Arrays, Checkpoint, checkpoint_uri, checkpoint_uris
 from textgen.spec import RunSpec
 from textgen.training.lineage import Lineage
+from textgen.training.recorder import Say
 from textgen.windows.manifest import Manifest
 
 
@@ -122,10 +123,29 @@ def save_checkpoint(
             storage.delete(uri)
 
 
-def newest_step(run: Run) -> int | None:
-    """Returns the step of a run's newest complete checkpoint; None where it has none."""
+def newest_step(run: Run, *, say: Say) -> int | None:
+    """Returns the step of a run's newest checkpoint that is whole; None where there has been none.
+
+    A damaged one is named, and set aside: it counts as unfinished from then on.
+
+    Raises:
+        UserError: all are damaged.
+    """
     uris = checkpoint_uris(run.run_uri)
-    return int(uris[-1].rsplit("-", 1)[-1]) if uris else None
+    for uri in reversed(uris):
+        try:
+            Checkpoint.load(uri).verify()
+        except UserError as error:
+            say(f"a damaged checkpoint is set aside: {error}")
+            storage.delete(storage.join(uri, MARKER_NAME))
+        else:
+            return int(uri.rsplit("-", 1)[-1])
+    if uris:
+        raise UserError(
+            f"every checkpoint of {run.run_uri} is damaged ({', '.join(uri.rsplit('/', 1)[-1] for uri in uris)}); "
+            "bring one back, or begin anew with another --run-name"
+        )
+    return None
 
 
 def load_checkpoint(run: Run, manifest: Manifest, *, step: int) -> tuple[Checkpoint, Position]:

@@ -63,7 +63,7 @@ def find_learning_rate(
         objective.model.set_weights_by_name(weights)
     objective.prepare()
     rows = (0, training.global_batch_size)
-    step = TrainingStep(objective.model, training, Alone(), first_row=rows[0], num_rows=rows[1])
+    step = TrainingStep(objective.model, training, Alone(), parts=[range(*rows)])
     losses: list[float] = []
     with objective.reading(rows) as read:
         for number, rate in enumerate(ramp(num_steps)):

@@ -20,7 +20,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from textgen import storage
 from textgen.errors import UserError
 from textgen.model.checkpoint import find_checkpoint
-from textgen.spec import RunSpec
+from textgen.spec import RunSpec, TrainingSpec
 from textgen.training.backend import CollectiveConfig
 from textgen.training.lineage import Source
 from textgen.training.model_card import write_model_card
@@ -90,6 +90,11 @@ def _fit(
             f"--num-workers {num_workers} is more than training.global_batch_size "
             f"{spec.training.global_batch_size}, and a worker needs a row; lower the one or raise the other"
         )
+    if spec.training.reduction == "fixed_order" and num_workers > spec.training.virtual_workers:
+        raise UserError(
+            f"--num-workers {num_workers} is more than training.virtual_workers {spec.training.virtual_workers}, whose "
+            "gradients are summed in a fixed order; lower the one, or begin a run with more of the other"
+        )
     say(start.plan.describe(spec, num_workers=num_workers))
     trainer = DataParallelTrainer(
         work,
@@ -116,13 +121,13 @@ def _fit(
 
 def work(config: Mapping[str, Any]) -> None:
     """What every worker does: sets TensorFlow up, joins the others, trains."""
-    _set_tensorflow_up(config["num_threads"])
+    run = Run.from_dict({name: value for name, value in config.items() if name != "num_threads"})
+    _set_tensorflow_up(config["num_threads"], run.spec.training)
     from textgen.training.collective import Alone, Workers
     from textgen.training.loop import TrainingLoop
 
     context = ray.train.get_context()
     collective = Workers() if context.get_world_size() > 1 else Alone()
-    run = Run.from_dict({name: value for name, value in config.items() if name != "num_threads"})
     try:
         outcome = TrainingLoop(run, collective, say=RunLog(run.run_uri).say, report=_report).run()
     except UserError as error:  # Starting again would end the same way: it is told, not raised.
@@ -152,7 +157,7 @@ def train_here(
     )
     run, outcome = start.run, start.outcome
     if outcome is None:
-        _set_tensorflow_up(num_threads)
+        _set_tensorflow_up(num_threads, run.spec.training)
         from textgen.training.loop import train_alone
 
         outcome = train_alone(run, say=say, report=report)
@@ -161,14 +166,18 @@ def train_here(
     return outcome
 
 
-def _set_tensorflow_up(num_threads: int) -> None:
+def _set_tensorflow_up(num_threads: int, spec: TrainingSpec) -> None:
+    """Shares the threads out, within operations or, where a sum may not depend on how it is cut, between them."""
     import tensorflow as tf  # Here, and not in the driver, which has no use for it.
 
+    is_fixed = spec.reduction == "fixed_order"
+    if is_fixed:
+        tf.config.experimental.enable_op_determinism()
     with contextlib.suppress(RuntimeError):  # A process that has computed already keeps what it was set to.
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-        tf.config.threading.set_intra_op_parallelism_threads(num_threads)
-        tf.config.threading.set_inter_op_parallelism_threads(max(1, num_threads // 2))
+        tf.config.threading.set_intra_op_parallelism_threads(1 if is_fixed else num_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(num_threads if is_fixed else max(1, num_threads // 2))
 
 
 def _report(metrics: Mapping[str, Any]) -> None:

@@ -1,6 +1,11 @@
 """One step of data-parallel training: sums of gradients over all workers, then the same update on each.
 
-Letters: R rows of this worker, T time, P parameters that learn.
+The order `fixed_order` of a sum makes it the same for any number of workers, bit by bit. The global batch has a fixed
+number of parts (virtual workers); whoever computes a part computes it by the same operations on the same shapes, and
+the parts' gradients are added one after another, everywhere in the same order. (The idea of VirtualFlow, Or et al.
+2022, and EasyScale, Li et al. 2023.)
+
+Letters: R rows of this worker, T time, P parameters that learn, V virtual workers.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from textgen.spec import TrainingSpec
 from textgen.training.collective import Collective
 from textgen.training.optimizers import Optimizers
 from textgen.windows.batches import Batch
+from textgen.windows.lanes import worker_parts, worker_rows
 
 FRESH_LANES = 63
 """Number of the random stream that draws lanes: no layer's."""
@@ -35,6 +41,12 @@ class Figures:
     checkpoint_wanted: bool
 
 
+def parts_of(spec: TrainingSpec, collective: Collective) -> list[range]:
+    """Returns the rows of the global batch that a worker computes: its virtual workers', or all of its own at once."""
+    num_parts = spec.virtual_workers if spec.reduction == "fixed_order" else collective.num_workers
+    return worker_parts(spec.global_batch_size, collective.rank, collective.num_workers, num_parts=num_parts)
+
+
 class TrainingStep:
     """Holds model, optimizer and the recurrent state of this worker's lanes, and makes steps."""
 
@@ -44,15 +56,15 @@ class TrainingStep:
         spec: TrainingSpec,
         collective: Collective,
         *,
-        first_row: int,
-        num_rows: int,
+        parts: Sequence[range],
     ) -> None:
+        """Prepares the steps of a worker that computes `parts` of the rows of the global batch, side by side."""
         self.model = model
         self.optimizers = Optimizers(model, spec)
-        self.state: State = model.initial_state(num_rows)
+        self.state: State = model.initial_state(parts[-1].stop - parts[0].start)
         self._spec = spec
         self._collective = collective
-        self._first_row = first_row
+        self._parts = parts
         self._last_only = spec.loss_at == "last"
         forward: Any = model  # Without types, as all of Keras's.
         self._forward = functools.partial(forward, last_only=True) if self._last_only else forward
@@ -112,20 +124,34 @@ class TrainingStep:
     ) -> tuple[tf.Tensor, State]:
         if self._last_only:
             targets, weights = targets[:, -1:], weights[:, -1:]
-        key = DropoutKey(seed=self._spec.seed, step=step, first_row=self._first_row)
-        state = self._begun_anew(state, key)
-        with tf.GradientTape() as tape:
-            logits, new_state = self._forward(inputs, state, dropout=key)
-            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)  # [R, T]
-            nats = tf.reduce_sum(nats * weights)
-        learning = self.optimizers.learning(num_frozen=num_frozen)
-        gradients = tape.gradient(nats, [variable.value for variable in learning])
-        flat = tf.concat(
-            [tf.reshape(tf.convert_to_tensor(gradient), [-1]) for gradient in gradients]
-            + [tf.stack([nats, tf.reduce_sum(weights), wish])],
-            axis=0,
-        )  # [P + NUM_FIGURES]
-        flat = self._collective.sum(flat)
-        figures = flat[-NUM_FIGURES:]
-        self.optimizers.apply(flat[:-NUM_FIGURES] / figures[1], learning_rate, num_frozen=num_frozen)
-        return figures, new_state
+        learning = [variable.value for variable in self.optimizers.learning(num_frozen=num_frozen)]
+        summands, states = [], []
+        for part in self._parts:
+            own = slice(part.start - self._parts[0].start, part.stop - self._parts[0].start)
+            key = DropoutKey(seed=self._spec.seed, step=step, first_row=part.start)
+            with tf.GradientTape() as tape:
+                begun = self._begun_anew([one[own] for one in state], key)
+                logits, new_state = self._forward(inputs[own], begun, dropout=key)
+                nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets[own], logits=logits)  # [R, T]
+                nats = tf.reduce_sum(nats * weights[own])
+            gradients = tape.gradient(nats, learning)
+            figures = [nats, tf.reduce_sum(weights[own]), wish]
+            flat = [tf.reshape(tf.convert_to_tensor(gradient), [-1]) for gradient in gradients]
+            summands.append(tf.concat([*flat, tf.stack(figures)], axis=0))  # [P + NUM_FIGURES]
+            states.append(new_state)
+        total = self._summed(summands)
+        figures = total[-NUM_FIGURES:]
+        self.optimizers.apply(total[:-NUM_FIGURES] / figures[1], learning_rate, num_frozen=num_frozen)
+        return figures, [tf.concat(pieces, axis=0) for pieces in zip(*states, strict=True)]
+
+    def _summed(self, summands: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Returns the sum over the parts of all workers, of which `summands` are this worker's."""
+        if self._spec.reduction == "all_reduce":
+            (summand,) = summands
+            return self._collective.sum(summand)
+        # Each worker's own stand among zeros, and so the sum over workers is what each of them sent.
+        first, _ = worker_rows(self._spec.virtual_workers, self._collective.rank, self._collective.num_workers)
+        others = self._spec.virtual_workers - first - len(summands)
+        sent = tf.pad(tf.stack(summands), [[first, others], [0, 0]])  # [V, P + NUM_FIGURES]
+        received = tf.reshape(self._collective.sum(tf.reshape(sent, [-1])), [self._spec.virtual_workers, -1])
+        return functools.reduce(tf.add, tf.unstack(received))

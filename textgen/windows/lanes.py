@@ -124,6 +124,15 @@ def worker_rows(global_batch_size: int, rank: int, num_workers: int) -> tuple[in
     return rank * global_batch_size // num_workers, (rank + 1) * global_batch_size // num_workers
 
 
+def worker_parts(global_batch_size: int, rank: int, num_workers: int, *, num_parts: int) -> list[range]:
+    """Returns the rows of the parts of the global batch that a worker computes.
+
+    The parts are the same for any number of workers, of whom each has at least one.
+    """
+    first, last = worker_rows(num_parts, rank, num_workers)
+    return [range(*worker_rows(global_batch_size, part, num_parts)) for part in range(first, last)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScoringLanes:
     """Every id of a split as a target exactly once, in contiguous lanes: how evaluation reads.
