@@ -16,9 +16,12 @@ from textgen.errors import UserError
 from textgen.ray_session import disconnect
 from textgen.settings import parse_settings
 from textgen.spec import RunSpec, override
+from textgen.training.stopping import StoppedError
 
 USER_MISTAKE = 2
 """Exit code of a mistake that the user can mend; the same as argparse's."""
+STOPPED = 143
+"""Exit code after SIGTERM, as shells have it, once a training is saved."""
 
 
 def job_parser(
@@ -116,6 +119,10 @@ def run(main: Callable[[list[str]], None]) -> None:
     except KeyboardInterrupt:
         disconnect()
         raise SystemExit(130) from None
+    except StoppedError as stopped:
+        disconnect()
+        say(str(stopped))
+        raise SystemExit(STOPPED) from None
     except BrokenPipeError:  # The reader of stdout has gone, as with `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

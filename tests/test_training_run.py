@@ -17,7 +17,7 @@ from tests.step_records import alone, assert_same, recorded
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
 from textgen.local.checkout import Checkout
-from textgen.model.checkpoint import checkpoint_uris
+from textgen.model.checkpoint import checkpoint_uris, latest_checkpoint, weights_hash
 from textgen.spec import RunSpec, override
 from textgen.training.run import train
 from textgen.windows.manifest import Manifest
@@ -82,9 +82,28 @@ def wait_until(condition: Callable[[], bool], *, ended: threading.Event, seconds
         assert not ended.wait(0.1), "the training ended before"
 
 
-def test_a_killed_worker_costs_no_step(ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path) -> None:
+def resumed(lines: list[str]) -> list[int]:
+    """Returns the steps that a run has gone on from."""
+    said = "resumed run from step "
+    return [int(line.removeprefix(said).replace(",", "")) for line in lines if line.startswith(said)]
+
+
+def newest(run_uri: str) -> int:
+    return int(checkpoint_uris(run_uri)[-1].rsplit("-", 1)[-1])
+
+
+def test_a_worker_that_is_told_to_end_or_killed_costs_no_step(
+    ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path
+) -> None:
     # 360 steps in epochs of 89, so that the kill falls into the middle of one.
-    spec = spec_with("sgd", training__max_steps=360, training__epochs=10.0, training__checkpoint_every_steps=25)
+    spec = spec_with(
+        "adamw",
+        training__reduction="fixed_order",
+        training__virtual_workers=3,
+        training__max_steps=360,
+        training__epochs=10.0,
+        training__checkpoint_every_steps=25,
+    )
     output = f"{s3_server}/training/killed"
     ended = threading.Event()
     lines: list[str] = []
@@ -102,14 +121,24 @@ def test_a_killed_worker_costs_no_step(ray_head: Checkout, manifest: Manifest, s
         wait_until(lambda: len(checkpoint_uris(f"{output}/run")) >= 2, ended=ended)
         victims = workers_of(ray_head)
         assert len(victims) == 2
+        os.kill(victims[0].pid, signal.SIGTERM)
+        wait_until(lambda: len(resumed(lines)) == 1, ended=ended)
+        saved = resumed(lines)[0]
+        wait_until(lambda: newest(f"{output}/run") > saved, ended=ended)
+        victims = workers_of(ray_head)
+        assert len(victims) == 2
         os.kill(victims[-1].pid, signal.SIGKILL)
         result = training.result()
     assert result["step"] == 360
     assert result["num_workers"] == 2
     assert result["checkpoint_uri"].startswith(f"{output}/run/checkpoints/step-")
     assert any("360 steps of 6" in line for line in lines)
-    assert any(line.startswith("resumed run from step ") for line in lines)
+    assert len(resumed(lines)) == 2
+    assert f"told to stop: saved at step {saved}" in lines
     assert_same(alone(spec, manifest, tmp_path), recorded(f"{output}/run"))
+    undisturbed = latest_checkpoint(str(tmp_path))
+    assert undisturbed is not None
+    assert result["weights_sha256"] == weights_hash(undisturbed.weights)  # Of one worker.
     assert not workers_of(ray_head)
 
     again: list[str] = []

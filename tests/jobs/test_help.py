@@ -11,7 +11,7 @@ import pytest
 import jobs
 
 ROOT = Path(jobs.__file__).resolve().parent.parent
-JOBS = ("ingest", "train", "evaluate", "generate", "sweep", "serve", "probe", "classify", "find_learning_rate")
+JOBS = ("ingest", "train", "evaluate", "generate", "sweep", "serve", "probe", "classify", "find_learning_rate", "trace")
 
 
 @pytest.mark.parametrize("job", JOBS)

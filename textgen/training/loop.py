@@ -6,6 +6,7 @@ checkpoint, which validation was the best, when to stop.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -30,6 +31,7 @@ from textgen.training.recorder import History, ProgressLines, Say, StepRecord, T
 from textgen.training.saving import BackgroundWriter
 from textgen.training.schedule import learning_rate
 from textgen.training.step import Figures, TrainingStep, parts_of
+from textgen.training.stopping import LISTENER, StoppedError, heeding_the_driver
 from textgen.windows.batches import Batch
 from textgen.windows.manifest import Manifest
 
@@ -59,6 +61,12 @@ class TrainingLoop:
         """Trains to the end and returns the run's last figures."""
         self._restore()
         first_step = self._position.step
+        with LISTENER.training() as self._told_to_stop, contextlib.ExitStack() as stack:
+            if self._is_first:
+                stack.enter_context(heeding_the_driver(self._run.run_uri, self._told_to_stop))
+            return self._run_from(first_step)
+
+    def _run_from(self, first_step: int) -> dict[str, Any]:
         self._lines = ProgressLines(self._say, num_steps=self._plan.num_steps, counted=self._objective.counted)
         self._record = StepRecord(self._run.run_uri, rank=self._sum.rank, first_step=first_step)
         self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
@@ -84,7 +92,7 @@ class TrainingLoop:
             self._step.reset_state()
         wish = self._is_first and started - self._last_saved > self._spec.checkpoint_every_seconds
         rate = learning_rate(batch.step, self._spec, num_steps=self._plan.num_steps)
-        figures = self._step(batch, learning_rate=rate, want_checkpoint=wish)
+        figures = self._step(batch, learning_rate=rate, want_checkpoint=wish, want_stop=self._told_to_stop.is_set())
         seconds = time.monotonic() - started
         self._note(figures, seconds=seconds, cpu_seconds=time.process_time() - cpu_started)
         self._lines.step(
@@ -101,8 +109,12 @@ class TrainingLoop:
             self._save(is_best=self._validate(rate))
             self._writer.wait()  # A sweep that stops a trial at a report still has what it learnt.
             self._report({"step": self._position.step, "epoch": self._position.epoch, **self._position.metrics})
-        elif figures.checkpoint_wanted or self._checkpoints():
+        elif figures.checkpoint_wanted or figures.stop_wanted or self._checkpoints():
             self._save(is_best=False)
+        if figures.stop_wanted:
+            self._writer.wait()
+            self._say(f"told to stop: saved at step {self._position.step:,}")
+            raise StoppedError(self._run.run_name, self._position.step)
 
     def _batches(self, first_step: int) -> Iterator[Batch]:
         """Yields this worker's rows of every step, each read while the one before it is computed."""

@@ -27,6 +27,7 @@ from textgen.training.model_card import write_model_card
 from textgen.training.position import Run
 from textgen.training.recorder import RunLog, following
 from textgen.training.start import OUTCOME_NAME, Start, start_run
+from textgen.training.stopping import StoppedError, install, is_stopped_by_driver, passing_on
 
 Device = Literal["auto", "cpu", "gpu"]
 Say = Callable[[str], None]
@@ -111,11 +112,13 @@ def _fit(
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    with following(run.run_uri, say):
+    with following(run.run_uri, say), passing_on(run.run_uri):
         trainer.fit()
     outcome: dict[str, Any] = json.loads(storage.read_bytes(storage.join(run.run_uri, OUTCOME_NAME)))
     if "user_error" in outcome:
         raise UserError(outcome["user_error"])
+    if "stopped_at" in outcome:
+        raise StoppedError(run.run_name, outcome["stopped_at"])
     return outcome
 
 
@@ -132,6 +135,10 @@ def work(config: Mapping[str, Any]) -> None:
         outcome = TrainingLoop(run, collective, say=RunLog(run.run_uri).say, report=_report).run()
     except UserError as error:  # Starting again would end the same way: it is told, not raised.
         outcome = {"user_error": str(error)}
+    except StoppedError as error:
+        if not is_stopped_by_driver(run.run_uri):
+            raise  # A machine goes away: Ray Train starts again on the others, where this step was saved.
+        outcome = {"stopped_at": error.step}
     if context.get_world_rank() == 0:
         storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
 
@@ -158,6 +165,7 @@ def train_here(
     run, outcome = start.run, start.outcome
     if outcome is None:
         _set_tensorflow_up(num_threads, run.spec.training)
+        install()
         from textgen.training.loop import train_alone
 
         outcome = train_alone(run, say=say, report=report)

@@ -28,8 +28,9 @@ from textgen.windows.lanes import worker_parts, worker_rows
 
 FRESH_LANES = 63
 """Number of the random stream that draws lanes: no layer's."""
-NUM_FIGURES = 3
-"""Numbers that travel behind the gradients: nats, characters (a classifier's documents), wishes for a checkpoint."""
+NUM_FIGURES = 4
+"""Numbers that travel behind the gradients: nats, characters (a classifier's documents), wishes for a checkpoint, and
+to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Figures:
     nats: float
     characters: float
     checkpoint_wanted: bool
+    stop_wanted: bool
 
 
 def parts_of(spec: TrainingSpec, collective: Collective) -> list[range]:
@@ -74,8 +76,13 @@ class TrainingStep:
         """Puts the state of every lane back to the beginning of a text."""
         self.state = [tf.zeros_like(part) for part in self.state]
 
-    def __call__(self, batch: Batch, *, learning_rate: float, want_checkpoint: bool = False) -> Figures:
-        """Updates the weights by one global batch, of which `batch` holds this worker's rows."""
+    def __call__(
+        self, batch: Batch, *, learning_rate: float, want_checkpoint: bool = False, want_stop: bool = False
+    ) -> Figures:
+        """Updates the weights by one global batch, of which `batch` holds this worker's rows.
+
+        What one worker wants all of them read in the figures.
+        """
         figures, self.state = self._compiled(
             batch.inputs,
             batch.targets,
@@ -83,11 +90,11 @@ class TrainingStep:
             self.state,
             tf.constant(batch.step, tf.int64),
             tf.constant(learning_rate, tf.float32),
-            tf.constant(float(want_checkpoint)),
+            tf.constant([want_checkpoint, want_stop], tf.float32),
             num_frozen=self.optimizers.num_frozen(batch.step),
         )
-        nats, characters, wishes = figures.numpy().tolist()
-        return Figures(nats=nats, characters=characters, checkpoint_wanted=wishes > 0)
+        nats, characters, checkpoint, stop = figures.numpy().tolist()
+        return Figures(nats=nats, characters=characters, checkpoint_wanted=checkpoint > 0, stop_wanted=stop > 0)
 
     def optimizer_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """Returns the optimizers' variables, numbered in their fixed order."""
@@ -118,7 +125,7 @@ class TrainingStep:
         state: Sequence[tf.Tensor],
         step: tf.Tensor,
         learning_rate: tf.Tensor,
-        wish: tf.Tensor,
+        wishes: tf.Tensor,
         *,
         num_frozen: int,
     ) -> tuple[tf.Tensor, State]:
@@ -135,9 +142,9 @@ class TrainingStep:
                 nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets[own], logits=logits)  # [R, T]
                 nats = tf.reduce_sum(nats * weights[own])
             gradients = tape.gradient(nats, learning)
-            figures = [nats, tf.reduce_sum(weights[own]), wish]
             flat = [tf.reshape(tf.convert_to_tensor(gradient), [-1]) for gradient in gradients]
-            summands.append(tf.concat([*flat, tf.stack(figures)], axis=0))  # [P + NUM_FIGURES]
+            figures = tf.stack([nats, tf.reduce_sum(weights[own])])
+            summands.append(tf.concat([*flat, figures, wishes], axis=0))  # [P + NUM_FIGURES]
             states.append(new_state)
         total = self._summed(summands)
         figures = total[-NUM_FIGURES:]

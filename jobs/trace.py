@@ -1,0 +1,41 @@
+"""Prints what a step of a training learnt from: windows, and the documents that they were cut from.
+
+python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3
+"""
+
+from __future__ import annotations
+
+from jobs.command_line import finish, job_parser, run
+from textgen.model.checkpoint import find_checkpoint
+from textgen.training.trace import trace
+from textgen.windows.manifest import Manifest
+
+
+def main(argv: list[str]) -> None:
+    """Parses the command line, traces, prints the result."""
+    parser = job_parser(
+        job="trace",
+        description="Prints the windows of a step's rows and the documents behind them, whatever the number of workers "
+        "was: where a loss was odd, this is the text. Needs no Ray.",
+        example="python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3",
+        takes_preset=False,
+        takes_settings=False,
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
+    parser.add_argument("--windows", metavar="URI", help="where the run's windows are now (default: where they were)")
+    parser.add_argument("--step", type=int, required=True, metavar="N", help="number of the step, from 0")
+    parser.add_argument("--row", type=int, metavar="N", help="row of the global batch, from 0 (default: all)")
+    arguments = parser.parse_args(argv)
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    manifest = Manifest.load(arguments.windows or checkpoint.manifest_uri)
+    rows = trace(checkpoint, manifest, step=arguments.step, row=arguments.row)
+    for row in rows:
+        names = ", ".join(document["document_id"] for document in row["documents"])
+        print(f"row {row['row']}: documents {names}")
+        if "text" in row:
+            print(f"  window {row['window']}: {row['text']!r}")
+    finish({"checkpoint_uri": checkpoint.uri, "step": arguments.step, "rows": rows}, output=arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

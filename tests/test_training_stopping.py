@@ -1,0 +1,104 @@
+"""SIGTERM: a training is saved at the step that it is at, and elsewhere the signal does what it did before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.written_windows import tiny_spec, written_manifest
+from textgen.model.checkpoint import latest_checkpoint, weights_hash
+from textgen.training.position import Run
+from textgen.training.stopping import (
+    STOP_NAME,
+    Listener,
+    StoppedError,
+    heeding_the_driver,
+    install,
+    is_stopped_by_driver,
+    passing_on,
+)
+
+
+@pytest.fixture
+def heard() -> Iterator[list[int]]:
+    """The signals that what stood before a listener received."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    yield received
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_signal_is_a_training_s_while_there_is_one(heard: list[int]) -> None:
+    listener = Listener()
+    listener.install()
+    listener.install()  # Not before itself.
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+    with listener.training() as told:
+        assert not told.is_set()
+        signal.raise_signal(signal.SIGTERM)
+        assert told.is_set()
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM] * 2
+    with listener.training() as told:
+        assert not told.is_set()
+
+
+def test_outside_of_the_main_thread_nothing_is_taken_over(heard: list[int]) -> None:
+    thread = threading.Thread(target=Listener().install)
+    thread.start()
+    thread.join()
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+
+
+def test_a_driver_s_signal_reaches_the_first_worker(heard: list[int], tmp_path: Path) -> None:
+    told = threading.Event()
+    with passing_on(str(tmp_path)), heeding_the_driver(str(tmp_path), told):
+        assert not is_stopped_by_driver(str(tmp_path))
+        signal.raise_signal(signal.SIGTERM)
+        assert told.wait(30)
+        assert is_stopped_by_driver(str(tmp_path))
+    assert not (tmp_path / STOP_NAME).exists()
+    assert heard == []
+
+
+@pytest.mark.tensorflow
+def test_a_training_that_is_told_to_stop_loses_no_step(heard: list[int], tmp_path: Path) -> None:
+    from textgen.training.loop import train_alone
+
+    texts = [f"the cat sat {number % 7} times" for number in range(60)]
+    splits = {"train": texts, "val": texts[:7], "test": texts[:5]}
+    manifest = written_manifest(str(tmp_path / "windows"), splits, documents_per_shard=20)
+    spec = tiny_spec(
+        training__global_batch_size=10,
+        training__max_steps=12,
+        training__validate_every_steps=5,
+        training__sample_temperatures=(),
+        model__dropout=0.2,
+    )
+
+    def run(name: str, report: Any) -> dict[str, Any]:
+        place = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(tmp_path / name), run_name=name)
+        return train_alone(place, say=[].append, report=report)
+
+    def tell(metrics: Mapping[str, Any]) -> None:
+        if metrics["step"] == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    install()
+    with pytest.raises(StoppedError, match="told was told to stop and is saved at step 6; the same command"):
+        run("told", tell)
+    saved = latest_checkpoint(str(tmp_path / "told"))
+    assert saved is not None
+    assert saved.step == 6
+    assert heard == []
+    undisturbed = run("whole", [].append)
+    assert run("told", [].append)["weights_sha256"] == undisturbed["weights_sha256"]
+    assert weights_hash(saved.weights) != undisturbed["weights_sha256"]

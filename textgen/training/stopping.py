@@ -1,0 +1,126 @@
+"""Told to end by SIGTERM, as a machine that is taken away is, a training first saves where it stands.
+
+Who receives the signal need not be who trains: a worker's own process, the driver of a cluster job (`ray job stop`), or
+a training without Ray. The driver leaves a file in the run's folder, which the first worker looks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from textgen import storage
+
+STOP_NAME = "STOP"
+"""File of a run's folder that asks its first worker to save and to end."""
+LOOK_SECONDS = 0.5
+
+
+class StoppedError(Exception):
+    """A training has ended before its end, because it was told to; it is saved at `step`."""
+
+    def __init__(self, run_name: str, step: int) -> None:
+        super().__init__(run_name, step)
+        self.run_name = run_name
+        self.step = step
+
+    def __str__(self) -> str:
+        """Returns what to do."""
+        return (
+            f"{self.run_name} was told to stop and is saved at step {self.step:,}; the same command goes on from there"
+        )
+
+
+class Listener:
+    """Whether this process was sent SIGTERM while it trained; at other times the signal does what it did before."""
+
+    def __init__(self) -> None:
+        self._heard = threading.Event()
+        self._num_trainings = 0
+        self._before: Any = None
+
+    def install(self) -> None:
+        """Takes the signal over; does nothing outside of a process's main thread, where Python allows no more."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) != self._hear:
+            self._before = signal.signal(signal.SIGTERM, self._hear)
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[threading.Event]:
+        """Gives the event that the signal sets, for as long as a training lasts."""
+        self._num_trainings += 1
+        self._heard.clear()
+        try:
+            yield self._heard
+        finally:
+            self._num_trainings -= 1
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._num_trainings:
+            self._heard.set()
+        elif callable(self._before):
+            self._before(number, frame)
+        else:
+            signal.signal(number, self._before)
+            signal.raise_signal(number)
+
+
+LISTENER = Listener()
+"""This process's: signals belong to processes."""
+
+
+def install() -> None:
+    """Lets this process hear SIGTERM while it trains; to be called in its main thread."""
+    LISTENER.install()
+
+
+def is_stopped_by_driver(run_uri: str) -> bool:
+    """Says whether a run's driver asks for its end."""
+    return storage.exists(storage.join(run_uri, STOP_NAME))
+
+
+@contextlib.contextmanager
+def heeding_the_driver(run_uri: str, told: threading.Event) -> Iterator[None]:
+    """Sets the event when the run's driver asks for an end, for as long as the context lasts."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_SECONDS):
+            if is_stopped_by_driver(run_uri):
+                told.set()
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def passing_on(run_uri: str) -> Iterator[None]:
+    """Passes a SIGTERM that this process, a run's driver, receives on to the run's first worker."""
+    install()
+    place, ended = storage.join(run_uri, STOP_NAME), threading.Event()
+    storage.delete(place)  # Of a driver that was told too late.
+
+    def pass_on(told: threading.Event) -> None:
+        while not ended.is_set():
+            if told.wait(LOOK_SECONDS):
+                storage.write_bytes(place, b"")
+                return
+
+    with LISTENER.training() as told:
+        thread = threading.Thread(target=pass_on, args=(told,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            storage.delete(place)
