@@ -55,7 +55,7 @@ def test_rows_have_the_text_and_the_documents_of_their_windows(order: str, tmp_p
         for row in rows:
             first = row["window"] * 7
             assert row["first_id"] == first
-            assert row["text"] == text[first : first + 8].removesuffix("\n") or row["text"] == text[first : first + 8]
+            assert row["text"] == text[first : first + 8]
             expected = [name for name, _ in itertools.groupby(of_id[first : first + 8])]
             assert [one["document_id"] for one in row["documents"]] == expected
             assert trace(checkpoint_of(spec, manifest), manifest, step=step, row=row["row"]) == [row]
