@@ -7,7 +7,7 @@ import pytest
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
 from textgen.spec import override
-from textgen.training.plan import TrainingPlan, check_resumable
+from textgen.training.plan import TrainingPlan, check_resumable, flops_per_input
 from textgen.training.start import default_run_name
 
 
@@ -52,3 +52,12 @@ def test_a_run_is_named_by_the_widths_of_its_layers(tmp_path: Path) -> None:
         for changes in ({"model__num_layers": 2}, {"model__num_layers": 3, "model__layer_units": (7, 7, 5)})
     ]
     assert names == [f"tiny-6x2-{manifest.hash[:8]}", f"tiny-7-7-5-{manifest.hash[:8]}"]
+
+
+def test_operations_are_those_of_the_products() -> None:
+    # One layer of 6 units behind a table: 4 gates of 6 from 6; then 6 to 9 logits, where there is a loss.
+    assert flops_per_input(tiny_spec(), vocab_size=9) == 6 * (4 * 6 * 6 + 6 * 9)
+    last = tiny_spec(training__order="shuffled", training__loss_at="last")
+    assert flops_per_input(last, vocab_size=9) == round(6 * (4 * 6 * 6 + 6 * 9 / 7))
+    deep = tiny_spec(model__num_layers=2, model__layer_units=(6, 5), model__dense_units=8, model__cell="gru")
+    assert flops_per_input(deep, vocab_size=9) == 6 * (3 * 6 * 6 + 3 * 5 * (5 + 6) + 5 * 8 + 8 * 9)

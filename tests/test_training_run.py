@@ -13,13 +13,15 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.step_records import alone, assert_same, recorded
+from tests.step_records import assert_same, recorded
 from tests.written_windows import tiny_spec, written_manifest
+from textgen import storage
 from textgen.errors import UserError
 from textgen.local.checkout import Checkout
-from textgen.model.checkpoint import checkpoint_uris, latest_checkpoint, weights_hash
+from textgen.model.checkpoint import checkpoint_uris
 from textgen.spec import RunSpec, override
 from textgen.training.run import train
+from textgen.training.stopping import STOP_NAME, StoppedError
 from textgen.windows.manifest import Manifest
 
 pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
@@ -92,16 +94,16 @@ def newest(run_uri: str) -> int:
     return int(checkpoint_uris(run_uri)[-1].rsplit("-", 1)[-1])
 
 
-def test_a_worker_that_is_told_to_end_or_killed_costs_no_step(
+def test_a_training_that_is_told_to_end_and_a_killed_worker_cost_no_step(
     ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path
 ) -> None:
-    # 360 steps in epochs of 89, so that the kill falls into the middle of one.
+    # 800 steps in epochs of 99, so that the kill falls into the middle of one.
     spec = spec_with(
         "adamw",
         training__reduction="fixed_order",
         training__virtual_workers=3,
-        training__max_steps=360,
-        training__epochs=10.0,
+        training__max_steps=800,
+        training__epochs=20.0,
         training__checkpoint_every_steps=25,
     )
     output = f"{s3_server}/training/killed"
@@ -119,26 +121,28 @@ def test_a_worker_that_is_told_to_end_or_killed_costs_no_step(
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(run)
         wait_until(lambda: len(checkpoint_uris(f"{output}/run")) >= 2, ended=ended)
-        victims = workers_of(ray_head)
-        assert len(victims) == 2
-        os.kill(victims[0].pid, signal.SIGTERM)
-        wait_until(lambda: len(resumed(lines)) == 1, ended=ended)
-        saved = resumed(lines)[0]
-        wait_until(lambda: newest(f"{output}/run") > saved, ended=ended)
+        storage.write_bytes(f"{output}/run/{STOP_NAME}", b"")  # As a driver does that receives SIGTERM.
+        with pytest.raises(StoppedError) as stopped:
+            training.result()
+        ended.clear()
+        training = pool.submit(run)
+        wait_until(lambda: resumed(lines) == [stopped.value.step], ended=ended)
+        wait_until(lambda: newest(f"{output}/run") > stopped.value.step, ended=ended)
         victims = workers_of(ray_head)
         assert len(victims) == 2
         os.kill(victims[-1].pid, signal.SIGKILL)
         result = training.result()
-    assert result["step"] == 360
+    assert result["step"] == 800
     assert result["num_workers"] == 2
     assert result["checkpoint_uri"].startswith(f"{output}/run/checkpoints/step-")
-    assert any("360 steps of 6" in line for line in lines)
+    assert any("800 steps of 6" in line for line in lines)
     assert len(resumed(lines)) == 2
-    assert f"told to stop: saved at step {saved}" in lines
-    assert_same(alone(spec, manifest, tmp_path), recorded(f"{output}/run"))
-    undisturbed = latest_checkpoint(str(tmp_path))
-    assert undisturbed is not None
-    assert result["weights_sha256"] == weights_hash(undisturbed.weights)  # Of one worker.
+    assert f"told to stop: saved at step {stopped.value.step:,}" in lines
+    undisturbed = train(
+        spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="alone", num_workers=1, say=say_nothing
+    )
+    assert_same(recorded(str(tmp_path / "alone")), recorded(f"{output}/run"))
+    assert result["weights_sha256"] == undisturbed["weights_sha256"]
     assert not workers_of(ray_head)
 
     again: list[str] = []

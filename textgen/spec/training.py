@@ -59,6 +59,9 @@ class TrainingSpec:
     """Decoupled weight decay, for `adamw`."""
     clip_norm: float | None = 1.0
     """Largest global norm of the gradient; None does not clip."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradient is not a finite number: the training ends, or the step is left out
+    and counted. Either way it changes no weight."""
     seed: int = 0
     """Seed of initial weights, dropout, window order and samples: one derived stream a purpose."""
     validate_every_steps: int = 500

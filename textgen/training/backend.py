@@ -11,8 +11,6 @@ from typing import Any
 import ray
 from ray.train.backend import Backend, BackendConfig
 
-from textgen.training.stopping import install
-
 
 @dataclass
 class CollectiveConfig(BackendConfig):
@@ -29,7 +27,6 @@ class CollectiveConfig(BackendConfig):
 
 class _CollectiveBackend(Backend):
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:  # noqa: ARG002 - Ray's signature
-        worker_group.execute(install)  # Here, because a training runs beside its worker's main thread.
         if len(worker_group) == 1:
             return
         addresses = worker_group.execute(_free_address)

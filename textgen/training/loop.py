@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import math
 import resource
 import time
 import zlib
@@ -21,13 +20,13 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.errors import UserError
-from textgen.model.checkpoint import weights_hash
+from textgen.model.checkpoint import latest_checkpoint, weights_hash
 from textgen.training.collective import Alone, Array, Collective, HostSum
 from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
 from textgen.training.plan import TrainingPlan
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
-from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
+from textgen.training.recorder import Clock, History, ProgressLines, Say, StepRecord, TensorBoard
 from textgen.training.saving import BackgroundWriter
 from textgen.training.schedule import learning_rate
 from textgen.training.step import Figures, TrainingStep, parts_of
@@ -72,6 +71,8 @@ class TrainingLoop:
         self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
         self._history = History(self._run.run_uri, first_step=first_step) if self._is_first else None
         self._last_saved = time.monotonic()
+        self._clock = Clock()
+        self._num_inputs = 0
         try:
             with BackgroundWriter() as self._writer:
                 for batch in self._batches(first_step):
@@ -83,7 +84,10 @@ class TrainingLoop:
         finally:
             if self._tensorboard is not None:
                 self._tensorboard.close()
-        return self._outcome()
+        outcome = self._outcome()
+        shares = "  ".join(f"{part} {share:.1%}" for part, share in outcome["time_shares"].items())
+        self._say(f"time: {shares}; {outcome['gflops_per_worker']:,.1f} GFLOP/s a worker while it computes")
+        return outcome
 
     def _train_on(self, batch: Batch) -> None:
         """Makes a step, and whatever is due after it: a validation, a checkpoint."""
@@ -94,23 +98,24 @@ class TrainingLoop:
         rate = learning_rate(batch.step, self._spec, num_steps=self._plan.num_steps)
         figures = self._step(batch, learning_rate=rate, want_checkpoint=wish, want_stop=self._told_to_stop.is_set())
         seconds = time.monotonic() - started
-        self._note(figures, seconds=seconds, cpu_seconds=time.process_time() - cpu_started)
-        self._lines.step(
-            self._position.step,
-            self._position.epoch,
-            nats=figures.nats,
-            characters=figures.characters,
-            seconds=seconds,
-        )
+        self._note_time(batch, seconds=seconds, reduce_seconds=figures.reduce_seconds)
+        if figures.is_finite:
+            self._note(figures, seconds=seconds, cpu_seconds=time.process_time() - cpu_started)
+        else:
+            self._note_lost(batch.step, figures.nats)
         if self._spec.record_steps:
             loss = figures.nats / figures.characters
             self._record.add(batch.step, rows_hash=rows_hash(batch, first_row=self._rows[0]), loss=loss)
         if self._validates():
-            self._save(is_best=self._validate(rate))
-            self._writer.wait()  # A sweep that stops a trial at a report still has what it learnt.
+            with self._clock.measuring("validation"):
+                is_best = self._validate(rate)
+            with self._clock.measuring("checkpoint"):
+                self._save(is_best=is_best)
+                self._writer.wait()  # A sweep that stops a trial at a report still has what it learnt.
             self._report({"step": self._position.step, "epoch": self._position.epoch, **self._position.metrics})
         elif figures.checkpoint_wanted or figures.stop_wanted or self._checkpoints():
-            self._save(is_best=False)
+            with self._clock.measuring("checkpoint"):
+                self._save(is_best=False)
         if figures.stop_wanted:
             self._writer.wait()
             self._say(f"told to stop: saved at step {self._position.step:,}")
@@ -121,17 +126,13 @@ class TrainingLoop:
         with self._objective.reading(self._rows) as read, ThreadPoolExecutor(max_workers=1) as pool:
             coming = pool.submit(read, first_step)
             for step in range(first_step, self._plan.num_steps):
-                batch = coming.result()
+                with self._clock.measuring("data"):
+                    batch = coming.result()
                 coming = pool.submit(read, step + 1)
                 yield batch
 
     def _note(self, figures: Figures, *, seconds: float, cpu_seconds: float) -> None:
-        """Adds a step to the position, and ends a training that has lost its numbers."""
-        if not math.isfinite(figures.nats):
-            raise UserError(
-                f"the loss is {figures.nats} at step {self._position.step} of {self._run.run_uri}; "
-                "lower training.learning_rate or set training.clip_norm, and resume or begin a new --run-name"
-            )
+        """Adds a step to the position, and says now and then how far that is."""
         self._position.note_step(
             nats=figures.nats,
             characters=figures.characters,
@@ -139,6 +140,46 @@ class TrainingLoop:
             seconds=seconds,
             cpu_seconds=cpu_seconds,
         )
+        self._lines.step(
+            self._position.step,
+            self._position.epoch,
+            nats=figures.nats,
+            characters=figures.characters,
+            seconds=seconds,
+        )
+
+    def _note_time(self, batch: Batch, *, seconds: float, reduce_seconds: float) -> None:
+        """Adds a step's time to its parts; the first step of a start builds the graph, and counts as no other."""
+        if "start" not in self._clock.seconds:
+            self._clock.seconds["start"] = seconds
+            return
+        self._clock.seconds["compute"] += seconds - reduce_seconds
+        self._clock.seconds["reduce"] += reduce_seconds
+        self._num_inputs += batch.inputs.size
+
+    def _gflops(self) -> float:
+        """Returns the billions of operations that this worker makes a second while it computes."""
+        operations = self._plan.flops_per_input * self._num_inputs
+        return round(operations / 1e9 / max(self._clock.seconds["compute"], 1e-9), 2)
+
+    def _note_lost(self, step: int, nats: float) -> None:
+        """Leaves out a step that has lost its numbers, or ends the training, as the spec says.
+
+        Raises:
+            UserError: it ends.
+        """
+        windows = ", ".join(map(str, self._plan.lanes.windows(step).tolist()))
+        where = f"step {step} (loss {nats}; windows {windows}; see jobs.trace --step {step})"
+        if self._spec.nonfinite == "stop":
+            self._writer.wait()
+            found = latest_checkpoint(self._run.run_uri)
+            raise UserError(
+                f"loss or gradient are no numbers at {where} of {self._run.run_uri}, whose last checkpoint is "
+                f"{'none' if found is None else found.uri}; lower training.learning_rate or set training.clip_norm "
+                "and begin a new --run-name, or leave such steps out by training.nonfinite=skip"
+            )
+        self._position.note_skipped(steps_per_epoch=self._plan.lanes.steps_per_epoch)
+        self._say(f"left out because loss or gradient are no numbers: {where}")
 
     def _validates(self) -> bool:
         step = self._position.step
@@ -265,9 +306,12 @@ class TrainingLoop:
             "step": position.step,
             "epoch": round(position.epoch, 4),
             **position.metrics,
+            "skipped_steps": position.skipped_steps,
             "parameters": self._plan.num_parameters,
             "num_workers": self._sum.num_workers,
             f"{self._objective.counted}_per_second": round(self._lines.per_second, 1),
+            "time_shares": self._clock.shares(),
+            "gflops_per_worker": self._gflops(),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "weights_sha256": weights_hash(self._model.get_weights_by_name()),
             "stopped_early": self._has_stalled() and position.step < self._plan.num_steps,

@@ -28,6 +28,8 @@ class TrainingPlan:
     lanes: Lanes
     num_steps: int
     num_parameters: int
+    flops_per_input: int
+    """Floating-point operations that learning from an input takes."""
     chars_per_step: int
     """Inputs of a step, over all workers."""
     vocab_size: int
@@ -69,6 +71,7 @@ class TrainingPlan:
             lanes=lanes,
             num_steps=total_steps(spec.training, lanes),
             num_parameters=parameters,
+            flops_per_input=flops_per_input(spec, vocab_size=vocabulary.size, num_classes=len(classes)),
             chars_per_step=spec.training.global_batch_size * inputs_per_row(spec),
             vocab_size=vocabulary.size,
             classes=classes,
@@ -123,6 +126,26 @@ def inputs_per_row(spec: RunSpec) -> int:
     if spec.classifier.features is None:
         return spec.windows.context_length
     return 1 if spec.classifier.features == "bag_of_words" else spec.classifier.max_document_ids
+
+
+def flops_per_input(spec: RunSpec, *, vocab_size: int, num_classes: int = 0) -> int:
+    """Returns the operations of the products that learning from an input takes: 2 a weight, and twice that back.
+
+    What an id adds to the first layer is a row that is looked up, and counts nothing; neither do biases, nor what is
+    done element by element.
+    """
+    widths = spec.model.widths
+    gates = 4 if spec.model.cell == "lstm" else 3
+    inner = (0, *widths[:-1])
+    recurrent = sum(gates * units * (units + below) for units, below in zip(widths, inner, strict=True))
+    if spec.classifier.features is None:
+        above = (widths[-1], *filter(None, [spec.model.dense_units]), vocab_size)
+        share = 1.0 if spec.training.loss_at == "every" else 1 / spec.windows.context_length
+        return round(6 * (recurrent + share * sum(a * b for a, b in itertools.pairwise(above))))
+    if spec.classifier.features == "bag_of_words":
+        return 6 * sum(a * b for a, b in itertools.pairwise((vocab_size, *spec.classifier.hidden_units, num_classes)))
+    above = (NUM_POOLED * widths[-1], *spec.classifier.hidden_units, num_classes)
+    return 6 * recurrent + 6 * sum(a * b for a, b in itertools.pairwise(above)) // spec.classifier.max_document_ids
 
 
 def num_parameters(spec: ModelSpec, *, vocab_size: int, is_told: bool = False) -> int:

@@ -57,6 +57,8 @@ class Position:
     best_loss: float | None = None
     stale_validations: int = 0
     """Validations since the best one."""
+    skipped_steps: int = 0
+    """Steps that were left out because their loss or gradient was no number."""
     predictions: int = 0
     """Characters (labels, by a classifier) predicted, over all steps."""
     seconds: float = 0.0
@@ -78,6 +80,12 @@ class Position:
         self.interval_nats += nats
         self.interval_characters += characters
         self.metrics["loss"] = self.interval_nats / self.interval_characters
+
+    def note_skipped(self, *, steps_per_epoch: int) -> None:
+        """Adds a step that was left out."""
+        self.step += 1
+        self.skipped_steps += 1
+        self.epoch = self.step / steps_per_epoch
 
     def note_validation(self, loss: float) -> bool:
         """Adds a validation's loss, begins the next interval, and says whether it is the best so far."""

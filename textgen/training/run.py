@@ -27,7 +27,7 @@ from textgen.training.model_card import write_model_card
 from textgen.training.position import Run
 from textgen.training.recorder import RunLog, following
 from textgen.training.start import OUTCOME_NAME, Start, start_run
-from textgen.training.stopping import StoppedError, install, is_stopped_by_driver, passing_on
+from textgen.training.stopping import StoppedError, install, passing_on
 
 Device = Literal["auto", "cpu", "gpu"]
 Say = Callable[[str], None]
@@ -136,8 +136,6 @@ def work(config: Mapping[str, Any]) -> None:
     except UserError as error:  # Starting again would end the same way: it is told, not raised.
         outcome = {"user_error": str(error)}
     except StoppedError as error:
-        if not is_stopped_by_driver(run.run_uri):
-            raise  # A machine goes away: Ray Train starts again on the others, where this step was saved.
         outcome = {"stopped_at": error.step}
     if context.get_world_rank() == 0:
         storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())

@@ -41,6 +41,10 @@ class Figures:
     characters: float
     checkpoint_wanted: bool
     stop_wanted: bool
+    is_finite: bool
+    """Whether loss and gradient are numbers; where they are not, no weight has changed."""
+    reduce_seconds: float
+    """Time that the sum over the workers took, waiting for the slowest of them included; 0 with `fixed_order`."""
 
 
 def parts_of(spec: TrainingSpec, collective: Collective) -> list[range]:
@@ -93,8 +97,15 @@ class TrainingStep:
             tf.constant([want_checkpoint, want_stop], tf.float32),
             num_frozen=self.optimizers.num_frozen(batch.step),
         )
-        nats, characters, checkpoint, stop = figures.numpy().tolist()
-        return Figures(nats=nats, characters=characters, checkpoint_wanted=checkpoint > 0, stop_wanted=stop > 0)
+        nats, characters, checkpoint, stop, is_finite, reduce_seconds = figures.numpy().tolist()
+        return Figures(
+            nats=nats,
+            characters=characters,
+            checkpoint_wanted=checkpoint > 0,
+            stop_wanted=stop > 0,
+            is_finite=bool(is_finite),
+            reduce_seconds=reduce_seconds,
+        )
 
     def optimizer_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """Returns the optimizers' variables, numbered in their fixed order."""
@@ -146,10 +157,29 @@ class TrainingStep:
             figures = tf.stack([nats, tf.reduce_sum(weights[own])])
             summands.append(tf.concat([*flat, figures, wishes], axis=0))  # [P + NUM_FIGURES]
             states.append(new_state)
-        total = self._summed(summands)
+        total, reduce_seconds = self._timed(summands)
         figures = total[-NUM_FIGURES:]
-        self.optimizers.apply(total[:-NUM_FIGURES] / figures[1], learning_rate, num_frozen=num_frozen)
-        return figures, [tf.concat(pieces, axis=0) for pieces in zip(*states, strict=True)]
+        gradient = total[:-NUM_FIGURES] / figures[1]
+        is_finite = tf.math.is_finite(tf.norm(gradient) + figures[0])
+
+        def apply() -> tf.Tensor:
+            self.optimizers.apply(gradient, learning_rate, num_frozen=num_frozen)
+            return tf.constant(1.0)
+
+        is_applied = tf.cond(is_finite, apply, lambda: tf.constant(0.0))
+        state = [tf.concat(pieces, axis=0) for pieces in zip(*states, strict=True)]
+        state = [tf.where(tf.math.is_finite(part), part, 0.0) for part in state]  # A lost number would stay for good.
+        return tf.concat([figures, [is_applied, reduce_seconds]], axis=0), state
+
+    def _timed(self, summands: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the sum over the parts of all workers, and the seconds that it took."""
+        if self._spec.reduction == "fixed_order":  # TensorFlow refuses a clock where operations are deterministic.
+            return self._summed(summands), tf.constant(0.0)
+        with tf.control_dependencies(summands):
+            began = tf.timestamp()
+        total = self._summed(summands)
+        with tf.control_dependencies([total]):
+            return total, tf.cast(tf.timestamp() - began, tf.float32)
 
     def _summed(self, summands: Sequence[tf.Tensor]) -> tf.Tensor:
         """Returns the sum over the parts of all workers, of which `summands` are this worker's."""

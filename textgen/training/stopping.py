@@ -1,7 +1,8 @@
 """Told to end by SIGTERM, as a machine that is taken away is, a training first saves where it stands.
 
-Who receives the signal need not be who trains: a worker's own process, the driver of a cluster job (`ray job stop`), or
-a training without Ray. The driver leaves a file in the run's folder, which the first worker looks for.
+Who receives the signal need not be who trains: a process that trains by itself, or the driver of Ray's workers (as at
+`ray job stop`), which leaves a file in the run's folder for the first worker to find. A worker's own process does not
+hear it: Ray keeps its main thread outside of Python.
 """
 
 from __future__ import annotations
@@ -77,19 +78,14 @@ def install() -> None:
     LISTENER.install()
 
 
-def is_stopped_by_driver(run_uri: str) -> bool:
-    """Says whether a run's driver asks for its end."""
-    return storage.exists(storage.join(run_uri, STOP_NAME))
-
-
 @contextlib.contextmanager
 def heeding_the_driver(run_uri: str, told: threading.Event) -> Iterator[None]:
     """Sets the event when the run's driver asks for an end, for as long as the context lasts."""
-    ended = threading.Event()
+    place, ended = storage.join(run_uri, STOP_NAME), threading.Event()
 
     def look() -> None:
         while not ended.wait(LOOK_SECONDS):
-            if is_stopped_by_driver(run_uri):
+            if storage.exists(place):
                 told.set()
                 return
 
