@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from textgen import storage
+from textgen.spec import RunSpec
+from textgen.training.position import Run
+from textgen.windows.manifest import Manifest
 
 
 def recorded(run_uri: str) -> dict[int, tuple[int, float]]:
@@ -23,6 +27,15 @@ def recorded(run_uri: str) -> dict[int, tuple[int, float]]:
     for step, by_start in hashes.items():
         assert len(set(by_start.values())) == 1, f"step {step} saw other windows the second time"
     return {step: (next(iter(by_start.values())), losses[step]) for step, by_start in sorted(hashes.items())}
+
+
+def alone(spec: RunSpec, manifest: Manifest, folder: Path) -> dict[int, tuple[int, float]]:
+    """Trains in this process, as one worker, and returns the record of its steps."""
+    from textgen.training.loop import train_alone
+
+    run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(folder), run_name="alone")
+    train_alone(run, say=[].append, report=[].append)
+    return recorded(str(folder))
 
 
 def assert_same(one: dict[int, tuple[int, float]], other: dict[int, tuple[int, float]]) -> None:
