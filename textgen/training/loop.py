@@ -24,7 +24,7 @@ from textgen.model.checkpoint import latest_checkpoint, weights_hash
 from textgen.training.collective import Alone, Array, Collective, HostSum
 from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
-from textgen.training.plan import TrainingPlan
+from textgen.training.plan import TrainingPlan, inputs_per_row
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
 from textgen.training.recorder import Clock, History, ProgressLines, Say, StepRecord, TensorBoard
 from textgen.training.saving import BackgroundWriter
@@ -155,7 +155,7 @@ class TrainingLoop:
             return
         self._clock.seconds["compute"] += seconds - reduce_seconds
         self._clock.seconds["reduce"] += reduce_seconds
-        self._num_inputs += batch.inputs.size
+        self._num_inputs += len(batch.inputs) * inputs_per_row(self._run.spec)
 
     def _gflops(self) -> float:
         """Returns the billions of operations that this worker makes a second while it computes."""

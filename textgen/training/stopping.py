@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -81,12 +81,33 @@ def install() -> None:
 @contextlib.contextmanager
 def heeding_the_driver(run_uri: str, told: threading.Event) -> Iterator[None]:
     """Sets the event when the run's driver asks for an end, for as long as the context lasts."""
-    place, ended = storage.join(run_uri, STOP_NAME), threading.Event()
+    place = storage.join(run_uri, STOP_NAME)
+    with _once(lambda: storage.exists(place), told.set):
+        yield
+
+
+@contextlib.contextmanager
+def passing_on(run_uri: str) -> Iterator[None]:
+    """Passes a SIGTERM that this process, a run's driver, receives on to the run's first worker."""
+    install()
+    place = storage.join(run_uri, STOP_NAME)
+    storage.delete(place)  # Of a driver that was told too late.
+    try:
+        with LISTENER.training() as told, _once(told.is_set, lambda: storage.write_bytes(place, b"")):
+            yield
+    finally:
+        storage.delete(place)
+
+
+@contextlib.contextmanager
+def _once(condition: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
+    """Acts when a condition comes to hold, beside the context and no longer than it lasts."""
+    ended = threading.Event()
 
     def look() -> None:
         while not ended.wait(LOOK_SECONDS):
-            if storage.exists(place):
-                told.set()
+            if condition():
+                act()
                 return
 
     thread = threading.Thread(target=look, daemon=True)
@@ -96,27 +117,3 @@ def heeding_the_driver(run_uri: str, told: threading.Event) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-@contextlib.contextmanager
-def passing_on(run_uri: str) -> Iterator[None]:
-    """Passes a SIGTERM that this process, a run's driver, receives on to the run's first worker."""
-    install()
-    place, ended = storage.join(run_uri, STOP_NAME), threading.Event()
-    storage.delete(place)  # Of a driver that was told too late.
-
-    def pass_on(told: threading.Event) -> None:
-        while not ended.is_set():
-            if told.wait(LOOK_SECONDS):
-                storage.write_bytes(place, b"")
-                return
-
-    with LISTENER.training() as told:
-        thread = threading.Thread(target=pass_on, args=(told,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-            storage.delete(place)
