@@ -140,6 +140,14 @@ def test_a_classifier_learns_and_its_checkpoint_is_enough_to_label_and_to_measur
         checkpoint.build_model()
 
 
+def test_a_bag_of_words_is_one_input_of_the_speed(manifests: dict[str, Manifest], tmp_path: Path) -> None:
+    spec = classifier_spec(training__max_steps=4)
+    run = Run(spec=spec, manifest_uri=manifests["bag_of_words"].uri, run_uri=str(tmp_path), run_name="run")
+    loop = TrainingLoop(run, Alone(), say=[].append, report=[].append)
+    loop.run()
+    assert loop._num_inputs == 3 * spec.training.global_batch_size  # The first step builds the graph.
+
+
 def test_documents_without_val_leave_the_calibration_out(tmp_path: Path) -> None:
     texts = ["good film", "bad film"] * 6
     manifest = written_manifest(
