@@ -51,7 +51,7 @@ def reviews_best() -> RunSpec:
         model=ModelSpec(embedding_dim=64, units=512),
         training=TrainingSpec(
             global_batch_size=64,
-            epochs=3,
+            epochs=2,
             optimizer="adamw",
             learning_rate=3e-3,
             weight_decay=0.01,

@@ -140,7 +140,7 @@ def _instruments(folder: Path, products: Path, *, share: float, say: Say) -> dic
     job("ingest", "--source", source, "--preset", "reviews", "--output", place / "windows", say=say)
     job(
         "train", "--preset", "reviews", "--windows", place / "windows", "--output", place, "--run-name", "run",
-        "--set", f"training.epochs={max(0.2, 8 * share)}", "--set", "training.validate_every_steps=500", say=say,
+        "--set", f"training.epochs={max(0.2, 4 * share)}", "--set", "training.validate_every_steps=500", say=say,
     )  # fmt: skip
     prompts = place / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": PROMPT, "temperature": t}) + "\n" for t in TEMPERATURES))
@@ -163,7 +163,7 @@ def _by_year(folder: Path, products: Path, *, share: float, say: Say) -> dict[st
         job("ingest", "--source", source, "--preset", "reviews", "--output", place / "windows", *settings, say=say)
         job(
             "train", "--preset", "reviews", "--windows", place / "windows", "--output", place, "--run-name", "run",
-            "--set", f"training.max_steps={max(200, round(8000 * share))}", *settings, say=say,
+            "--set", f"training.max_steps={max(200, round(4000 * share))}", *settings, say=say,
         )  # fmt: skip
         scored = job("evaluate", "--checkpoint", place / "run", "--output", place / "figures", say=say)
         outcome[name] = {key: scored[key] for key in ("bits_per_character", "unknown_rate", "characters", "baselines")}
