@@ -115,7 +115,8 @@ def _without_nan(value: Any) -> Any:
 def run(main: Callable[[list[str]], None]) -> None:
     """Runs a job: a `UserError`, from a worker too, ends in its sentence on stderr and exit code 2."""
     try:
-        main(sys.argv[1:])
+        with storage.telling_of_full_disks():
+            main(sys.argv[1:])
     except KeyboardInterrupt:
         disconnect()
         raise SystemExit(130) from None
@@ -146,9 +147,9 @@ def user_error_in(error: BaseException | None) -> UserError | None:
         if isinstance(current, UserError):
             return UserError(_sentence(current))
         seen.add(id(current))
-        # Ray keeps what a worker raised in `cause`, Ray Train the errors of its workers by rank.
+        # Ray keeps what a worker raised in `cause`; Ray Train its workers' errors by rank, each wrapped.
         by_rank = getattr(current, "worker_failures", None) or {}
-        waiting += [getattr(current, name, None) for name in ("__cause__", "cause", "controller_failure")]
+        waiting += [getattr(current, name, None) for name in ("__cause__", "cause", "controller_failure", "_base_exc")]
         waiting += [None if current.__suppress_context__ else current.__context__, *by_rank.values()]
     return None
 

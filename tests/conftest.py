@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from textgen import storage
+from textgen import s3_client
 from textgen.local.background import free_port
 from textgen.local.checkout import Checkout, this_checkout
 from textgen.local.head import ray_environment, start_head, stop_head
@@ -78,10 +78,10 @@ def s3_server(local_checkout: Checkout) -> Iterator[str]:
         start_s3(local_checkout)
         for name, value in s3_environment(local_checkout).items():
             patch.setenv(name, value)
-        storage.forget_clients()
+        s3_client.forget()
         yield "s3://textgen"
         stop_s3(local_checkout)
-    storage.forget_clients()
+    s3_client.forget()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import textgen
 
 ROOT = Path(textgen.__file__).resolve().parent
 STAGES = ("corpus", "windows", "model", "generation", "evaluation", "training", "sweep", "serving")
-FLOOR = ("errors", "settings", "spec", "presets", "storage", "ray_session")
+FLOOR = ("errors", "settings", "spec", "presets", "storage", "s3_client", "ray_session")
 WITHOUT_TENSORFLOW = (*STAGES[: STAGES.index("model")], *FLOOR, "local")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from textgen import storage
-from textgen.errors import UserError
+from textgen import s3_client, storage
+from textgen.errors import UnavailableError, UserError
 from textgen.local.background import free_port
 
 
@@ -25,9 +25,9 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def other_clients(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Lets a test change the `AWS_*` variables, with clients made anew before and after."""
-    storage.forget_clients()
+    s3_client.forget()
     yield monkeypatch
-    storage.forget_clients()
+    s3_client.forget()
 
 
 def write(root: str, *names: str) -> None:
@@ -143,7 +143,7 @@ def test_a_broken_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UnavailableError, match="no space is left"):
         storage.write_bytes(str(path), b"new")
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("x", b"old")]
 

@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read."""
+"""The errors that a user is meant to read."""
 
 
 class UserError(ValueError):
@@ -10,3 +10,10 @@ class UserError(ValueError):
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str]]:
         return (type(self), (str(self),))
+
+
+class UnavailableError(UserError):
+    """Storage that does not answer, lets nobody in or is full: nothing is known of what lies there.
+
+    It may meet one worker alone, and another try may succeed.
+    """

@@ -1,4 +1,4 @@
-"""Reads and writes `s3://` and local URIs; the only place that makes S3 clients.
+"""Reads and writes `s3://` and local URIs; all of S3 goes through here.
 
 Any S3 endpoint works through the usual `AWS_*` variables (`AWS_ENDPOINT_URL` for one that is not Amazon's).
 A write appears whole or not at all: locally by a rename, on S3 when its last part is there.
@@ -7,24 +7,21 @@ A write appears whole or not at all: locally by a rename, on S3 when its last pa
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
-import functools
 import io
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from textgen.errors import UserError
-
-if TYPE_CHECKING:
-    from boto3.s3.transfer import TransferConfig
-    from mypy_boto3_s3 import S3Client
-
-READ_BLOCK_BYTES = 4 * 2**20
+from textgen import s3_client
+from textgen.errors import UnavailableError, UserError
+from textgen.s3_client import READ_BLOCK_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +60,7 @@ def open_read(uri: str) -> Iterator[IO[bytes]]:
         stream: Any
         if is_s3(uri):
             bucket, key = _split(uri)
-            stream = _s3().get_object(Bucket=bucket, Key=key)["Body"]
+            stream = s3_client.ObjectStream(uri, bucket=bucket, key=key)
         else:
             stream = open(_path(uri), "rb")  # noqa: SIM115 (closed below, as the other)
     with contextlib.closing(stream):
@@ -77,7 +74,10 @@ def open_seekable(uri: str) -> Iterator[IO[bytes]]:
         with open_read(uri) as stream:
             yield stream
         return
-    with contextlib.closing(io.BufferedReader(_S3Ranges(uri), buffer_size=READ_BLOCK_BYTES // 16)) as buffered:
+    with _explained(uri):
+        bucket, key = _split(uri)
+        ranges = s3_client.ObjectRanges(uri, bucket=bucket, key=key)
+    with contextlib.closing(io.BufferedReader(ranges, buffer_size=READ_BLOCK_BYTES // 16)) as buffered:
         yield buffered
 
 
@@ -86,7 +86,7 @@ def write_bytes(uri: str, content: bytes) -> None:
     with _explained(uri):
         if is_s3(uri):
             bucket, key = _split(uri)
-            _s3().upload_fileobj(io.BytesIO(content), bucket, key, Config=_in_parts())
+            s3_client.client().upload_fileobj(io.BytesIO(content), bucket, key, Config=s3_client.in_parts())
         else:
             with _renamed_into_place(_path(uri)) as temporary:
                 temporary.write_bytes(content)
@@ -97,7 +97,7 @@ def upload(path: Path, uri: str) -> None:
     with _explained(uri):
         if is_s3(uri):
             bucket, key = _split(uri)
-            _s3().upload_file(str(path), bucket, key, Config=_in_parts())
+            s3_client.client().upload_file(str(path), bucket, key, Config=s3_client.in_parts())
         else:
             with _renamed_into_place(_path(uri)) as temporary:
                 shutil.copyfile(path, temporary)
@@ -105,7 +105,12 @@ def upload(path: Path, uri: str) -> None:
 
 def download(uri: str, path: Path) -> None:
     """Copies the file at `uri` to a local path, whole or not at all, block by block."""
-    with open_read(uri) as source, _renamed_into_place(path) as temporary, open(temporary, "wb") as sink:
+    with (
+        open_read(uri) as source,
+        _explained(str(path)),
+        _renamed_into_place(path) as temporary,
+        open(temporary, "wb") as sink,
+    ):
         while block := source.read(READ_BLOCK_BYTES):
             sink.write(block)
 
@@ -142,43 +147,7 @@ def delete(uri: str) -> None:
             return
         bucket, _ = _split(uri)
         for file in _list_s3(uri, is_glob=False):
-            _s3().delete_object(Bucket=bucket, Key=_split(file.uri)[1])
-
-
-class _S3Ranges(io.RawIOBase):
-    """An S3 object that is read by ranges."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self._bucket, self._key = _split(uri)
-        self._position = 0
-        with _explained(uri):
-            self._size = int(_s3().head_object(Bucket=self._bucket, Key=self._key)["ContentLength"])
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        stop = min(self._position + len(buffer), self._size)
-        if stop <= self._position:
-            return 0
-        with _explained(self._uri):
-            piece = f"bytes={self._position}-{stop - 1}"
-            content = _s3().get_object(Bucket=self._bucket, Key=self._key, Range=piece)["Body"].read()
-        buffer[: len(content)] = content
-        self._position += len(content)
-        return len(content)
+            s3_client.client().delete_object(Bucket=bucket, Key=_split(file.uri)[1])
 
 
 def _list_local(uri: str, is_glob: bool) -> list[File]:
@@ -202,7 +171,7 @@ def _list_s3(uri: str, is_glob: bool) -> list[File]:
     prefix = key
     if is_glob:
         prefix = key[: min(key.find(character) for character in "*?[" if character in key)]
-    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    pages = s3_client.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     files = []
     for page in pages:
         for item in page.get("Contents", []):
@@ -253,56 +222,26 @@ def _is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
-def forget_clients() -> None:
-    """Makes the next call read the `AWS_*` variables anew; this process reads them once otherwise."""
-    _s3.cache_clear()
-
-
-@functools.cache
-def _s3() -> S3Client:
-    import boto3  # Takes 0.3 s, which a run on local files need not pay.
-    from botocore.config import Config
-
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    return boto3.session.Session().client(  # A session of its own: the default one keeps the first credentials.
-        "s3",
-        region_name=region,
-        config=Config(retries={"max_attempts": 5, "mode": "standard"}, max_pool_connections=32, connect_timeout=10),
-    )
-
-
-@functools.cache
-def _in_parts() -> TransferConfig:
-    """Sends an object in parts, even where one part is enough.
-
-    A server over a file system, such as rclone's, shows an object that is put in one piece while it grows; one in
-    parts appears when it is complete.
-    """
-    from boto3.s3.transfer import TransferConfig
-
-    return TransferConfig(multipart_threshold=1, use_threads=False)
-
-
-def _s3_problem(code: str, uri: str) -> str | None:
-    bucket = uri.removeprefix("s3://").partition("/")[0]
-    where = os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
-    return {
-        "NoSuchBucket": f"there is no bucket {bucket!r} at {where}; create it, or check the name and AWS_ENDPOINT_URL",
-        "NoSuchKey": f"{uri} does not exist; check the name",
-        "404": f"{uri} does not exist; check the name",
-        "AccessDenied": f"access to {uri} at {where} is denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
-        "and what they may do in that bucket",
-        "403": f"access to {uri} at {where} is denied; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        "InvalidAccessKeyId": f"{where} does not know the access key that was sent for {uri}; check AWS_ACCESS_KEY_ID",
-        "SignatureDoesNotMatch": f"{where} refused the signature of a request for {uri}; check AWS_SECRET_ACCESS_KEY",
-    }.get(code)
+@contextlib.contextmanager
+def telling_of_full_disks(place: str = "") -> Iterator[None]:
+    """Turns the lack of space, wherever it was met, into an `UnavailableError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = place or error.filename or f"temporary files ({tempfile.gettempdir()})"
+        raise UnavailableError(
+            f"no space is left on the disk for {place}; free some, then give the same command again"
+        ) from None
 
 
 @contextlib.contextmanager
 def _explained(uri: str) -> Iterator[None]:
-    """Turns what a user can mend (names, credentials, connections) into a `UserError`."""
+    """Turns what a user can mend (names, credentials, connections, a full disk) into a `UserError`."""
     try:
-        yield
+        with telling_of_full_disks("" if is_s3(uri) else uri):
+            yield
     except FileNotFoundError:
         raise UserError(f"{uri} does not exist; check the name") from None
     except IsADirectoryError:
@@ -311,32 +250,9 @@ def _explained(uri: str) -> Iterator[None]:
         raise UserError(f"{uri} stands in a file, not in a folder; give another name") from None
     except PermissionError:
         raise UserError(f"{uri} may not be read or written by this user; check its permissions") from None
+    except UserError:
+        raise
     except Exception as error:
         if not is_s3(uri):
             raise
-        raise _s3_error(error, uri) from error
-
-
-def _s3_error(error: Exception, uri: str) -> Exception:
-    from boto3.exceptions import S3UploadFailedError
-    from botocore import exceptions
-
-    if isinstance(error, S3UploadFailedError) and isinstance(error.__context__, Exception):
-        error = error.__context__  # What stopped the upload.
-    where = os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
-    if isinstance(error, exceptions.ClientError):
-        response: Any = error.response
-        problem = _s3_problem(str(response.get("Error", {}).get("Code", "")), uri)
-        return UserError(problem) if problem else error
-    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-        return UserError(
-            f"no credentials for {uri}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role that has "
-            "them"
-        )
-    if isinstance(error, exceptions.ParamValidationError):
-        return UserError(f"{uri!r} is not a bucket's name and a key; write it as s3://bucket/path")
-    if isinstance(error, ValueError) and "endpoint" in str(error):
-        return UserError(f"AWS_ENDPOINT_URL is {where!r}, which is no address; use one such as http://127.0.0.1:9720")
-    if isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError):
-        return UserError(f"no S3 server answers at {where}; start it (`make s3`), or check AWS_ENDPOINT_URL")
-    return error
+        raise s3_client.error_of(error, uri) from error

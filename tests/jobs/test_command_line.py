@@ -157,8 +157,14 @@ def test_a_users_mistake_ends_in_its_sentence(
 @pytest.mark.ray
 def test_ray_trains_errors_are_as_this_module_reads_them() -> None:
     from ray.train import ControllerError, WorkerGroupError
+    from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
-    for error in (WorkerGroupError("failed", {1: ray_task_error(MISTAKE)}), ControllerError(MISTAKE)):
+    of_worker = UserExceptionWithTraceback(MISTAKE, "a worker's traceback")
+    for error in (
+        WorkerGroupError("failed", {1: ray_task_error(MISTAKE)}),
+        WorkerGroupError("failed", {0: of_worker}),
+        ControllerError(MISTAKE),
+    ):
         found = user_error_in(error)
         assert found is not None
         assert str(found) == str(MISTAKE)

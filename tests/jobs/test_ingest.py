@@ -17,7 +17,7 @@ import pytest
 
 from jobs import ingest as job
 from tests.ingest_helpers import ids_of, ingested
-from textgen import storage
+from textgen import s3_client, storage
 from textgen.corpus import staging
 from textgen.errors import UserError
 from textgen.windows import ingest as ingest_module
@@ -186,12 +186,12 @@ def test_sources_that_are_not_there_end_the_job_before_ray_starts(bucket: str, s
 
 def test_wrong_credentials_end_the_job_with_the_variable_to_check(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    storage.forget_clients()
+    s3_client.forget()
     try:
         with pytest.raises(UserError, match=r"check AWS_(SECRET_ACCESS_KEY|ACCESS_KEY_ID)"):
             job.main(["--source", storage.join(bucket, "in"), "--output", storage.join(bucket, "out")])
     finally:
-        storage.forget_clients()
+        s3_client.forget()
 
 
 def test_an_unknown_setting_names_the_nearest() -> None:

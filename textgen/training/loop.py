@@ -270,18 +270,10 @@ class TrainingLoop:
         self._say(f"resumed {self._run.run_name} from step {step:,}")
 
     def _newest_step(self) -> int | None:
-        """Returns the step to go on from, the first worker's on every worker; what is wrong there ends all of them."""
-        found, wrong = None, None
-        if self._is_first:
-            try:
-                found = newest_step(self._run, say=self._say)
-            except UserError as error:
-                wrong = error
-        numbers = [-1 if found is None else found, int(wrong is not None)]
-        step, is_wrong = self._sum.of_first(np.array(numbers)).tolist()
-        if is_wrong:
-            raise wrong or UserError("the first worker cannot go on; its error says why")
-        return None if step < 0 else int(step)
+        """Returns the step to go on from, the first worker's on every worker; None where there is none."""
+        found = newest_step(self._run, say=self._say) if self._is_first else None
+        step = int(self._sum.of_first(np.array([-1 if found is None else found]))[0])
+        return None if step < 0 else step
 
     def _take_up(self, lineage: Lineage) -> None:
         """Begins with the weights of another run's checkpoint; every worker reads it, so that all meet its faults."""

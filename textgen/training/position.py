@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from textgen import storage
-from textgen.errors import UserError
+from textgen.errors import UnavailableError, UserError
 from textgen.model.checkpoint import BEST_NAME, MARKER_NAME, Arrays, Checkpoint, checkpoint_uri, checkpoint_uris
 from textgen.spec import RunSpec
 from textgen.training.lineage import Lineage
@@ -137,12 +137,14 @@ def newest_step(run: Run, *, say: Say) -> int | None:
     A damaged one is named, and set aside: it counts as unfinished from then on.
 
     Raises:
-        UserError: all are damaged.
+        UserError: all are damaged, or storage is not available.
     """
     uris = checkpoint_uris(run.run_uri)
     for uri in reversed(uris):
         try:
             Checkpoint.load(uri).verify()
+        except UnavailableError:
+            raise  # Nothing is known of it.
         except UserError as error:
             say(f"a damaged checkpoint is set aside: {error}")
             storage.delete(storage.join(uri, MARKER_NAME))

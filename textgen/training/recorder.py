@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from textgen import storage
+from textgen.errors import UnavailableError
 
 PROGRESS_SECONDS = 10.0
 MAX_PROGRESS_SECONDS = 60.0
@@ -36,7 +37,8 @@ class RunLog:
         """Adds a line, to this process's stderr too."""
         print(message, file=sys.stderr, flush=True)
         self._text += message + "\n"
-        storage.write_bytes(self._uri, self._text.encode())
+        with contextlib.suppress(UnavailableError):  # The next line brings it.
+            storage.write_bytes(self._uri, self._text.encode())
 
 
 @contextlib.contextmanager
@@ -54,9 +56,10 @@ def following(run_uri: str, say: Say) -> Iterator[None]:
         nonlocal num_said
         while True:
             is_last = ended.wait(FOLLOW_SECONDS)
-            for line in lines()[num_said:]:
-                say(line)
-                num_said += 1
+            with contextlib.suppress(UnavailableError):  # Until the next look.
+                for line in lines()[num_said:]:
+                    say(line)
+                    num_said += 1
             if is_last:
                 return
 

@@ -18,7 +18,7 @@ from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, Sca
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from textgen import storage
-from textgen.errors import UserError
+from textgen.errors import UnavailableError, UserError
 from textgen.model.checkpoint import find_checkpoint
 from textgen.spec import RunSpec, TrainingSpec
 from textgen.training.backend import CollectiveConfig
@@ -125,20 +125,28 @@ def _fit(
 def work(config: Mapping[str, Any]) -> None:
     """What every worker does: sets TensorFlow up, joins the others, trains."""
     run = Run.from_dict({name: value for name, value in config.items() if name != "num_threads"})
+    outcome_uri = storage.join(run.run_uri, OUTCOME_NAME)
+    if storage.exists(outcome_uri):  # All is told by the workers before: a mistake that these would meet again.
+        return
     _set_tensorflow_up(config["num_threads"], run.spec.training)
     from textgen.training.collective import Alone, Workers
     from textgen.training.loop import TrainingLoop
 
-    context = ray.train.get_context()
-    collective = Workers() if context.get_world_size() > 1 else Alone()
+    collective = Workers() if ray.train.get_context().get_world_size() > 1 else Alone()
     try:
-        outcome = TrainingLoop(run, collective, say=RunLog(run.run_uri).say, report=_report).run()
-    except UserError as error:  # Starting again would end the same way: it is told, not raised.
-        outcome = {"user_error": str(error)}
+        with storage.telling_of_full_disks():
+            outcome = TrainingLoop(run, collective, say=RunLog(run.run_uri).say, report=_report).run()
+    except UnavailableError:
+        raise  # Ray Train starts all workers again, a few times: what is not available now may be then.
+    except UserError as error:
+        storage.write_bytes(outcome_uri, json.dumps({"user_error": str(error)}).encode())
+        if collective.num_workers > 1:  # It ends the others, who may not have met it and wait for this one.
+            raise
+        return
     except StoppedError as error:
         outcome = {"stopped_at": error.step}
-    if context.get_world_rank() == 0:
-        storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
+    if collective.rank == 0:
+        storage.write_bytes(outcome_uri, json.dumps(outcome).encode())
 
 
 def train_here(

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from textgen import storage
+from textgen.errors import UnavailableError
 
 STOP_NAME = "STOP"
 """File of a run's folder that asks its first worker to save and to end."""
@@ -96,7 +97,8 @@ def passing_on(run_uri: str) -> Iterator[None]:
         with LISTENER.training() as told, _once(told.is_set, lambda: storage.write_bytes(place, b"")):
             yield
     finally:
-        storage.delete(place)
+        with contextlib.suppress(UnavailableError):  # The next driver deletes it.
+            storage.delete(place)
 
 
 @contextlib.contextmanager
@@ -106,9 +108,10 @@ def _once(condition: Callable[[], bool], act: Callable[[], None]) -> Iterator[No
 
     def look() -> None:
         while not ended.wait(LOOK_SECONDS):
-            if condition():
-                act()
-                return
+            with contextlib.suppress(UnavailableError):  # Until the next look.
+                if condition():
+                    act()
+                    return
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -11,6 +11,7 @@ from typing import Any
 
 from textgen.errors import UserError
 from textgen.ray_session import connect
+from textgen.storage import telling_of_full_disks
 
 Values = dict[str, Any]
 Task = Callable[..., Iterator[Values]]
@@ -44,8 +45,9 @@ def run_tasks(task: Task, items: Sequence[Mapping[str, Any]], **arguments: Any) 
 def _run_one(batch: Any, task: Task, arguments: Mapping[str, Any]) -> Iterator[Any]:
     for item in batch["item"]:
         try:
-            for value in task(json.loads(str(item)), **arguments):
-                yield {"result": [json.dumps({"value": value})]}
+            with telling_of_full_disks():
+                for value in task(json.loads(str(item)), **arguments):
+                    yield {"result": [json.dumps({"value": value})]}
         except UserError as error:
             yield {"result": [json.dumps({"user_error": str(error)})]}
 

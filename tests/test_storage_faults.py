@@ -1,0 +1,151 @@
+"""S3 that is slow, loses connections or is away for a while, and disks that are full: nothing is lost or made up."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faulty_s3 import Fault, FaultyS3, first, none
+from textgen import s3_client, storage
+from textgen.errors import UnavailableError, UserError
+from textgen.local.checkout import Checkout
+
+MIB = 2**20
+PASSING: list[list[Fault]] = [["slow_down"], ["drop"], ["cut"], ["cut", "drop", "slow_down", "cut"]]
+
+
+@pytest.fixture
+def faulty(s3_server: str, local_checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    """The session's S3 server behind a proxy, as this process's clients see it; a long silence is half a second."""
+    monkeypatch.setattr(s3_client, "READ_SECONDS", 0.5)
+    with FaultyS3(local_checkout.s3_port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        s3_client.forget()
+        yield proxy
+    s3_client.forget()
+
+
+@pytest.fixture
+def folder(s3_server: str) -> str:
+    """A prefix of its own."""
+    return storage.join(s3_server, secrets.token_hex(4))
+
+
+@pytest.mark.parametrize("faults", PASSING, ids=lambda faults: "-".join(faults))
+def test_what_passes_changes_nothing(faulty: FaultyS3, folder: str, tmp_path: Path, faults: list[Fault]) -> None:
+    content = secrets.token_bytes(9 * MIB + 7)  # Two parts.
+    uri, source = storage.join(folder, "a"), tmp_path / "source"
+    source.write_bytes(content)
+    calls = {
+        "upload": lambda: storage.upload(source, uri),
+        "read": lambda: storage.read_bytes(uri) == content,
+        "download": lambda: storage.download(uri, tmp_path / "down") or (tmp_path / "down").read_bytes() == content,
+        "ranges": lambda: _middle(uri) == content[MIB - 3 : 2 * MIB],
+        "write": lambda: storage.write_bytes(uri, content[:99]),
+        "list": lambda: [file.size_bytes for file in storage.list_files(folder)] == [99],
+        "exists": lambda: storage.exists(uri),
+        "delete": lambda: storage.delete(uri),
+        "gone": lambda: not storage.exists(uri),
+    }
+    for name, call in calls.items():
+        faulty.seen.clear()
+        with faulty.under(first(*faults)):
+            assert call() in (None, True), name
+        assert faulty.seen.total() - faulty.seen["sound"] == len(faults), name
+
+
+def _middle(uri: str) -> bytes:
+    with storage.open_seekable(uri) as stream:
+        stream.seek(MIB - 3)
+        return stream.read(MIB + 3)
+
+
+def test_an_answer_that_does_not_come_is_asked_for_again(faulty: FaultyS3, folder: str) -> None:
+    uri = storage.join(folder, "a")
+    storage.write_bytes(uri, b"whole")
+    with faulty.under(first("stall")):
+        assert storage.read_bytes(uri) == b"whole"
+    assert faulty.seen["stall"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (
+            "slow_down",
+            r"the S3 server at http\S+ refuses to read or write s3://\S+ \((SlowDown|503): .*\); try again",
+        ),
+        ("drop", r"lost or left the connection at every try to read or write s3://\S+; look after the server"),
+        ("stall", r"lost or left the connection at every try to read or write s3://\S+; look after the server"),
+    ],
+)
+def test_what_does_not_pass_ends_in_a_sentence(
+    faulty: FaultyS3, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, expected: str
+) -> None:
+    for name in ("FIRST_ATTEMPTS", "ATTEMPTS"):
+        monkeypatch.setattr(s3_client, name, 2)
+    storage.write_bytes(storage.join(folder, "a"), b"whole")
+    with faulty.under(lambda *_: fault):
+        for read in (storage.read_bytes, _middle, lambda uri: storage.download(uri, tmp_path / "down")):
+            with pytest.raises(UnavailableError, match=expected):
+                read(storage.join(folder, "a"))
+    assert not (tmp_path / "down").exists()
+
+
+def test_a_server_that_has_answered_is_waited_for_longer(
+    faulty: FaultyS3, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_client, "FIRST_ATTEMPTS", 2)
+    with faulty.under(first("drop", "drop", "drop")), pytest.raises(UnavailableError):
+        storage.exists(folder)
+    assert not storage.exists(folder)
+    with faulty.under(first("drop", "drop", "drop")):
+        assert not storage.exists(folder)
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(faulty: FaultyS3, folder: str) -> None:
+    uri = storage.join(folder, "a")
+    storage.write_bytes(uri, b"a" * MIB)
+    with storage.open_read(uri) as stream:
+        begun = stream.read(10)
+        faulty.rule = none
+        storage.write_bytes(uri, b"b" * MIB)
+        stream._body.close()  # The connection, as it is lost.
+        with pytest.raises(UserError, match="was replaced while it was read"):
+            stream.read()
+    assert begun == b"a" * 10
+
+
+def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() or os.system(f"mount -t tmpfs -o size=64k none {tmp_path} 2> /dev/null"):
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        kept, source = str(tmp_path / "kept"), Path(__file__)
+        storage.write_bytes(kept, b"old")
+        calls = {
+            "write": lambda: storage.write_bytes(kept, b"new" * MIB),
+            "upload": lambda: [storage.upload(source, str(tmp_path / f"{i}")) for i in range(99)],
+            "download": lambda: [storage.download(str(source), tmp_path / f"down{i}") for i in range(99)],
+        }
+        for name, call in calls.items():
+            with pytest.raises(UnavailableError, match=r"no space is left on the disk for \S+; free some, then give"):
+                call()
+            assert storage.read_bytes(kept) == b"old", name
+            assert not list(tmp_path.glob(".*")), name
+    finally:
+        os.system(f"umount {tmp_path}")
+
+
+def test_a_full_disk_of_temporary_files_is_told_too() -> None:
+    with (
+        pytest.raises(UnavailableError, match=r"no space is left on the disk for temporary files \("),
+        storage.telling_of_full_disks(),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(PermissionError), storage.telling_of_full_disks():
+        raise PermissionError
