@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
@@ -54,6 +55,12 @@ def read(path: Path, content: bytes, **settings: object) -> list[Record]:
     return list(read_records(file, CorpusSpec(**settings)))  # type: ignore[arg-type]
 
 
+def zstd(content: bytes) -> bytes:
+    """Packs in two frames, as parallel packers write them."""
+    half = len(content) // 2
+    return b"".join(pa.compress(part, codec="zstd", asbytes=True) for part in (content[:half], content[half:]))
+
+
 def zipped(name: str, content: bytes) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -73,9 +80,15 @@ def zipped(name: str, content: bytes) -> bytes:
         pytest.param("r.parquet", as_parquet(), id="parquet"),
     ],
 )
-@pytest.mark.parametrize("wrapper", ["", ".gz", ".zip"])
+@pytest.mark.parametrize("wrapper", ["", ".gz", ".bz2", ".zst", ".zip"])
 def test_every_format_gives_the_same_records(tmp_path: Path, name: str, content: bytes, wrapper: str) -> None:
-    wrap: Callable[[bytes], bytes] = {"": bytes, ".gz": gzip.compress, ".zip": lambda c: zipped(name, c)}[wrapper]
+    wrap: Callable[[bytes], bytes] = {
+        "": bytes,
+        ".gz": gzip.compress,
+        ".bz2": bz2.compress,
+        ".zst": zstd,
+        ".zip": lambda c: zipped(name, c),
+    }[wrapper]
     records = read(tmp_path / f"{name}{wrapper}", wrap(content))
     assert [(record.text, record.label) for record in records] == ROWS
     assert [record.reason for record in records] == [None] * 3
@@ -293,6 +306,10 @@ def damaged_parquet() -> bytes:
     ("name", "content"),
     [
         pytest.param("r.csv.gz", gzip.compress(as_csv() * 200)[:-30], id="gzip"),
+        pytest.param("r.csv.bz2", bz2.compress(as_csv() * 200)[:-30], id="bzip2"),
+        pytest.param("r.csv.bz2", bz2.compress(as_csv() * 200)[:40] + bytes(100), id="bzip2, wrong within"),
+        pytest.param("r.csv.zst", zstd(as_csv() * 200)[:-30], id="zstd"),
+        pytest.param("r.csv.zst", zstd(as_csv() * 200) + b"more", id="zstd with more behind"),
         pytest.param("r.csv.zip", zipped("r.csv", as_csv())[:-30], id="zip"),
         pytest.param("r.parquet", damaged_parquet(), id="parquet"),
     ],

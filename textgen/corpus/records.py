@@ -1,7 +1,8 @@
-"""Source files -> records, one at a time, out of gzip and zip and in every format that a corpus comes in."""
+"""Source files -> records, one at a time, out of gzip, bzip2, zstd and zip and in every format of a corpus."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import zipfile
 import zlib
@@ -29,6 +30,7 @@ FORMAT_OF_ENDING = {
     "text": "text",
     "npy": "npy",
 }
+DAMAGE = (EOFError, OSError, zlib.error, zipfile.BadZipFile, pa.ArrowInvalid)
 
 
 def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
@@ -47,7 +49,9 @@ def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
                     last_row = record.row
                     yield record._replace(row=num_earlier + record.row) if num_earlier else record
                 num_earlier += last_row
-        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, pa.ArrowInvalid, pa.ArrowIOError) as error:
+        except DAMAGE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # The machine's affair; what unpacks says damage without a number.
             raise UserError(
                 f"{file.uri} is cut off or damaged ({_brief(error)}); fetch it again, or leave it out of the sources"
             ) from None
@@ -59,7 +63,7 @@ def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
 
 
 def _members(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yields name and content of what a file holds: itself, unpacked if it is gzip, or the members of a zip.
+    """Yields name and content of what a file holds: itself, unpacked if it is packed, or the members of a zip.
 
     Where a zip holds the tweets of an archive, its other members are other things: likes, messages, pictures.
     """
@@ -69,6 +73,12 @@ def _members(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
         if magic.startswith(b"\x1f\x8b"):
             with gzip.open(stream) as unpacked:
                 yield name.removesuffix(".gz"), cast(IO[bytes], unpacked)
+        elif magic.startswith(b"BZh"):
+            with bz2.open(stream) as unpacked:
+                yield name.removesuffix(".bz2"), cast(IO[bytes], unpacked)
+        elif magic == b"\x28\xb5\x2f\xfd":
+            with pa.input_stream(stream, compression="zstd") as unpacked:
+                yield name.removesuffix(".zst").removesuffix(".zstd"), cast(IO[bytes], unpacked)
         elif magic == b"PK\x03\x04":
             with zipfile.ZipFile(stream) as archive:
                 names = [(member, member.rsplit("/", 1)[-1]) for member in sorted(archive.namelist())]
