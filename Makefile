@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here writes outside of this folder and one temporary folder of its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup s3 cluster stop demo recipes ingest train evaluate generate sweep serve test test-fast lint format types lock clean
+.PHONY: help setup s3 cluster stop demo recipes ingest train evaluate generate sweep serve test test-fast chaos lint format types lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -70,6 +70,9 @@ test: $(INSTALLED) ## run all tests
 
 test-fast: $(INSTALLED) ## run the tests that need neither Ray nor TensorFlow
 	@$(BIN)/python -m pytest -m "not ray and not tensorflow and not slow" $(ARGS)
+
+chaos: $(INSTALLED) ## train while workers, drivers, nodes and S3 fail 50 times, and compare: about half an hour
+	@$(BIN)/python -m tests.chaos --faults 50 $(ARGS)
 
 lint: $(INSTALLED) ## check style
 	@$(BIN)/ruff check .

@@ -67,7 +67,11 @@ class TrainingLoop:
 
     def _run_from(self, first_step: int) -> dict[str, Any]:
         self._lines = ProgressLines(self._say, num_steps=self._plan.num_steps, counted=self._objective.counted)
-        self._record = StepRecord(self._run.run_uri, rank=self._sum.rank, first_step=first_step)
+        self._record = None
+        if self._spec.record_steps:
+            self._record = StepRecord(
+                self._run.run_uri, rank=self._sum.rank, num_workers=self._sum.num_workers, first_step=first_step
+            )
         self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
         self._history = History(self._run.run_uri, first_step=first_step) if self._is_first else None
         self._last_saved = time.monotonic()
@@ -103,7 +107,7 @@ class TrainingLoop:
             self._note(figures, seconds=seconds, cpu_seconds=time.process_time() - cpu_started)
         else:
             self._note_lost(batch.step, figures.nats)
-        if self._spec.record_steps:
+        if self._record is not None:
             loss = figures.nats / figures.characters
             self._record.add(batch.step, rows_hash=rows_hash(batch, first_row=self._rows[0]), loss=loss)
         if self._validates():
@@ -225,6 +229,8 @@ class TrainingLoop:
 
     def _save(self, *, is_best: bool) -> None:
         """Begins to write a checkpoint; every worker gives the state of its lanes, the first one writes."""
+        if self._record is not None:
+            self._record.save()  # Before the workers meet: no checkpoint without the record of all of them.
         state = self._gathered_state()
         if self._is_first:
             self._writer.write(
@@ -239,8 +245,6 @@ class TrainingLoop:
                     is_best=is_best,
                 )
             )
-        if self._spec.record_steps:
-            self._record.save()
         self._last_saved = time.monotonic()
 
     def _gathered_state(self) -> dict[str, Array]:

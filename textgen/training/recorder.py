@@ -182,9 +182,14 @@ class History:
 class StepRecord:
     """The windows and the loss of every step, one file per worker and start: proof of what was learnt from when."""
 
-    def __init__(self, run_uri: str, *, rank: int, first_step: int) -> None:
-        self._uri = storage.join(run_uri, "steps", f"from-{first_step:08d}-rank-{rank}.jsonl")
+    def __init__(self, run_uri: str, *, rank: int, num_workers: int, first_step: int) -> None:
+        folder, start = storage.join(run_uri, "steps"), f"from-{first_step:08d}-rank-"
+        self._uri = storage.join(folder, f"{start}{rank}.jsonl")
         self._lines: list[str] = []
+        if rank == 0:  # Of an earlier start at this step, with more workers.
+            for file in storage.list_files(storage.join(folder, f"{start}*.jsonl")):
+                if int(file.uri.rsplit("-", 1)[-1].removesuffix(".jsonl")) >= num_workers:
+                    storage.delete(file.uri)
 
     def add(self, step: int, *, rows_hash: int, loss: float) -> None:
         """Takes note of a step; `rows_hash` of all workers add up to that of the global batch."""

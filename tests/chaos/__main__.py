@@ -1,0 +1,84 @@
+"""Ingests and trains on a small cluster of its own while things fail, and says whether that changed anything.
+
+python -m tests.chaos --faults 50 --seed 0
+
+Two nodes of one CPU, a head without any, and S3 behind a proxy that misbehaves on demand. Once the training has written
+a checkpoint, the next fault is drawn. In the end weights and windows must be those of a training that was left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+from tests.chaos.training import DisturbedTraining
+from tests.chaos.world import World, said
+
+Fault = Callable[[DisturbedTraining], None]
+
+FAULTS: dict[str, Fault] = {
+    "worker killed": DisturbedTraining.kill_worker,
+    "driver killed": DisturbedTraining.kill_driver,
+    "driver told to end": DisturbedTraining.end_driver,
+    "node killed": DisturbedTraining.kill_node,
+    "S3 restarted": DisturbedTraining.restart_s3,
+    "S3 fails now and then": DisturbedTraining.worsen_s3,
+    "S3 stalls": DisturbedTraining.stall_s3,
+}
+STEPS_PER_FAULT = 400
+
+
+def main() -> int:
+    """Runs it and prints a table and, as the last line, one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.partition("\n")[0])
+    parser.add_argument("--faults", type=int, default=len(FAULTS), help="how many (default: each kind once)")
+    parser.add_argument("--only", metavar="KINDS", help=f"kinds, joined by commas, of: {', '.join(FAULTS)}")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    kinds = drawn(arguments.only.split(",") if arguments.only else list(FAULTS), arguments.faults, arguments.seed)
+    seconds: defaultdict[str, list[float]] = defaultdict(list)
+    with World() as world:
+        alone = DisturbedTraining(world, "alone", num_steps=STEPS_PER_FAULT * len(kinds), seed=0)
+        alone.start(num_workers=1)
+        expected = alone.finish()
+        training = DisturbedTraining(world, "disturbed", num_steps=STEPS_PER_FAULT * len(kinds), seed=arguments.seed)
+        training.start(num_workers=2)
+        for number, kind in enumerate(kinds, 1):
+            training.await_progress()
+            before = time.monotonic()
+            FAULTS[kind](training)
+            training.await_progress()
+            world.s3.rule = world.sound
+            seconds[kind].append(time.monotonic() - before)
+            said(f"{number}/{len(kinds)} {kind}: next checkpoint after {seconds[kind][-1]:.1f} s")
+        result = training.finish()
+        same = {
+            "weights": result["weights_sha256"] == expected["weights_sha256"],
+            "windows and losses": training.recorded() == alone.recorded(),
+            "steps": result["step"] == expected["step"] == STEPS_PER_FAULT * len(kinds),
+        }
+    print("| fault | times | seconds to the next checkpoint, median (range) |\n|---|---:|---:|")
+    for kind, values in seconds.items():
+        middle, low, high = statistics.median(values), min(values), max(values)
+        print(f"| {kind} | {len(values)} | {middle:.1f} ({low:.1f} to {high:.1f}) |")
+    print(json.dumps({"faults": len(kinds), "same": same, "seen_by_s3": dict(world.s3.seen)}))
+    return int(not all(same.values()))
+
+
+def drawn(kinds: list[str], num_faults: int, seed: int) -> list[str]:
+    """Returns so many faults in random order, each kind as often as the others."""
+    draw = random.Random(seed)
+    faults: list[str] = []
+    while len(faults) < num_faults:
+        faults += draw.sample(kinds, len(kinds))
+    return faults[:num_faults]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""The short form of `make chaos`: one fault of each kind that other tests do not have."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from tests.chaos.__main__ import FAULTS, drawn
+from tests.chaos.world import ROOT
+
+KINDS = ("S3 fails now and then", "driver killed", "node killed")
+
+
+@pytest.mark.chaos
+@pytest.mark.ray
+@pytest.mark.tensorflow
+@pytest.mark.timeout(600)
+def test_a_disturbed_training_ends_as_one_that_was_left_alone() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.chaos", "--faults", "3", "--only", ",".join(KINDS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    outcome = json.loads(finished.stdout.splitlines()[-1])
+    assert outcome["faults"] == 3
+    assert set(outcome["same"].values()) == {True}
+    assert all(outcome["seen_by_s3"][fault] for fault in ("slow_down", "drop", "cut"))
+
+
+def test_faults_are_drawn_in_random_order_and_each_kind_as_often() -> None:
+    kinds = list(FAULTS)
+    faults = drawn(kinds, 3 * len(kinds) + 1, seed=4)
+    assert sorted(Counter(faults).values()) == [3] * (len(kinds) - 1) + [4]
+    assert faults == drawn(kinds, len(faults), seed=4)
+    assert faults != drawn(kinds, len(faults), seed=5)

@@ -1,0 +1,145 @@
+"""A training that is disturbed: how to start it, to see it go on, and to do it harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from tests.chaos.world import ROOT, World
+from tests.faulty_s3 import sometimes
+from tests.step_records import recorded
+from tests.written_windows import written_manifest
+from textgen.model.checkpoint import checkpoint_uris
+
+SETTINGS = (
+    "windows.context_length=7",
+    "windows.stride=7",
+    "model.units=24",
+    "model.embedding_dim=5",
+    "model.dropout=0.3",
+    "training.reduction=fixed_order",
+    "training.virtual_workers=2",
+    "training.global_batch_size=6",
+    "training.learning_rate=0.02",
+    "training.epochs=100000",
+    "training.validate_every_steps=1000000",
+    "training.checkpoint_every_steps=25",
+    "training.max_failures=1000",
+    "training.record_steps=true",
+)
+PATIENCE_SECONDS = 300.0
+STOPPED = 143
+COLOURS = ("red", "blue", "green", "grey")
+
+
+class DisturbedTraining:
+    """One run, whose driver is a process of its own."""
+
+    def __init__(self, world: World, name: str, *, num_steps: int, seed: int) -> None:
+        self._world = world
+        self._name = name
+        self._draw = random.Random(seed)
+        self._settings = (*SETTINGS, f"training.max_steps={num_steps}")
+        self._log = world.folder / f"{name}.log"
+        self._place = world.bucket_folder / "runs" / name
+        if not (world.bucket_folder / "windows").exists():
+            texts = [f"the {COLOURS[i % 4]} dog ran {i % 11} times round the {COLOURS[i % 3]} house" for i in range(90)]
+            splits = {"train": texts, "val": texts[:9], "test": texts[:4]}
+            written_manifest(str(world.bucket_folder / "windows"), splits, documents_per_shard=40)
+
+    def start(self, *, num_workers: int) -> None:
+        """Gives the command that begins the run or goes on with it."""
+        words = [word for setting in self._settings for word in ("--set", setting)]
+        with open(self._log, "a") as log:
+            self._driver = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "jobs.train", "--preset", "tiny", "--windows", "s3://textgen/windows"),
+                    *("--output", "s3://textgen/runs", "--run-name", self._name, "--num-workers", str(num_workers)),
+                    *words,
+                ],
+                cwd=ROOT,
+                env={**os.environ, "RAY_ADDRESS": self._world.address},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self._world.at_end.callback(self._driver.kill)
+        self._seen = self._newest()
+
+    def finish(self) -> dict[str, Any]:
+        """Waits for the end and returns the job's result."""
+        out, _ = self._driver.communicate(timeout=PATIENCE_SECONDS)
+        assert self._driver.returncode == 0, self._told()
+        result: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return result
+
+    def await_progress(self) -> None:
+        """Waits until the run has written a checkpoint that is newer than all that were seen."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (newest := self._newest()) <= self._seen:
+            assert self._driver.poll() is None, f"the driver ended: {self._told()}"
+            assert time.monotonic() < deadline, f"no new checkpoint: {self._told()}"
+            time.sleep(0.05)
+        self._seen = newest
+
+    def recorded(self) -> dict[int, tuple[int, float]]:
+        """Returns the hash of the windows of every step, and its loss."""
+        return recorded(str(self._place))
+
+    def kill_worker(self) -> None:
+        """Kills one of the processes that train."""
+        os.kill(self._draw.choice(self._world.processes("RayTrainWorker")).pid, signal.SIGKILL)
+        self._seen = self._newest()
+
+    def kill_driver(self) -> None:
+        """Kills the driver, and gives its command again, with another number of workers perhaps."""
+        self._driver.kill()
+        self._driver.wait()
+        self._start_again()
+
+    def end_driver(self) -> None:
+        """Tells the driver to end, and gives its command again."""
+        self._driver.terminate()
+        assert self._driver.wait(timeout=PATIENCE_SECONDS) == STOPPED, self._told()
+        self._start_again()
+
+    def kill_node(self) -> None:
+        """Kills a machine."""
+        self._world.replace_node(self._draw.randrange(2))
+        self._seen = self._newest()
+
+    def restart_s3(self) -> None:
+        """Restarts the S3 server."""
+        self._world.restart_s3()
+
+    def worsen_s3(self) -> None:
+        """Lets a third of all requests fail in some way."""
+        self._world.s3.rule = sometimes(0.3, "slow_down", "drop", "cut", seed=self._draw.randrange(2**32))
+
+    def stall_s3(self) -> None:
+        """Lets requests wait in vain: the next write."""
+        waiting = Counter({"PUT": 1})
+
+        def rule(method: str, path: str) -> Any:
+            waiting.subtract([method])
+            return "stall" if waiting["PUT"] == 0 and method == "PUT" else None
+
+        self._world.s3.rule = rule
+
+    def _start_again(self) -> None:
+        self._driver.communicate()
+        self.start(num_workers=self._draw.choice((1, 2)))
+
+    def _newest(self) -> int:
+        uris = checkpoint_uris(str(self._place))
+        return int(uris[-1].rsplit("-", 1)[-1]) if uris else 0
+
+    def _told(self) -> str:
+        return "\n".join(self._log.read_text().splitlines()[-40:])

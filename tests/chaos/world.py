@@ -1,0 +1,116 @@
+"""What the disturbed jobs run on: an S3 server behind a misbehaving proxy, and a Ray cluster whose nodes can die."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.faulty_s3 import FaultyS3, none
+from textgen.local.background import free_port
+from textgen.local.checkout import Checkout, this_checkout, write_private
+from textgen.local.s3 import BUCKET, s3_environment, start_s3, stop_s3
+from textgen.ray_session import ENVIRONMENT
+
+ROOT = Path(__file__).resolve().parents[2]
+NUM_NODES = 2
+
+
+def said(line: str) -> None:
+    """Says a line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class World:
+    """A context with everything in one temporary folder; this process and its children see S3 by the proxy."""
+
+    sound = staticmethod(none)
+
+    def __enter__(self) -> World:
+        with contextlib.ExitStack() as stack:
+            base = this_checkout().temp_dir
+            base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Short: the path of a Unix socket ends at 107 bytes.
+            self.folder = Path(tempfile.mkdtemp(prefix="c", dir=base))
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            self.checkout = Checkout(
+                run_dir=self.folder / "run", s3_dir=self.folder / "s3", temp_dir=self.folder, s3_port=free_port()
+            )
+            start_s3(self.checkout)
+            stack.callback(stop_s3, self.checkout)
+            self.s3 = stack.enter_context(FaultyS3(self.checkout.s3_port))
+            self._set_environment()
+            self._cluster = self._start_cluster()
+            stack.callback(self._cluster.shutdown)
+            self.address: str = self._cluster.address
+            self.at_end = stack.pop_all()
+            """What is to be done, last first, when the context ends."""
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.at_end.__exit__(*error)
+
+    @property
+    def bucket_folder(self) -> Path:
+        """Where the S3 server keeps the bucket: to be looked at without S3."""
+        return self.checkout.s3_dir / BUCKET
+
+    def restart_s3(self) -> None:
+        """Stops the S3 server and starts it again."""
+        stop_s3(self.checkout)
+        start_s3(self.checkout)
+
+    def replace_node(self, number: int) -> None:
+        """Kills a node with everything on it, and gives the cluster another."""
+        nodes = sorted(self._cluster.worker_nodes, key=lambda node: node.node_id)
+        self._cluster.remove_node(nodes[number % len(nodes)], allow_graceful=False)
+        self._add_node()
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Returns the Ray workers of this cluster that are busy with what begins with `name`."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or [""]
+            with contextlib.suppress(psutil.Error):
+                if words[0].startswith(f"ray::{name}") and process.environ().get("TMPDIR") == str(self.folder):
+                    found.append(process)
+        return found
+
+    def _set_environment(self) -> None:
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "RAY_", "TEXTGEN_")):
+                del os.environ[name]
+        token = self.folder / "token"
+        write_private(token, os.urandom(32).hex())
+        os.environ.update(ENVIRONMENT)
+        os.environ.update(s3_environment(self.checkout))
+        os.environ.update(
+            AWS_ENDPOINT_URL=self.s3.endpoint,
+            RAY_AUTH_MODE="token",
+            RAY_AUTH_TOKEN_PATH=str(token),
+            RAY_USAGE_STATS_ENABLED="0",
+            TMPDIR=str(self.folder),
+            KERAS_HOME=str(self.folder / "keras"),
+            PYTHONPATH=str(ROOT),
+        )
+
+    def _start_cluster(self) -> Any:
+        from ray.cluster_utils import Cluster  # After the settings that Ray reads when it is imported.
+
+        cluster = Cluster()
+        # The head computes nothing: it holds what a cluster cannot lose.
+        self._node: dict[str, Any] = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
+        cluster.add_node(num_cpus=0, gcs_server_port=free_port(), temp_dir=str(self.folder / "ray"), **self._node)
+        self._cluster = cluster
+        for _ in range(NUM_NODES):
+            self._add_node()
+        return cluster
+
+    def _add_node(self) -> None:
+        self._cluster.add_node(num_cpus=1, **self._node)
