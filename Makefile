@@ -1,7 +1,7 @@
 # `make` lists the targets. Nothing here writes outside of this folder and one temporary folder of its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup s3 cluster stop demo recipes ingest train evaluate generate sweep serve test test-fast chaos lint format types lock clean
+.PHONY: help setup s3 cluster stop demo recipes ingest train evaluate generate sweep serve test test-fast chaos peers lint format types lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -71,6 +71,13 @@ test: $(INSTALLED) ## run all tests
 test-fast: $(INSTALLED) ## run the tests that need neither Ray nor TensorFlow
 	@$(BIN)/python -m pytest -m "not ray and not tensorflow and not slow" $(ARGS)
 
+peers: .peers/.installed ## make .peers with PyTorch (5 GB), which benchmarks.training measures beside ours
+
+.peers/.installed: benchmarks/peers/requirements.lock
+	@$(PYTHON) -m venv .peers
+	@.peers/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --progress-bar off -r $<
+	@touch $@
+
 chaos: $(INSTALLED) ## train while workers, drivers, nodes and S3 fail 50 times, and compare: about half an hour
 	@$(BIN)/python -m tests.chaos --faults 50 $(ARGS)
 
@@ -88,9 +95,10 @@ types: $(INSTALLED) ## check types
 lock: $(INSTALLED) ## write the files of pinned versions anew from pyproject.toml
 	@$(BIN)/$(COMPILE) --extra dev -o requirements.lock pyproject.toml
 	@$(BIN)/$(COMPILE) --extra cuda -c requirements.lock -o requirements-cuda.lock pyproject.toml
+	@$(BIN)/$(COMPILE) -o benchmarks/peers/requirements.lock benchmarks/peers/requirements.in
 
 clean: ## stop everything and delete all that was made: .venv, buckets, runs, caches
 	@if [ -x $(BIN)/python ]; then $(LOCAL) clean; fi
-	@rm -rf .s3 .run runs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -rf .peers .s3 .run runs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -rf $(VENV)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -20,7 +19,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from textgen import storage
 from textgen.errors import UnavailableError, UserError
 from textgen.model.checkpoint import find_checkpoint
-from textgen.spec import RunSpec, TrainingSpec
+from textgen.spec import RunSpec
 from textgen.training.backend import CollectiveConfig
 from textgen.training.lineage import Source
 from textgen.training.model_card import write_model_card
@@ -28,6 +27,7 @@ from textgen.training.position import Run
 from textgen.training.recorder import RunLog, following
 from textgen.training.start import OUTCOME_NAME, Start, start_run
 from textgen.training.stopping import StoppedError, install, passing_on
+from textgen.training.threads import share_threads
 
 Device = Literal["auto", "cpu", "gpu"]
 Say = Callable[[str], None]
@@ -128,7 +128,7 @@ def work(config: Mapping[str, Any]) -> None:
     outcome_uri = storage.join(run.run_uri, OUTCOME_NAME)
     if storage.exists(outcome_uri):  # All is told by the workers before: a mistake that these would meet again.
         return
-    _set_tensorflow_up(config["num_threads"], run.spec.training)
+    share_threads(config["num_threads"], run.spec.training)
     from textgen.training.collective import Alone, Workers
     from textgen.training.loop import TrainingLoop
 
@@ -170,7 +170,7 @@ def train_here(
     )
     run, outcome = start.run, start.outcome
     if outcome is None:
-        _set_tensorflow_up(num_threads, run.spec.training)
+        share_threads(num_threads, run.spec.training)
         install()
         from textgen.training.loop import train_alone
 
@@ -178,20 +178,6 @@ def train_here(
         storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
     write_model_card(start, outcome)
     return outcome
-
-
-def _set_tensorflow_up(num_threads: int, spec: TrainingSpec) -> None:
-    """Shares the threads out, within operations or, where a sum may not depend on how it is cut, between them."""
-    import tensorflow as tf  # Here, and not in the driver, which has no use for it.
-
-    is_fixed = spec.reduction == "fixed_order"
-    if is_fixed:
-        tf.config.experimental.enable_op_determinism()
-    with contextlib.suppress(RuntimeError):  # A process that has computed already keeps what it was set to.
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-        tf.config.threading.set_intra_op_parallelism_threads(1 if is_fixed else num_threads)
-        tf.config.threading.set_inter_op_parallelism_threads(num_threads if is_fixed else max(1, num_threads // 2))
 
 
 def _report(metrics: Mapping[str, Any]) -> None:

@@ -1,0 +1,120 @@
+"""Predictions per second of training: ours, PyTorch's LSTM of the same shape, and the published recipe's loop.
+
+python -m benchmarks.training                     # about a quarter of an hour on two cores
+python -m benchmarks.training --rounds 5 --seconds 4 --only 2x128
+
+PyTorch lives in an environment of its own: `make peers`. All take the same two cores, one after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.environment import ROOT
+from benchmarks.side_by_side import Contender, Measured, cores, measure, save
+from textgen import presets
+from textgen.spec import override
+from textgen.training.plan import flops_per_input
+
+SHAPES = {"1x128": (1, 128), "2x128": (2, 128), "1x512": (1, 512)}
+ROWS, LENGTH, VOCAB_SIZE, EMBEDDING_DIM = 128, 64, 112, 64
+PYTORCH = ROOT / ".peers" / "bin" / "python"
+RECIPE, ARITHMETIC = "the recipe's loop (last character)", "numpy sgemm"
+
+
+def main(argv: list[str]) -> int:
+    """Measures each shape's contenders side by side and prints one table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a round")
+    parser.add_argument("--only", metavar="SHAPES", default=",".join(SHAPES))
+    parser.add_argument("--pytorch", metavar="PYTHON", type=Path, default=PYTORCH, help="a Python that has torch")
+    arguments = parser.parse_args(argv)
+    if not arguments.pytorch.exists():
+        print(f"error: {arguments.pytorch} does not exist; make it by `make peers`", file=sys.stderr)
+        return 2
+    table = [
+        "| shape | contender | predictions per second, median (range) | GFLOP/s | ours is |",
+        "|---|---|---:|---:|---:|",
+    ]
+    details = {}
+    for shape in arguments.only.split(","):
+        contenders = _contenders(shape, arguments.pytorch)
+        measured = measure(contenders, rounds=arguments.rounds, seconds=arguments.seconds)
+        details[shape] = {name: one.rates for name, one in measured.items()}
+        table += _rows(shape, measured)
+    save("training", table, {"rates": details})
+    return 0
+
+
+def _contenders(shape: str, pytorch: Path) -> list[Contender]:
+    layers, units = SHAPES[shape]
+    num_cores = min(2, len(cores()))
+    settings = {
+        "model.units": units,
+        "model.num_layers": layers,
+        "model.embedding_dim": EMBEDDING_DIM,
+        "windows.context_length": LENGTH,
+        "windows.stride": LENGTH,
+        "training.global_batch_size": ROWS,
+        "training.optimizer": "adam",
+        "training.weight_decay": 0,
+        "training.fresh_share": 0,
+    }
+    ours = ["benchmarks.peers.ours", "--vocab-size", str(VOCAB_SIZE)]
+    ours += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    same = {
+        "units": units,
+        "layers": layers,
+        "embedding-dim": EMBEDDING_DIM,
+        "rows": ROWS,
+        "length": LENGTH,
+        "vocab-size": VOCAB_SIZE,
+        "threads": num_cores,
+    }
+    words = [word for name, value in same.items() for word in (f"--{name}", str(value))]
+    contenders = [
+        Contender(name=f"ours, {num_cores} workers", command=(*ours, "--threads", "1"), num_processes=num_cores),
+        Contender(
+            name=f"ours, 1 worker of {num_cores} threads",
+            command=(*ours, "--threads", str(num_cores)),
+            num_threads=num_cores,
+        ),
+        Contender(
+            name="PyTorch",
+            python=pytorch,
+            command=("benchmarks.peers.pytorch_lstm", *words),
+            num_threads=num_cores,
+            environment={"PYTHONPATH": str(ROOT)},
+        ),
+        Contender(name=ARITHMETIC, command=("benchmarks.peers.sgemm",), num_threads=num_cores),
+    ]
+    if shape == "2x128":
+        command = ("benchmarks.peers.one_hot_keras", "--threads", str(num_cores))
+        contenders.append(Contender(name=RECIPE, command=command, num_threads=num_cores))
+    return contenders
+
+
+def _rows(shape: str, measured: dict[str, Measured]) -> list[str]:
+    layers, units = SHAPES[shape]
+    spec = override(presets.preset("reviews_best"), {"model.units": units, "model.num_layers": layers})
+    flops = flops_per_input(spec, vocab_size=VOCAB_SIZE)
+    best = max(one.median for name, one in measured.items() if name.startswith("ours"))
+    rows = []
+    for name, one in measured.items():
+        if name == ARITHMETIC:
+            share = best * flops / one.median
+            rows.append(f"| {shape} | {name} |  | {one.median / 1e9:,.0f} | {share:.0%} of it |")
+            continue
+        gflops = "" if name == RECIPE else f"{one.median * flops / 1e9:,.0f}"
+        ratio = "" if name.startswith("ours") else f"{best / one.median:,.2f} times it"
+        rows.append(f"| {shape} | {name} | {one.words()} | {gflops} | {ratio} |")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
