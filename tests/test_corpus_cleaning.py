@@ -77,6 +77,25 @@ def test_words_are_what_a_loop_over_tokens_leaves(text: str) -> None:
     assert applied("words", text) == [expected]
 
 
+ODD = "a\t\n\r\x0b\x0c\x1c\x1f \x85\xa0\u2003\u2028\u2029\u3000\x00\x7f\ufeff"
+"""A letter, and white space and control characters of many kinds."""
+SPACE = "[\t \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]"
+
+
+@given(st.lists(st.text(alphabet=ODD), max_size=4))
+def test_whitespace_and_control_are_what_plain_expressions_say(texts: list[str]) -> None:
+    def spaced(text: str) -> str:
+        lined = re.sub(" ?\n ?", "\n", re.sub(f"{SPACE}+", " ", text))
+        return re.sub("\n{3,}", "\n\n", lined).strip()
+
+    def controlled(text: str) -> str:
+        broken = re.sub("\r\n|[\r\x0b\x0c\x85\u2028\u2029]", "\n", text)
+        return re.sub("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]", "", broken)
+
+    assert applied("whitespace", *texts) == [spaced(text) for text in texts]
+    assert applied("control", *texts) == [controlled(text) for text in texts]
+
+
 def test_whitespace_keeps_paragraphs() -> None:
     assert applied("whitespace", "  a \t b\u00a0c  ", "x \n y", "p\n \n\n\n q\n", "d\u2003e", "fine as it is") == [
         "a b c",

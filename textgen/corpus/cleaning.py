@@ -29,24 +29,30 @@ _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f\x{80}-\x{84}\x{86}-\x{9f}\x{feff}]"
 _LINE_BREAK = r"\r\n|[\r\x0b\x0c\x{85}\x{2028}\x{2029}]"
 _SPACES = r"[\t\p{Zs}]{2,}|[\t\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}]"
 """Runs of spaces, and single ones that are not U+0020: what is right already is not written again."""
+_LINE_ENDS = r" \n|\n |\n{3}|^[\s\x0b\x1c-\x1f\x{85}\p{Z}]|[\s\x0b\x1c-\x1f\x{85}\p{Z}]$"
+"""Spaces around line breaks, two empty lines, and white space around a text."""
 _NO_WORD = r"[^\p{L}\p{M}\p{N}_]+"
 _LITERAL = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
 
 def bytes_literal(texts: pa.StringArray) -> pa.StringArray:
     r"""Decodes texts that are a whole Python bytes literal of UTF-8, such as `b'caf\xc3\xa9'`; others stay."""
-    return _map_where(pc.match_substring_regex(texts, r"^b['\"]"), texts, _read_literal)
+    return _where(pc.match_substring_regex(texts, r"^b['\"]"), texts, _each(_read_literal))
 
 
 def unescape_html(texts: pa.StringArray) -> pa.StringArray:
     """Turns HTML entities into their characters, once, and `<br />` into a line break."""
-    unescaped = _map_where(pc.match_substring(texts, "&"), texts, html.unescape)
+    unescaped = _where(pc.match_substring(texts, "&"), texts, _each(html.unescape))
     return pc.replace_substring_regex(unescaped, r"(?i)</?br\s*/?>", "\n")
 
 
 def control(texts: pa.StringArray) -> pa.StringArray:
     """Writes every line break as LF and takes out control characters but tab and LF, and the byte-order mark."""
-    return pc.replace_substring_regex(pc.replace_substring_regex(texts, _LINE_BREAK, "\n"), _CONTROL, "")
+
+    def rule(texts: pa.StringArray) -> pa.StringArray:
+        return pc.replace_substring_regex(pc.replace_substring_regex(texts, _LINE_BREAK, "\n"), _CONTROL, "")
+
+    return _where(pc.match_substring_regex(texts, f"{_LINE_BREAK}|{_CONTROL}"), texts, rule)
 
 
 def nfc(texts: pa.StringArray) -> pa.StringArray:
@@ -69,9 +75,13 @@ def words(texts: pa.StringArray) -> pa.StringArray:
 
 def whitespace(texts: pa.StringArray) -> pa.StringArray:
     """Leaves one space between words, at most one empty line between lines, and nothing around the text."""
-    spaced = pc.replace_substring_regex(texts, _SPACES, " ")
-    lined = pc.replace_substring_regex(spaced, r" ?\n ?", "\n")
-    return pc.utf8_trim_whitespace(pc.replace_substring_regex(lined, r"\n{3,}", "\n\n"))
+
+    def rule(texts: pa.StringArray) -> pa.StringArray:
+        spaced = pc.replace_substring_regex(texts, _SPACES, " ")
+        lined = pc.replace_substring_regex(spaced, r" ?\n ?", "\n")
+        return pc.utf8_trim_whitespace(pc.replace_substring_regex(lined, r"\n{3,}", "\n\n"))
+
+    return _where(pc.match_substring_regex(texts, f"{_SPACES}|{_LINE_ENDS}"), texts, rule)
 
 
 def without(texts: pa.StringArray, spec: CorpusSpec) -> pa.BooleanArray:
@@ -93,7 +103,7 @@ def within_length(texts: pa.StringArray, spec: CorpusSpec) -> pa.BooleanArray:
 
 def _marked(texts: pa.StringArray, *, rule: str) -> pa.StringArray:
     """Applies a rule that sets marks."""
-    return pa.array([MARK_RULES[rule](text) for text in texts.to_pylist()], pa.string())
+    return _each(MARK_RULES[rule])(texts)
 
 
 TEXT_RULES: dict[str, Callable[[pa.StringArray], pa.StringArray]] = {
@@ -177,12 +187,18 @@ def _column(table: pa.Table, name: str) -> pa.StringArray:
     return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)
 
 
-def _map_where(mask: pa.BooleanArray, texts: pa.StringArray, function: Callable[[str], str]) -> pa.StringArray:
-    """Applies a Python function to the texts where the mask holds: the few that need it."""
+def _where(
+    mask: pa.BooleanArray, texts: pa.StringArray, rule: Callable[[pa.StringArray], pa.StringArray]
+) -> pa.StringArray:
+    """Applies a rule to the texts where the mask holds: the few that need it."""
     if not pc.any(mask).as_py():
         return texts
-    changed = pa.array([function(text) for text in texts.filter(mask).to_pylist()], pa.string())
-    return pc.replace_with_mask(texts, mask, changed)
+    return pc.replace_with_mask(texts, mask, rule(texts.filter(mask)))
+
+
+def _each(function: Callable[[str], str]) -> Callable[[pa.StringArray], pa.StringArray]:
+    """Returns the rule that applies a Python function to every text."""
+    return lambda texts: pa.array([function(text) for text in texts.to_pylist()], pa.string())
 
 
 @functools.cache

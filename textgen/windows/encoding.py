@@ -17,8 +17,8 @@ from textgen.corpus.splitting import drawn_shares
 from textgen.windows.vocabulary import Codes, Ids, Unit, Vocabulary
 from textgen.windows.word_vocabulary import count_words
 
-PIECE_BYTES = 4 * 2**20
-"""Text that is spread to code points at once: they take four times its room."""
+PIECE_BYTES = 2**18
+"""Text that is spread to code points at once: they take four times its room, which should fit into a cache."""
 
 
 def count_symbols(texts: pa.StringArray, unit: Unit) -> Mapping[Any, int]:

@@ -1,0 +1,141 @@
+"""What a second worker brings, what a fixed order of sums costs, and how a step's time grows with its size.
+
+python -m benchmarks.scaling                # about a quarter of an hour on two cores
+python -m benchmarks.scaling --only order --rounds 5
+
+Every worker has one core and one thread, but one that computes two virtual workers by itself: it has both cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+
+from benchmarks.side_by_side import Contender, Measured, measure, save
+
+VOCAB_SIZE = 112
+LENGTH = 64
+SIZES = (128, 256, 512)
+Rows = list[str]
+
+
+def main(argv: list[str]) -> int:
+    """Answers each question by contenders side by side and prints its table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a round")
+    parser.add_argument("--only", metavar="QUESTIONS", default=",".join(QUESTIONS))
+    arguments = parser.parse_args(argv)
+    table: Rows = []
+    details: dict[str, Mapping[str, tuple[float, ...]]] = {}
+
+    def compared(name: str, contenders: list[Contender]) -> dict[str, Measured]:
+        measured = measure(contenders, rounds=arguments.rounds, seconds=arguments.seconds)
+        details[name] = {one.name: one.rates for one in measured.values()}
+        return measured
+
+    for question in arguments.only.split(","):
+        table += [*QUESTIONS[question](compared), ""]
+    save("scaling", table[:-1], {"rates": details})
+    return 0
+
+
+Compared = Callable[[str, list[Contender]], dict[str, Measured]]
+
+
+def workers(compared: Compared) -> Rows:
+    """Two workers on a core each beside one worker on one core, with as many rows each."""
+    rows = ["| units | one worker, predictions/s | two workers, predictions/s | times |", "|---|---:|---:|---:|"]
+    for units in SIZES:
+        contenders = [
+            ours("one", units=units, rows=64),
+            ours("two", units=units, rows=128, num_workers=2),
+        ]
+        found = compared(f"workers {units}", contenders)
+        times = found["two"].median / found["one"].median
+        rows.append(f"| {units} | {found['one'].words()} | {found['two'].words()} | {times:.2f} |")
+    return rows
+
+
+def order(compared: Compared) -> Rows:
+    """Sums in fixed order beside all-reduce: two parts of 64 rows, by one worker on both cores and by two."""
+    rows = [
+        "| units | workers | all_reduce, predictions/s | fixed_order, predictions/s | cost |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for units in SIZES:
+        for num_workers in (1, 2):
+            threads = 2 // num_workers
+            contenders = [
+                ours("all_reduce", units=units, rows=128, num_workers=num_workers, num_threads=threads),
+                ours(
+                    "fixed_order",
+                    units=units,
+                    rows=128,
+                    num_workers=num_workers,
+                    num_threads=threads,
+                    settings={"training.reduction": "fixed_order", "training.virtual_workers": 2},
+                ),
+            ]
+            found = compared(f"order {units} x {num_workers}", contenders)
+            cost = 1 - found["fixed_order"].median / found["all_reduce"].median
+            words = " | ".join(found[name].words() for name in ("all_reduce", "fixed_order"))
+            rows.append(f"| {units} | {num_workers} | {words} | {cost:.0%} |")
+    return rows
+
+
+def steps(compared: Compared) -> Rows:
+    """The time of a step of one worker on one core as rows, units and length grow."""
+    rows = ["| rows | units | length | milliseconds a step | microseconds a prediction |", "|---:|---:|---:|---:|---:|"]
+    base = {"rows": 64, "units": 256, "length": LENGTH}
+    shapes = [{**base, "rows": n} for n in (16, 32, 64, 128)]
+    shapes += [{**base, "units": n} for n in (64, 128, 512)]
+    shapes += [{**base, "length": n} for n in (32, 128)]
+    found = compared("steps", [ours(str(shape), **shape) for shape in shapes])  # type: ignore[arg-type]
+    for shape in shapes:
+        seconds = 1 / found[str(shape)].median
+        milliseconds = 1e3 * seconds * shape["rows"] * shape["length"]
+        rows.append(
+            f"| {shape['rows']} | {shape['units']} | {shape['length']} | {milliseconds:,.1f} | {1e6 * seconds:.1f} |"
+        )
+    return rows
+
+
+QUESTIONS: dict[str, Callable[[Compared], Rows]] = {"workers": workers, "order": order, "steps": steps}
+
+
+def ours(
+    name: str,
+    *,
+    units: int,
+    rows: int,
+    length: int = LENGTH,
+    num_workers: int = 1,
+    num_threads: int = 1,
+    settings: Mapping[str, object] | None = None,
+) -> Contender:
+    """Returns our training step of a shape; `rows` are those of all workers together."""
+    changes = {
+        "model.units": units,
+        "windows.context_length": length,
+        "windows.stride": length,
+        "training.global_batch_size": rows,
+        **(settings or {}),
+    }
+    words = [word for field, value in changes.items() for word in ("--set", f"{field}={value}")]
+    return Contender(
+        name=name,
+        command=(
+            *("benchmarks.peers.ours", "--vocab-size", str(VOCAB_SIZE), "--threads", str(num_threads)),
+            *words,
+        ),
+        num_processes=num_workers,
+        num_threads=num_threads,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
