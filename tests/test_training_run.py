@@ -160,6 +160,23 @@ def test_a_training_that_is_told_to_end_and_a_killed_worker_cost_no_step(
         )
 
 
+def test_a_mistake_that_one_worker_meets_ends_all_of_them(ray_head: Checkout, s3_server: str, tmp_path: Path) -> None:
+    texts = [f"the {COLOURS[i % 4]} dog ran {i % 11} times round the {COLOURS[i % 3]} house" for i in range(90)]
+    uri = f"{s3_server}/training/damaged"
+    damaged = written_manifest(uri, {"train": texts, "val": texts[:9], "test": texts[:4]}, documents_per_shard=30)
+    storage.delete(storage.join(uri, damaged.split("train").shards[-1].name))  # The first worker's lanes end before.
+    with pytest.raises(UserError, match=r"train\S+ does not exist"):
+        train(
+            spec_with("sgd"),
+            manifest_uri=uri,
+            output=str(tmp_path),
+            run_name="run",
+            num_workers=2,
+            say=say_nothing,
+        )
+    assert not workers_of(ray_head)
+
+
 def test_more_workers_than_there_are_cpus_are_refused(ray_head: Checkout, manifest: Manifest, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--num-workers 5 needs as many CPUs and the cluster has 2"):
         train(

@@ -38,7 +38,8 @@ class StoppedError(Exception):
 
 
 class Listener:
-    """Whether this process was sent SIGTERM while it trained; at other times the signal does what it did before."""
+    """Whether this process was sent SIGTERM while it trained; at other times, and when it comes again, the signal does
+    what it did before."""
 
     def __init__(self) -> None:
         self._heard = threading.Event()
@@ -61,7 +62,7 @@ class Listener:
             self._num_trainings -= 1
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self._num_trainings:
+        if self._num_trainings and not self._heard.is_set():
             self._heard.set()
         elif callable(self._before):
             self._before(number, frame)
