@@ -2,8 +2,9 @@
 
 python -m tests.chaos --faults 50 --seed 0
 
-Two nodes of one CPU, a head without any, and S3 behind a proxy that misbehaves on demand. Once the training has written
-a checkpoint, the next fault is drawn. In the end weights and windows must be those of a training that was left alone.
+Two nodes of one CPU, a head without any, and S3 behind a proxy that misbehaves on demand. An ingest loses a reading
+worker and its driver. Once the training has written a checkpoint, the next fault is drawn. In the end windows, losses
+and weights must be those of jobs that were left alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
+from tests.chaos import ingest
 from tests.chaos.training import DisturbedTraining
 from tests.chaos.world import World, said
 
@@ -44,6 +46,7 @@ def main() -> int:
     kinds = drawn(arguments.only.split(",") if arguments.only else list(FAULTS), arguments.faults, arguments.seed)
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     with World() as world:
+        same = {"ingest": ingest.is_same(world)}
         alone = DisturbedTraining(world, "alone", num_steps=STEPS_PER_FAULT * len(kinds), seed=0)
         alone.start(num_workers=1)
         expected = alone.finish()
@@ -58,7 +61,7 @@ def main() -> int:
             seconds[kind].append(time.monotonic() - before)
             said(f"{number}/{len(kinds)} {kind}: next checkpoint after {seconds[kind][-1]:.1f} s")
         result = training.finish()
-        same = {
+        same |= {
             "weights": result["weights_sha256"] == expected["weights_sha256"],
             "windows and losses": training.recorded() == alone.recorded(),
             "steps": result["step"] == expected["step"] == STEPS_PER_FAULT * len(kinds),

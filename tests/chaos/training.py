@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from tests.chaos.world import ROOT, World
+from tests.chaos.world import PATIENCE_SECONDS, ROOT, World
 from tests.faulty_s3 import sometimes
 from tests.step_records import recorded
 from tests.written_windows import written_manifest
@@ -34,7 +34,6 @@ SETTINGS = (
     "training.max_failures=1000",
     "training.record_steps=true",
 )
-PATIENCE_SECONDS = 300.0
 STOPPED = 143
 COLOURS = ("red", "blue", "green", "grey")
 

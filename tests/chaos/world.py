@@ -20,6 +20,8 @@ from textgen.ray_session import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_NODES = 2
+PATIENCE_SECONDS = 300.0
+"""For a fault to pass; a test that hangs must end."""
 
 
 def said(line: str) -> None:

@@ -1,0 +1,90 @@
+"""An ingest that is disturbed: its reading workers and its driver are killed while S3 fails now and then."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.chaos.world import PATIENCE_SECONDS, ROOT, World, said
+from tests.faulty_s3 import sometimes
+from textgen.corpus.staging import GROUP_BYTES
+
+NUM_FILES = 5
+WORDS = ("the", "dog", "ran", "home", "blue", "and", "never", "saw", "rain", "again")
+
+
+def is_same(world: World) -> bool:
+    """Ingests left alone and disturbed, and says whether both wrote the same windows."""
+    _write_corpus(world)
+    expected = _finished(_started(world, "alone"))
+    with world.s3.under(sometimes(0.1, "slow_down", "drop", "cut", seed=1)):
+        driver = _started(world, "disturbed")
+        reading = _await(driver, lambda: _num_staged(world) and world.processes("MapBatches"))
+        os.kill(reading[-1].pid, signal.SIGKILL)
+        said(f"ingest: one of {len(reading)} reading workers killed")
+        _await(driver, lambda: _num_staged(world) >= 2)
+        driver.kill()
+        driver.communicate()
+        said(f"ingest: driver killed with {_num_staged(world)} of {NUM_FILES} files staged")
+        result = _finished(_started(world, "disturbed"))
+    same = ("manifest_hash", "records", "documents", "duplicates", "characters")
+    return {name: result[name] for name in same} == {name: expected[name] for name in same}
+
+
+def _write_corpus(world: World) -> None:
+    """Writes files that are staged by a task each."""
+    draw = random.Random(0)
+    folder = world.bucket_folder / "corpus"
+    folder.mkdir(parents=True)
+    for number in range(NUM_FILES):
+        with open(folder / f"{number}.txt", "w") as file:
+            while file.tell() <= GROUP_BYTES:
+                lines = (" ".join(draw.choices(WORDS, k=draw.randrange(20, 60))) for _ in range(500))
+                file.write("\n".join(lines) + "\n")
+
+
+def _started(world: World, name: str) -> subprocess.Popen[str]:
+    driver = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "jobs.ingest", "--preset", "tiny", "--source", "s3://textgen/corpus"),
+            *("--output", f"s3://textgen/ingests/{name}"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": world.address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    world.at_end.callback(driver.kill)
+    return driver
+
+
+def _finished(driver: subprocess.Popen[str]) -> dict[str, Any]:
+    out, told = driver.communicate(timeout=PATIENCE_SECONDS)
+    assert driver.returncode == 0, told
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return result
+
+
+def _num_staged(world: World) -> int:
+    """Returns how many source files are staged, as the bucket's folder says."""
+    with contextlib.suppress(FileNotFoundError):
+        return len(list((world.bucket_folder / "ingests" / "disturbed" / "_staging").glob("*.json")))
+    return 0
+
+
+def _await(driver: subprocess.Popen[str], condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert driver.poll() is None, f"the ingest ended before it was disturbed: {driver.communicate()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
