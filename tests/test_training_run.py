@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.ray_workers import ray_workers
 from tests.step_records import assert_same, recorded
 from tests.written_windows import tiny_spec, written_manifest
 from textgen import storage
@@ -63,16 +64,7 @@ def spec_with(optimizer: str, **changes: Any) -> RunSpec:
 
 def workers_of(head: Checkout) -> list[psutil.Process]:
     """Returns the training workers of a head, and of no other on this machine."""
-    mark = str(head.temp_dir)
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or [""]
-        try:
-            if words[0].startswith("ray::RayTrainWorker") and process.environ().get("TMPDIR") == mark:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    return ray_workers(head.temp_dir, "RayTrainWorker")
 
 
 def wait_until(condition: Callable[[], bool], *, ended: threading.Event, seconds: float = 200.0) -> None:

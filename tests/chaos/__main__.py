@@ -2,7 +2,7 @@
 
 python -m tests.chaos --faults 50 --seed 0
 
-Two nodes of one CPU, a head without any, and S3 behind a proxy that misbehaves on demand. An ingest loses a reading
+Two nodes of two CPUs, a head without any, and S3 behind a proxy that misbehaves on demand. An ingest loses a reading
 worker and its driver. Once the training has written a checkpoint, the next fault is drawn. In the end windows, losses
 and weights must be those of jobs that were left alone.
 """

@@ -25,8 +25,8 @@ SETTINGS = (
     "model.embedding_dim=5",
     "model.dropout=0.3",
     "training.reduction=fixed_order",
-    "training.virtual_workers=2",
-    "training.global_batch_size=6",
+    "training.virtual_workers=4",
+    "training.global_batch_size=10",
     "training.learning_rate=0.02",
     "training.epochs=100000",
     "training.validate_every_steps=1000000",
@@ -134,7 +134,7 @@ class DisturbedTraining:
 
     def _start_again(self) -> None:
         self._driver.communicate()
-        self.start(num_workers=self._draw.choice((1, 2)))
+        self.start(num_workers=self._draw.choice((1, 2, 4)))
 
     def _newest(self) -> int:
         uris = checkpoint_uris(str(self._place))

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.ray_workers import ray_workers
 from tests.faulty_s3 import FaultyS3, none
 from textgen.local.background import free_port
 from textgen.local.checkout import Checkout, this_checkout, write_private
@@ -20,6 +21,8 @@ from textgen.ray_session import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_NODES = 2
+NODE_CPUS = 2
+"""As Ray counts them: workers that the machine runs in turn."""
 PATIENCE_SECONDS = 300.0
 """For a fault to pass; a test that hangs must end."""
 
@@ -76,13 +79,7 @@ class World:
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Returns the Ray workers of this cluster that are busy with what begins with `name`."""
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"] or [""]
-            with contextlib.suppress(psutil.Error):
-                if words[0].startswith(f"ray::{name}") and process.environ().get("TMPDIR") == str(self.folder):
-                    found.append(process)
-        return found
+        return ray_workers(self.folder, name)
 
     def _set_environment(self) -> None:
         for name in list(os.environ):
@@ -115,4 +112,4 @@ class World:
         return cluster
 
     def _add_node(self) -> None:
-        self._cluster.add_node(num_cpus=1, **self._node)
+        self._cluster.add_node(num_cpus=NODE_CPUS, **self._node)

@@ -1,0 +1,179 @@
+"""How long a training takes to begin, and to go on: seconds until a step, and until the first batch of an epoch's end.
+
+python -m benchmarks.starting    # some minutes on two cores
+
+On a running local head, with windows and checkpoints on its S3 server. A step is seen by its checkpoint, as every step
+is saved. The time until the first batch is that of the reader alone, with nothing in its cache: at 1, 50 and 99 percent
+of an epoch of the built-in film reviews.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.environment import ROOT
+from benchmarks.ray_workers import ray_workers
+from benchmarks.side_by_side import save
+from textgen import presets
+from textgen.local.background import free_port
+from textgen.local.checkout import Checkout, this_checkout
+from textgen.local.head import ray_environment, start_head, stop_head
+from textgen.local.s3 import s3_environment, start_s3, stop_s3
+from textgen.model.checkpoint import checkpoint_uris
+from textgen.training.plan import TrainingPlan
+from textgen.windows.batches import WindowReader
+from textgen.windows.manifest import Manifest
+from textgen.windows.shards import IdReader
+
+WINDOWS = "s3://textgen/windows"
+PLACES = (0.01, 0.5, 0.99)
+NUM_WORKERS = 2
+PATIENCE_SECONDS = 300.0
+
+
+def main(argv: list[str]) -> int:
+    """Measures each so many times and prints one table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.starting", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args(argv)
+    with _local_head() as bucket:
+        _job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", WINDOWS)
+        reading: dict[float, list[float]] = {place: [] for place in PLACES}
+        begun, gone_on = [], []
+        for number in range(arguments.rounds):
+            for place in PLACES:
+                reading[place].append(_first_batch(place))
+            begin, go_on = _begin_and_go_on(bucket, f"run{number}")
+            begun.append(begin)
+            gone_on.append(go_on)
+            print(f"round {number + 1}: {begin:.1f} s to begin, {go_on:.1f} s to go on", file=sys.stderr, flush=True)
+    table = ["| from | to | seconds, median (range) |", "|---|---|---:|"]
+    table.append(f"| `jobs.train` with {NUM_WORKERS} workers on a running head | the first step | {_words(begun)} |")
+    table.append(f"| SIGKILL of one of {NUM_WORKERS} workers | the next step | {_words(gone_on)} |")
+    for place, seconds in reading.items():
+        table.append(f"| a reader without cache | the batch at {place:.0%} of an epoch | {_words(seconds)} |")
+    details = {"begin": begun, "go_on": gone_on, "read": {str(place): seconds for place, seconds in reading.items()}}
+    save("starting", table, {"seconds": details})
+    return 0
+
+
+@contextlib.contextmanager
+def _local_head() -> Iterator[Path]:
+    """Starts an S3 server and a head of their own, leads this process to them, and gives the bucket's folder."""
+    base = this_checkout().temp_dir
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="b", dir=base, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        checkout = Checkout(
+            run_dir=folder / "run",
+            s3_dir=folder / "s3",
+            temp_dir=folder,
+            s3_port=free_port(),
+            ray_port=free_port(),
+            dashboard_port=free_port(),
+        )
+        start_s3(checkout)
+        try:
+            os.environ.update(s3_environment(checkout))
+            start_head(checkout, num_cpus=NUM_WORKERS, extra_environment={"PYTHONPATH": str(ROOT)})
+            os.environ.update(ray_environment(checkout))
+            yield folder / "s3" / "textgen"
+        finally:
+            stop_head(checkout)
+            stop_s3(checkout)
+
+
+def _begin_and_go_on(bucket: Path, name: str) -> tuple[float, float]:
+    """Returns the seconds from the command to its first step, and from a worker's end to the next step."""
+    run = bucket / "runs" / name
+    started = time.monotonic()
+    driver = _started(
+        *("train", "--preset", "reviews_best", "--windows", WINDOWS, "--output", "s3://textgen/runs"),
+        *("--run-name", name, "--num-workers", str(NUM_WORKERS), "--set", "model.units=128"),
+        *("--set", "training.checkpoint_every_steps=1", "--set", "training.validate_every_steps=100000"),
+    )
+    try:
+        _await(driver, lambda: _newest(run) >= 1)
+        begin = time.monotonic() - started
+        victim = ray_workers(bucket.parents[1], "RayTrainWorker")[-1]
+        seen = _newest(run)
+        victim.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        # A checkpoint that was under way may still appear.
+        _await(driver, lambda: _newest(run) > seen + 1)
+        return begin, time.monotonic() - killed
+    finally:
+        driver.terminate()
+        driver.communicate(timeout=PATIENCE_SECONDS)
+
+
+def _first_batch(place: float) -> float:
+    """Returns the seconds from a manifest's name to the batch of the step at a place of the epoch."""
+    spec = presets.preset("reviews_best")
+    with tempfile.TemporaryDirectory() as cache:
+        started = time.monotonic()
+        manifest = Manifest.load(WINDOWS)
+        lanes = TrainingPlan.of(spec, manifest).lanes
+        reader = WindowReader(
+            IdReader(manifest, "train", cache_dir=Path(cache)),
+            lanes,
+            context_length=spec.windows.context_length,
+            stride=spec.windows.stride,
+            first_row=0,
+            last_row=spec.training.global_batch_size,
+        )
+        reader.batch(round(place * lanes.steps_per_epoch))
+        return time.monotonic() - started
+
+
+def _newest(run: Path) -> int:
+    """Returns the step of a run's newest checkpoint; 0 where there is none."""
+    uris = checkpoint_uris(str(run))
+    return int(uris[-1].rsplit("-", 1)[-1]) if uris else 0
+
+
+def _job(*words: str) -> None:
+    """Runs a job to its end."""
+    driver = _started(*words)
+    _, told = driver.communicate()
+    if driver.returncode:
+        raise SystemExit(told)
+
+
+def _started(name: str, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"jobs.{name}", *words],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _await(driver: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if driver.poll() is not None or time.monotonic() > deadline:
+            driver.kill()
+            raise SystemExit(f"the training did not come that far: {driver.communicate()[1][-2000:]}")
+        time.sleep(0.05)
+
+
+def _words(seconds: Sequence[float]) -> str:
+    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
