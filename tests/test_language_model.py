@@ -72,6 +72,27 @@ def test_steps_equal_one_call(spec: ModelSpec) -> None:
 
 
 @every_spec
+def test_mixed_precision_rounds_the_same_function(spec: ModelSpec) -> None:
+    import tensorflow as tf
+
+    from textgen.model.language_model import LanguageModel
+
+    exact, mixed = model_of(spec), LanguageModel(spec, vocab_size=V, mixed_precision=True)
+    ids, key = ids_of(), key_of()
+    with tf.GradientTape() as tape:
+        logits, state = mixed(ids, mixed.initial_state(B), dropout=key)
+    expected, expected_state = exact(ids, exact.initial_state(B), dropout=key)
+    assert not np.array_equal(logits, expected)
+    np.testing.assert_allclose(logits, expected, atol=0.02)
+    for one, other in zip(state, expected_state, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.02)
+    for value in (*tape.gradient(logits, mixed.trainable_variables), logits, *state, *mixed.trainable_variables):
+        assert tf.convert_to_tensor(value).dtype == tf.float32
+    stepped, _ = mixed.step(ids[:, -1], mixed.initial_state(B))
+    np.testing.assert_allclose(stepped, exact.step(ids[:, -1], exact.initial_state(B))[0], atol=0.02)
+
+
+@every_spec
 def test_the_last_logits_alone_are_those_of_the_whole(spec: ModelSpec) -> None:
     model, ids = model_of(spec), ids_of()
     whole, end = model(ids, model.initial_state(B))

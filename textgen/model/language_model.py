@@ -43,7 +43,15 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
     lead_ids = 0
     """Ids that scoring must read before those that it counts: the state may begin anywhere."""
 
-    def __init__(self, spec: ModelSpec, *, vocab_size: int, controls: Sequence[range] = (), seed: int = 0) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        vocab_size: int,
+        controls: Sequence[range] = (),
+        seed: int = 0,
+        mixed_precision: bool = False,
+    ) -> None:
         """Builds the layers with initial weights that the seed determines.
 
         Args:
@@ -51,10 +59,13 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
             vocab_size: V.
             controls: the control ids of each condition, as the vocabulary has them.
             seed: of the initial weights.
+            mixed_precision: computes all but the logits in bfloat16; weights and the state between calls keep 32 bits.
         """
         super().__init__(name="language_model")
         self.spec = spec
         self.vocab_size = vocab_size
+        self._is_mixed = mixed_precision
+        policy = "mixed_bfloat16" if mixed_precision else "float32"
         self._held = tuple(controls) if spec.holds_controls else ()
         seeds = iter(np.random.SeedSequence(seed).generate_state(16 + 2 * spec.num_layers).tolist())
         glorot = keras.initializers.GlorotUniform
@@ -64,14 +75,16 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
             width = spec.embedding_dim
             initializer = keras.initializers.RandomUniform(seed=next(seeds))
             self.embedding = keras.layers.Embedding(
-                vocab_size, width, embeddings_initializer=initializer, name="embedding"
+                vocab_size, width, embeddings_initializer=initializer, dtype=policy, name="embedding"
             )
             self.embedding.build((None, None))
         self.told = None
         if self._held:
             # Read beside an id a control means something else than read as one, so that it has another row; all ids
             # have one, of which only controls' are read, so that another vocabulary is merged as in every table.
-            self.told = keras.layers.Embedding(vocab_size, width, embeddings_initializer="zeros", name="told")
+            self.told = keras.layers.Embedding(
+                vocab_size, width, embeddings_initializer="zeros", dtype=policy, name="told"
+            )
             self.told.build((None, None))
         self.recurrent = []
         for number, units in enumerate(spec.widths, start=1):
@@ -81,6 +94,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
                 return_state=True,
                 kernel_initializer=glorot(seed=next(seeds)),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+                dtype=policy,
                 name=f"{spec.cell}_{number}",
             )
             recurrent.build((None, None, width))
@@ -89,7 +103,11 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         self.hidden = None
         if spec.dense_units is not None:
             self.hidden = keras.layers.Dense(
-                spec.dense_units, activation="relu", kernel_initializer=glorot(seed=next(seeds)), name="dense"
+                spec.dense_units,
+                activation="relu",
+                kernel_initializer=glorot(seed=next(seeds)),
+                dtype=policy,
+                name="dense",
             )
             self.hidden.build((None, None, width))
             width = spec.dense_units
@@ -149,7 +167,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
                 values, *new_part = layer(values, initial_state=part)
             if last_only and index == len(self.recurrent) - 1:
                 values = new_part[0][:, None]  # h is the last output; no gradient goes through the others.
-            new_state += new_part
+            new_state += [tf.cast(one, tf.float32) for one in new_part]
             values = dropped(values, self.spec.dropout, dropout, layer=index)
         return values, new_state + self._told_state(told)
 
@@ -165,7 +183,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         new_state: State = []
         for layer, part in zip(self.recurrent, self._by_layer(state), strict=True):
             values, new_part = layer.cell(values, part)
-            new_state += new_part
+            new_state += [tf.cast(one, tf.float32) for one in new_part]
         return values, new_state + self._told_state(told)
 
     def head(self, values: tf.Tensor, *, dropout: DropoutKey | None = None) -> tf.Tensor:
@@ -225,13 +243,15 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         assert self.told is not None  # Built where controls are held.
         table = self.told.embeddings if kernel is None else tf.matmul(self.told.embeddings, kernel)
         for controls in tf.unstack(told, axis=-1):
-            values += tf.where(controls[..., None] > 0, tf.gather(table, controls), 0.0)
+            values += tf.cast(tf.where(controls[..., None] > 0, tf.gather(table, controls), 0.0), values.dtype)
         return values
 
     def _unrolls(self, ids: tf.Tensor) -> bool:
         """Says whether a training step takes our own LSTM; on GPUs cuDNN's, behind Keras's layer, is faster."""
         is_short = ids.shape[1] is not None and ids.shape[1] <= recurrence.MAX_LENGTH
-        return self.spec.cell == "lstm" and is_short and not tf.config.list_logical_devices("GPU")
+        return (
+            self.spec.cell == "lstm" and is_short and not self._is_mixed and not tf.config.list_logical_devices("GPU")
+        )
 
     def _projected(self, ids: tf.Tensor, told: tf.Tensor | None, values: tf.Tensor | None, layer: Any) -> tf.Tensor:
         """Returns the inputs' share of a layer's gates, [B, T, 4H]; `values` are its inputs, None for the first layer.
@@ -255,7 +275,7 @@ def dropped(values: tf.Tensor, rate: float, key: DropoutKey | None, *, layer: in
     """Returns values [B, T, H] with the mask of a layer applied; as they are without a key."""
     if key is None or rate == 0:
         return values
-    return values * dropout_mask(tf.shape(values), rate=rate, key=key, layer=layer)
+    return values * tf.cast(dropout_mask(tf.shape(values), rate=rate, key=key, layer=layer), values.dtype)
 
 
 def dropout_mask(shape: tf.Tensor, *, rate: float, key: DropoutKey, layer: int) -> tf.Tensor:

@@ -49,6 +49,11 @@ class RunSpec:
             "a bag of words takes words, and everything else characters or bytes: set both",
         )
         check(
+            features is None or not self.training.mixed_precision,
+            f"training.mixed_precision is true with classifier.features {features}; it is for language models: leave "
+            "it out",
+        )
+        check(
             features is None or (self.training.order == "shuffled" and self.training.loss_at == "every"),
             f"training.order is {self.training.order} and training.loss_at {self.training.loss_at} with "
             f"classifier.features {features}; a classifier's documents have no order and one target: "

@@ -92,7 +92,11 @@ class NextCharacter:
     def __init__(self, spec: RunSpec, manifest: Manifest, plan: TrainingPlan, host_sum: HostSum) -> None:
         vocabulary = manifest.vocabulary
         self.model = LanguageModel(
-            spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls, seed=spec.training.seed
+            spec.model,
+            vocab_size=vocabulary.size,
+            controls=vocabulary.controls,
+            seed=spec.training.seed,
+            mixed_precision=spec.training.mixed_precision,
         )
         used = as_trained(self.model, spec)
         self._spec = spec.windows
