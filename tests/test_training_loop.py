@@ -134,7 +134,8 @@ def test_the_outcome_says_where_the_time_went(manifest: Manifest, tmp_path: Path
     shares = outcome["time_shares"]
     assert set(shares) == {"start", "data", "compute", "reduce", "validation", "checkpoint", "other"}
     assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
-    assert all(share > 0 for name, share in shares.items() if name not in ("reduce", "other"))
+    assert all(share >= 0 for share in shares.values())
+    assert min(shares[name] for name in ("start", "compute", "validation")) > 0
     assert outcome["gflops_per_worker"] > 0
     assert lines[-1].startswith("time: ")
 

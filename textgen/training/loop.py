@@ -21,12 +21,13 @@ import tensorflow as tf
 
 from textgen.errors import UserError
 from textgen.model.checkpoint import latest_checkpoint, weights_hash
+from textgen.training.clock import Clock
 from textgen.training.collective import Alone, Array, Collective, HostSum
 from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
 from textgen.training.plan import TrainingPlan, inputs_per_row
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
-from textgen.training.recorder import Clock, History, ProgressLines, Say, StepRecord, TensorBoard
+from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
 from textgen.training.saving import BackgroundWriter
 from textgen.training.schedule import learning_rate
 from textgen.training.step import Figures, TrainingStep, parts_of
@@ -75,8 +76,7 @@ class TrainingLoop:
         self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
         self._history = History(self._run.run_uri, first_step=first_step) if self._is_first else None
         self._last_saved = time.monotonic()
-        self._clock = Clock()
-        self._num_inputs = 0
+        self._clock = Clock(flops_per_input=self._plan.flops_per_input)
         try:
             with BackgroundWriter() as self._writer:
                 for batch in self._batches(first_step):
@@ -102,7 +102,8 @@ class TrainingLoop:
         rate = learning_rate(batch.step, self._spec, num_steps=self._plan.num_steps)
         figures = self._step(batch, learning_rate=rate, want_checkpoint=wish, want_stop=self._told_to_stop.is_set())
         seconds = time.monotonic() - started
-        self._note_time(batch, seconds=seconds, reduce_seconds=figures.reduce_seconds)
+        num_inputs = len(batch.inputs) * inputs_per_row(self._run.spec)
+        self._clock.add_step(seconds=seconds, reduce_seconds=figures.reduce_seconds, num_inputs=num_inputs)
         if figures.is_finite:
             self._note(figures, seconds=seconds, cpu_seconds=time.process_time() - cpu_started)
         else:
@@ -151,20 +152,6 @@ class TrainingLoop:
             characters=figures.characters,
             seconds=seconds,
         )
-
-    def _note_time(self, batch: Batch, *, seconds: float, reduce_seconds: float) -> None:
-        """Adds a step's time to its parts; the first step of a start builds the graph, and counts as no other."""
-        if "start" not in self._clock.seconds:
-            self._clock.seconds["start"] = seconds
-            return
-        self._clock.seconds["compute"] += seconds - reduce_seconds
-        self._clock.seconds["reduce"] += reduce_seconds
-        self._num_inputs += len(batch.inputs) * inputs_per_row(self._run.spec)
-
-    def _gflops(self) -> float:
-        """Returns the billions of operations that this worker makes a second while it computes."""
-        operations = self._plan.flops_per_input * self._num_inputs
-        return round(operations / 1e9 / max(self._clock.seconds["compute"], 1e-9), 2)
 
     def _note_lost(self, step: int, nats: float) -> None:
         """Leaves out a step that has lost its numbers, or ends the training, as the spec says.
@@ -307,7 +294,7 @@ class TrainingLoop:
             "num_workers": self._sum.num_workers,
             f"{self._objective.counted}_per_second": round(self._lines.per_second, 1),
             "time_shares": self._clock.shares(),
-            "gflops_per_worker": self._gflops(),
+            "gflops_per_worker": self._clock.gflops(),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "weights_sha256": weights_hash(self._model.get_weights_by_name()),
             "stopped_early": self._has_stalled() and position.step < self._plan.num_steps,

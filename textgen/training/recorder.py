@@ -9,7 +9,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,30 +69,6 @@ def following(run_uri: str, say: Say) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-class Clock:
-    """Where the time of a worker goes, part by part."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        """By part."""
-
-    @contextlib.contextmanager
-    def measuring(self, part: str) -> Iterator[None]:
-        """Adds the time that the context takes to a part."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[part] += time.monotonic() - started
-
-    def shares(self) -> dict[str, float]:
-        """Returns each part's share of the time since the clock was made, and as `other` what none has."""
-        total = time.monotonic() - self._started
-        shares = {part: seconds / total for part, seconds in self.seconds.items()}
-        return {part: round(share, 4) for part, share in (shares | {"other": 1 - sum(shares.values())}).items()}
 
 
 class ProgressLines:
