@@ -140,6 +140,28 @@ def test_the_outcome_says_where_the_time_went(manifest: Manifest, tmp_path: Path
     assert lines[-1].startswith("time: ")
 
 
+def test_one_two_and_four_workers_learn_alike(manifest: Manifest, tmp_path: Path) -> None:
+    changes = {"training__max_steps": 50, "training__epochs": 20.0, "training__validate_every_steps": 1000}
+    spec = spec_with(**changes, windows__context_length=3, windows__stride=3)
+
+    def record(num_workers: int) -> dict[int, tuple[int, float]]:
+        folder = tmp_path / str(num_workers)
+        if num_workers == 1:
+            train(manifest, folder, spec)
+        else:
+            together(num_workers, lambda member: train(manifest, folder, spec, collective=member))
+        return recorded(str(folder))
+
+    alone = record(1)
+    assert len(alone) == 50
+    assert alone[49][1] < 0.95 * alone[0][1]
+    for num_workers in (2, 4):
+        several = record(num_workers)
+        assert {step: entry[0] for step, entry in several.items()} == {step: entry[0] for step, entry in alone.items()}
+        losses = [[entry[1] for entry in run.values()] for run in (several, alone)]
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
 def test_two_workers_see_the_same_windows_and_validate_as_one(manifest: Manifest, tmp_path: Path) -> None:
     spec = spec_with(training__max_steps=6, training__validate_every_steps=3)
     alone, _, _ = train(manifest, tmp_path / "one", spec)
