@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from benchmarks.ray_workers import ray_workers
-from tests.faulty_s3 import FaultyS3, none
+from tests.faulty_s3 import FaultyS3
 from textgen.local.background import free_port
 from textgen.local.checkout import Checkout, this_checkout, write_private
 from textgen.local.s3 import BUCKET, s3_environment, start_s3, stop_s3
@@ -34,8 +34,6 @@ def said(line: str) -> None:
 
 class World:
     """A context with everything in one temporary folder; this process and its children see S3 by the proxy."""
-
-    sound = staticmethod(none)
 
     def __enter__(self) -> World:
         with contextlib.ExitStack() as stack:
