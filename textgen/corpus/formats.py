@@ -248,7 +248,7 @@ def _paragraphs(lines: Iterable[Line]) -> Iterator[Record]:
 
 @contextlib.contextmanager
 def _seekable(stream: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Gives a stream that can seek: what comes out of gzip or zip is unpacked to a temporary file."""
+    """Gives a stream that can seek: what was packed is unpacked to a temporary file."""
     if isinstance(stream, io.BufferedReader):
         yield stream
         return
