@@ -42,7 +42,7 @@ def ids_of(seed: int = 0) -> Any:
 def key_of(*, seed: int = 3, step: int = 5, first_row: int = 0) -> Any:
     import tensorflow as tf
 
-    from textgen.model.language_model import DropoutKey
+    from textgen.model.dropout import DropoutKey
 
     return DropoutKey(seed=seed, step=tf.constant(step, tf.int64), first_row=first_row)
 
@@ -51,7 +51,7 @@ def mask_of(rows: int, time: int = 5, units: int = 7, *, rate: float = 0.4, laye
     """Returns a dropout mask, shape [rows, time, units]; rows of 35 numbers, which four does not divide."""
     import tensorflow as tf
 
-    from textgen.model.language_model import dropout_mask
+    from textgen.model.dropout import dropout_mask
 
     return dropout_mask(tf.constant([rows, time, units]), rate=rate, key=key_of(**key), layer=layer).numpy()
 
@@ -212,7 +212,7 @@ def test_masks_differ_by_seed_step_and_layer() -> None:
 def test_a_mask_is_drawn_alike_in_a_compiled_function() -> None:
     import tensorflow as tf
 
-    from textgen.model.language_model import DropoutKey, dropout_mask
+    from textgen.model.dropout import DropoutKey, dropout_mask
 
     def mask_at(step: Any) -> Any:
         key = DropoutKey(seed=3, step=step, first_row=2)

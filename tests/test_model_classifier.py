@@ -13,7 +13,8 @@ tf = pytest.importorskip("tensorflow")
 
 from tests.labelled_windows import classifier_spec  # noqa: E402
 from textgen.model.classifier import Classifier, Standardiser, concat_pooled  # noqa: E402
-from textgen.model.language_model import DropoutKey, LanguageModel  # noqa: E402
+from textgen.model.dropout import DropoutKey  # noqa: E402
+from textgen.model.language_model import LanguageModel  # noqa: E402
 
 NUM_WORDS, VOCAB_SIZE, NUM_CLASSES = 8, 10, 3
 

@@ -13,7 +13,8 @@ tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 
 from textgen.model import recurrence  # noqa: E402
-from textgen.model.language_model import DropoutKey, LanguageModel  # noqa: E402
+from textgen.model.dropout import DropoutKey  # noqa: E402
+from textgen.model.language_model import LanguageModel  # noqa: E402
 from textgen.spec import ModelSpec  # noqa: E402
 
 B, T, V = 3, 7, 11
@@ -50,7 +51,7 @@ def test_it_computes_what_the_keras_layer_does(spec: ModelSpec, monkeypatch: pyt
     model = LanguageModel(spec, vocab_size=V, seed=3)
     calls = []
     original = recurrence.lstm
-    monkeypatch.setattr(recurrence, "lstm", lambda *arguments: calls.append(1) or original(*arguments))
+    monkeypatch.setattr(recurrence, "lstm", lambda *values, **kind: calls.append(1) or original(*values, **kind))
     ours = results(model)
     assert len(calls) == len(spec.widths)
     monkeypatch.setattr(recurrence, "MAX_LENGTH", T - 1)
@@ -62,8 +63,18 @@ def test_it_computes_what_the_keras_layer_does(spec: ModelSpec, monkeypatch: pyt
         assert np.abs(other).max() > 1e-3
 
 
+@pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS.keys())
+def test_in_mixed_precision_products_are_rounded_and_no_more(spec: ModelSpec) -> None:
+    exact = results(LanguageModel(spec, vocab_size=V, seed=3))
+    mixed = results(LanguageModel(spec, vocab_size=V, seed=3, mixed_precision=True))
+    assert {value.dtype for value in mixed} == {np.dtype(np.float32)}
+    distances = [np.linalg.norm(one - other) / np.linalg.norm(other) for one, other in zip(mixed, exact, strict=True)]
+    assert max(distances) < 0.03  # bfloat16 keeps 8 bits: a product is off by up to 1 / 256.
+    assert distances[0] > 1e-5
+
+
 def test_inference_takes_the_keras_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError
 
     monkeypatch.setattr(recurrence, "lstm", refuse)

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.tensorflow
 
 tf = pytest.importorskip("tensorflow")
 
-from textgen.model.language_model import DropoutKey, LanguageModel  # noqa: E402
+from textgen.model.dropout import DropoutKey  # noqa: E402
+from textgen.model.language_model import LanguageModel  # noqa: E402
 from textgen.model.told import held_controls  # noqa: E402
 from textgen.spec import ModelSpec  # noqa: E402
 from textgen.training.plan import num_parameters  # noqa: E402

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.tensorflow
 tf = pytest.importorskip("tensorflow")
 
 from tests.rendezvous import together  # noqa: E402
-from textgen.model.language_model import DropoutKey, LanguageModel  # noqa: E402
+from textgen.model.dropout import DropoutKey  # noqa: E402
+from textgen.model.language_model import LanguageModel  # noqa: E402
 from textgen.spec import ModelSpec, TrainingSpec  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
 from textgen.training.schedule import learning_rate  # noqa: E402

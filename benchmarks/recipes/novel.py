@@ -4,6 +4,9 @@ What is published: 100,581 characters, 42 distinct, of another copy of the book 
 1,000 greedy characters that fall into a loop ("serer serer"). There is no held-out figure: here a part of the
 paragraphs is held out. Bits per character of two token streams cannot be compared, so that our layers are trained on
 the recipe's own cleaned text too, which its paragraphs, joined by a space, are; on the real text they stand alone.
+
+Where the CPU has instructions for it, all trainings multiply in bfloat16 and sum in 32 bits, as GPUs do: a prediction
+reads 100 ids, and 20 epochs take two core-hours so, three and a half otherwise.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from textgen import presets
 from textgen.evaluation.generated_text import passages, text_figures
 from textgen.model.checkpoint import Checkpoint
 from textgen.spec import RunSpec, SamplingSpec, override
+from textgen.training.processor import multiplies_bfloat16
 from textgen.windows.manifest import Manifest
 
 NOVEL = "novels/frankenstein-2.txt"
@@ -47,7 +51,8 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     if not source.exists():
         raise DataAbsentError(str(source))
     started = time.monotonic()
-    novel, best = (override(presets.preset(name), ENCODING) for name in ("novel", "novel_best"))
+    settings = ENCODING | {"training.mixed_precision": multiplies_bfloat16()}
+    novel, best = (override(presets.preset(name), settings) for name in ("novel", "novel_best"))
     whole = ingested("novel", source, folder / "all", ENCODING, say=say)
     shares = {f"corpus.{name}": getattr(best.corpus, name) for name in HELD_OUT}
     novel = override(novel, shares)

@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from textgen.errors import UserError
 from textgen.model.checkpoint import Checkpoint
-from textgen.model.language_model import DropoutKey, LanguageModel, State, dropped
+from textgen.model.dropout import DropoutKey, dropped
+from textgen.model.language_model import LanguageModel, State
 from textgen.model.named_weights import NamedWeights, by_name
 from textgen.spec import RunSpec
 

@@ -6,7 +6,6 @@ Letters: B batch rows, T time, V vocabulary, H units.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.model import recurrence
+from textgen.model.dropout import DropoutKey, dropped
 from textgen.model.named_weights import NamedWeights, by_name
 from textgen.model.told import held_controls
 from textgen.spec import ModelSpec
@@ -24,17 +24,6 @@ State = list[tf.Tensor]
 Where controls are held, what was told last follows: [B, C], one for each of C conditions, 0 for nothing.
 """
 STATES_PER_LAYER = {"lstm": 2, "gru": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DropoutKey:
-    """Says which dropout masks to draw: the same for a row of the global batch, whichever worker computes it."""
-
-    seed: int
-    step: tf.Tensor
-    """Training step, int64 scalar."""
-    first_row: int
-    """Row of the global batch at which this batch begins."""
 
 
 class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
@@ -59,13 +48,16 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
             vocab_size: V.
             controls: the control ids of each condition, as the vocabulary has them.
             seed: of the initial weights.
-            mixed_precision: computes all but the logits in bfloat16; weights and the state between calls keep 32 bits.
+            mixed_precision: computes in bfloat16: on GPUs all but the logits, on CPUs the products of the LSTM layers
+                in training. Weights and the state between calls keep 32 bits.
         """
         super().__init__(name="language_model")
         self.spec = spec
         self.vocab_size = vocab_size
-        self._is_mixed = mixed_precision
-        policy = "mixed_bfloat16" if mixed_precision else "float32"
+        # On GPUs cuDNN's LSTM, behind Keras's layer, is faster than our own.
+        self._trains_own_lstm = spec.cell == "lstm" and not tf.config.list_logical_devices("GPU")
+        self._product_dtype = tf.bfloat16 if mixed_precision else tf.float32
+        policy = "mixed_bfloat16" if mixed_precision and not self._trains_own_lstm else "float32"
         self._held = tuple(controls) if spec.holds_controls else ()
         seeds = iter(np.random.SeedSequence(seed).generate_state(16 + 2 * spec.num_layers).tolist())
         glorot = keras.initializers.GlorotUniform
@@ -156,17 +148,15 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
 
         Takes what `call` does.
         """
-        unrolled = dropout is not None and self._unrolls(ids)
+        if dropout is not None and self._unrolls(ids):
+            return self._unrolled(ids, state, dropout=dropout, last_only=last_only)
         told = self._told(ids, state)
-        values = None if unrolled else self._input(ids, told)
+        values = self._input(ids, told)
         new_state: State = []
         for index, (layer, part) in enumerate(zip(self.recurrent, self._by_layer(state), strict=True)):
-            if unrolled:
-                values, *new_part = recurrence.lstm(self._projected(ids, told, values, layer), layer.cell, *part)
-            else:
-                values, *new_part = layer(values, initial_state=part)
+            values, *new_part = layer(values, initial_state=part)
             if last_only and index == len(self.recurrent) - 1:
-                values = new_part[0][:, None]  # h is the last output; no gradient goes through the others.
+                values = new_part[0][:, None]  # h is the last output.
             new_state += [tf.cast(one, tf.float32) for one in new_part]
             values = dropped(values, self.spec.dropout, dropout, layer=index)
         return values, new_state + self._told_state(told)
@@ -247,23 +237,49 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         return values
 
     def _unrolls(self, ids: tf.Tensor) -> bool:
-        """Says whether a training step takes our own LSTM; on GPUs cuDNN's, behind Keras's layer, is faster."""
-        is_short = ids.shape[1] is not None and ids.shape[1] <= recurrence.MAX_LENGTH
-        return (
-            self.spec.cell == "lstm" and is_short and not self._is_mixed and not tf.config.list_logical_devices("GPU")
-        )
+        """Says whether a training step takes our own LSTM."""
+        return self._trains_own_lstm and ids.shape[1] is not None and ids.shape[1] <= recurrence.MAX_LENGTH
+
+    def _unrolled(
+        self, ids: tf.Tensor, state: Sequence[tf.Tensor], *, dropout: DropoutKey, last_only: bool
+    ) -> tuple[tf.Tensor, State]:
+        """Returns what `outputs` does, by our own LSTM."""
+        told = self._told(ids, state)
+        values = None
+        new_state: State = []
+        for index, (layer, part) in enumerate(zip(self.recurrent, self._by_layer(state), strict=True)):
+            projected = self._projected(ids, told, values, layer)
+            kernel = recurrence.in_order(tf.convert_to_tensor(layer.cell.recurrent_kernel))
+            outputs, *new_part = recurrence.lstm(projected, kernel, *part, dtype=self._product_dtype)
+            is_last = last_only and index == len(self.recurrent) - 1  # Then no gradient goes through the other outputs.
+            values = new_part[0][:, None] if is_last else _swapped(outputs)
+            values = dropped(values, self.spec.dropout, dropout, layer=index)
+            new_state += new_part
+        return values, new_state + self._told_state(told)
 
     def _projected(self, ids: tf.Tensor, told: tf.Tensor | None, values: tf.Tensor | None, layer: Any) -> tf.Tensor:
-        """Returns the inputs' share of a layer's gates, [B, T, 4H]; `values` are its inputs, None for the first layer.
+        """Returns the inputs' share of a layer's gates as our own LSTM reads them, [T, B, 4H].
 
         What an id adds to the gates of the first layer is one row of a table, so that no product is made per position.
+
+        Args:
+            ids: [B, T].
+            told: the controls held beside them, [B, T, C].
+            values: what the layer reads, [B, T, inputs]; None for the first one.
+            layer: Keras's LSTM.
         """
-        if values is None and self.spec.input != "scaled":
-            kernel = layer.cell.kernel
-            table = kernel if self.embedding is None else tf.matmul(self.embedding.embeddings, kernel)
-            return self._with_told(tf.gather(table + layer.cell.bias, ids), told, kernel=kernel)
-        inputs = self._input(ids, told) if values is None else values
-        return tf.einsum("bti,ij->btj", inputs, tf.convert_to_tensor(layer.cell.kernel)) + layer.cell.bias
+        kernel = recurrence.in_order(tf.convert_to_tensor(layer.cell.kernel))
+        bias = recurrence.in_order(tf.convert_to_tensor(layer.cell.bias))
+        if values is not None:
+            inputs = tf.reshape(_swapped(values), [-1, kernel.shape[0]])
+            projected = recurrence.product(inputs, kernel, dtype=self._product_dtype) + bias
+            return tf.reshape(projected, [ids.shape[1], -1, kernel.shape[1]])
+        if self.spec.input == "scaled":
+            return self._input(tf.transpose(ids), None) * kernel[0] + bias
+        table = kernel if self.embedding is None else tf.matmul(self.embedding.embeddings, kernel)
+        if told is not None:
+            told = _swapped(told)
+        return self._with_told(tf.gather(table + bias, tf.transpose(ids)), told, kernel=kernel)
 
     def _by_layer(self, state: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:
         """Returns the state of each recurrent layer."""
@@ -271,28 +287,6 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         return [list(state[start : start + size]) for start in range(0, size * len(self.recurrent), size)]
 
 
-def dropped(values: tf.Tensor, rate: float, key: DropoutKey | None, *, layer: int) -> tf.Tensor:
-    """Returns values [B, T, H] with the mask of a layer applied; as they are without a key."""
-    if key is None or rate == 0:
-        return values
-    return values * tf.cast(dropout_mask(tf.shape(values), rate=rate, key=key, layer=layer), values.dtype)
-
-
-def dropout_mask(shape: tf.Tensor, *, rate: float, key: DropoutKey, layer: int) -> tf.Tensor:
-    """Returns a mask of 0 and 1 / (1 - rate), [B, T, H], drawn from (seed, step, layer, global row) alone.
-
-    A counter-based generator (Philox) turns each counter into four numbers, so that a row's numbers begin at a counter
-    that only its place in the global batch determines.
-    """
-    row_size = shape[1] * shape[2]
-    counters_per_row = (row_size + 3) // 4
-    first = tf.cast(key.first_row * counters_per_row, tf.uint64)
-    purpose = tf.cast(key.step, tf.uint64) * tf.constant(64, tf.uint64) + tf.constant(layer, tf.uint64)
-    uniform = tf.raw_ops.StatelessRandomUniformV2(
-        shape=tf.stack([shape[0], 4 * counters_per_row]),
-        key=tf.constant([key.seed], tf.uint64),
-        counter=tf.stack([first, purpose]),
-        alg=tf.random.Algorithm.PHILOX.value,
-    )
-    kept = tf.cast(uniform[:, :row_size] >= rate, tf.float32) / (1 - rate)
-    return tf.reshape(kept, shape)
+def _swapped(values: tf.Tensor) -> tf.Tensor:
+    """Returns values with rows and positions in each other's place: [B, T, ...] as [T, B, ...], and back."""
+    return tf.transpose(values, [1, 0, 2])

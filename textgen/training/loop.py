@@ -27,6 +27,7 @@ from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
 from textgen.training.plan import TrainingPlan, inputs_per_row
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
+from textgen.training.processor import precision_advice
 from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
 from textgen.training.saving import BackgroundWriter
 from textgen.training.schedule import learning_rate
@@ -60,6 +61,8 @@ class TrainingLoop:
     def run(self) -> dict[str, Any]:
         """Trains to the end and returns the run's last figures."""
         self._restore()
+        if not tf.config.list_logical_devices("GPU") and (advice := precision_advice(self._run.spec)) is not None:
+            self._say(advice)
         first_step = self._position.step
         with LISTENER.training() as self._told_to_stop, contextlib.ExitStack() as stack:
             if self._is_first:
@@ -110,7 +113,7 @@ class TrainingLoop:
             self._note_lost(batch.step, figures.nats)
         if self._record is not None:
             loss = figures.nats / figures.characters
-            self._record.add(batch.step, rows_hash=rows_hash(batch, first_row=self._rows[0]), loss=loss)
+            self._record.add(batch.step, rows_hash=batch.rows_hash(first_row=self._rows[0]), loss=loss)
         if self._validates():
             with self._clock.measuring("validation"):
                 is_best = self._validate(rate)
@@ -304,12 +307,6 @@ class TrainingLoop:
 def train_alone(run: Run, *, say: Say, report: Report) -> dict[str, Any]:
     """Trains a run in this process, as its only worker."""
     return TrainingLoop(run, Alone(), say=say, report=report).run()
-
-
-def rows_hash(batch: Batch, *, first_row: int) -> int:
-    """Returns a hash of a worker's rows; those of all workers add up to the same sum however rows are shared out."""
-    rows = np.concatenate([batch.inputs, batch.targets, batch.weights.astype(np.int32)], axis=1)
-    return sum(zlib.crc32(row.tobytes(), first_row + index) for index, row in enumerate(rows))
 
 
 def _say_nothing(message: str) -> None:

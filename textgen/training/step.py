@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.model.classifier import Classifier
-from textgen.model.language_model import DropoutKey, LanguageModel, State, dropout_mask
+from textgen.model.dropout import DropoutKey, dropout_mask
+from textgen.model.language_model import LanguageModel, State
 from textgen.spec import TrainingSpec
 from textgen.training.collective import Collective
 from textgen.training.optimizers import Optimizers

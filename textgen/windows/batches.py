@@ -5,6 +5,7 @@ Letters: R rows, T context length, L lanes.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,6 +31,15 @@ class Batch:
     """The ids that follow each input, shape [R, T]."""
     weights: FloatArray
     """1 where a target counts, 0 where it fills up or is a control (given, not predicted), shape [R, T]."""
+
+    def rows_hash(self, *, first_row: int) -> int:
+        """Returns a hash of a worker's rows; those of all workers add up to the same sum however rows are shared out.
+
+        Args:
+            first_row: which row of the global batch the first one is.
+        """
+        rows = np.concatenate([self.inputs, self.targets, self.weights.astype(np.int32)], axis=1)
+        return sum(zlib.crc32(row.tobytes(), first_row + index) for index, row in enumerate(rows))
 
 
 class WindowReader:

@@ -1,0 +1,51 @@
+"""What a training is told about its CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from textgen import presets
+from textgen.spec import RunSpec, override
+from textgen.training.processor import multiplies_bfloat16, precision_advice
+
+ABLE = "processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16 sse\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd i8mm bf16 dgh\n"
+UNABLE = "model name\t: avx512_bf16\nflags\t\t: fpu avx512f avx512_bf16x sse\n"
+
+
+@pytest.fixture
+def cpu_info(tmp_path: Path) -> Path:
+    return tmp_path / "cpuinfo"
+
+
+@pytest.mark.parametrize(("content", "expected"), [(ABLE, True), (ARM, True), (UNABLE, False), ("", False)])
+def test_instructions_are_found_among_the_flags_alone(cpu_info: Path, content: str, expected: bool) -> None:
+    assert not multiplies_bfloat16(cpu_info)
+    cpu_info.write_text(content)
+    assert multiplies_bfloat16(cpu_info) is expected
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "expected"),
+    [
+        (ABLE, {}, "mixed_precision=true would"),
+        (ABLE, {"training.mixed_precision": True}, None),
+        (UNABLE, {"training.mixed_precision": True}, "mixed_precision=false would"),
+        (UNABLE, {}, None),
+        (ABLE, {"model.cell": "gru"}, None),
+    ],
+)
+def test_advice_is_given_where_the_other_setting_is_faster(
+    cpu_info: Path, content: str, settings: dict[str, object], expected: str | None
+) -> None:
+    cpu_info.write_text(content)
+    advice = precision_advice(override(presets.tiny(), settings), cpu_info)
+    assert advice is None if expected is None else expected in str(advice)
+
+
+@pytest.mark.parametrize("spec", [presets.sentiment(), presets.sentiment_finetuned()], ids=lambda spec: spec.preset)
+def test_a_classifier_has_no_such_setting(cpu_info: Path, spec: RunSpec) -> None:
+    cpu_info.write_text(ABLE)
+    assert precision_advice(spec, cpu_info) is None
