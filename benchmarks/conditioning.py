@@ -25,6 +25,7 @@ from benchmarks.recipes.chain import job
 from textgen.corpus.records import read_records
 from textgen.corpus.sources import MOVIE_REVIEWS, resolve
 from textgen.spec import CorpusSpec
+from textgen.training.processor import multiplies_bfloat16
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import iter_documents
 
@@ -51,6 +52,7 @@ SETTINGS = {
     "training.learning_rate": 4e-3,
     "training.validate_every_steps": 500,
     "training.validation_chars": 60_000,
+    "training.mixed_precision": multiplies_bfloat16(),
 }
 LAYERS = ("model.embedding_dim", "model.units")
 """Settings that a model to begin with decides."""
