@@ -283,6 +283,34 @@ def test_a_step_that_loses_its_numbers_can_be_left_out(
     assert all(np.isfinite(value).all() for value in stopped.weights.values())
 
 
+def test_a_training_that_leaves_every_step_out_says_so_and_comes_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = written_manifest(str(tmp_path / "windows"), {"train": ["hello old friend"] * 40})
+    original = WindowReader.batch
+    monkeypatch.setattr(
+        WindowReader,
+        "batch",
+        lambda self, step: dataclasses.replace(read := original(self, step), weights=read.weights * np.nan),
+    )
+    spec = spec_with(training__max_steps=3, training__nonfinite="skip", training__record_steps=False)
+    outcome, lines, _ = train(manifest, tmp_path / "run", spec)
+    assert (outcome["step"], outcome["skipped_steps"], outcome["loss"]) == (3, 3, None)
+    assert any(line.startswith("step 3  loss inf") for line in lines)
+
+
+def test_with_more_workers_than_lanes_some_score_nothing(manifest: Manifest, tmp_path: Path) -> None:
+    from textgen.evaluation.scoring import NUM_LANES
+
+    spec = spec_with(training__max_steps=2, training__global_batch_size=NUM_LANES + 1)
+    (alone, *_), *others = together(
+        NUM_LANES + 1, lambda member: train(manifest, tmp_path / "run", spec, collective=member)
+    )
+    assert all(outcome["val_loss"] == alone["val_loss"] for outcome, *_ in others)
+    whole, *_ = train(manifest, tmp_path / "whole", spec)
+    assert alone["val_loss"] == pytest.approx(whole["val_loss"], rel=1e-4)
+
+
 def test_other_windows_under_the_same_name_are_refused(manifest: Manifest, tmp_path: Path) -> None:
     spec = spec_with(training__max_steps=2)
     train(manifest, tmp_path / "run", spec)
@@ -338,9 +366,48 @@ def test_damage_to_every_checkpoint_ends_the_training(manifest: Manifest, tmp_pa
     spec = spec_with(training__max_steps=10)
     train(manifest, tmp_path, spec)
     (uri,) = checkpoint_uris(str(tmp_path))
-    (Path(uri) / "weights.npz").write_bytes(b"")
-    with pytest.raises(UserError, match=r"every checkpoint of \S+ is damaged \(step-00000010\)"):
-        train(manifest, tmp_path, override(spec, {"training.max_steps": 20}))
+    weights = Path(uri) / "weights.npz"
+    content = weights.read_bytes()
+    weights.write_bytes(b"")
+    longer = override(spec, {"training.max_steps": 20})
+    for _ in range(2):  # The second time it must not begin anew.
+        with pytest.raises(UserError, match=r"every checkpoint of \S+ is damaged \(step-00000010\)"):
+            train(manifest, tmp_path, longer)
+    weights.write_bytes(content)
+    _, lines, _ = train(manifest, tmp_path, longer)
+    assert lines[0] == f"resumed {tmp_path.name} from step 10"
+
+
+def test_a_best_checkpoint_that_was_not_named_yet_is_named_by_the_next_start(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    spec = spec_with(training__max_steps=10)
+    train(manifest, tmp_path, spec)
+    best = tmp_path / "best.json"
+    named = json.loads(best.read_text())
+    assert named["checkpoint"] == "step-00000010"
+    best.unlink()  # As if the end had come between the checkpoint and its name.
+    train(manifest, tmp_path, spec)
+    assert json.loads(best.read_text()) == named
+
+
+def test_a_best_checkpoint_that_is_set_aside_is_best_no_longer(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__max_steps=10, training__checkpoint_every_steps=7, training__validate_every_steps=10)
+    train(manifest, tmp_path, spec)
+    (tmp_path / "checkpoints" / "step-00000010" / "weights.npz").write_bytes(b"")
+    _, lines, _ = train(manifest, tmp_path, override(spec, {"training.max_steps": 8}))
+    assert lines[1] == f"resumed {tmp_path.name} from step 7"
+    assert json.loads((tmp_path / "best.json").read_text())["checkpoint"] == "step-00000008"
+
+
+def test_what_was_left_of_unfinished_checkpoints_is_removed(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__max_steps=9, training__checkpoint_every_steps=3, training__keep_checkpoints=1)
+    torn = tmp_path / "checkpoints" / "step-00000002"
+    torn.mkdir(parents=True)
+    (torn / "weights.npz").write_bytes(b"half")
+    train(manifest, tmp_path, spec)
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())][-1] == "step-00000009"
+    assert not (torn / "weights.npz").exists()
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_training(

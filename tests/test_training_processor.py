@@ -40,12 +40,15 @@ def test_instructions_are_found_among_the_flags_alone(cpu_info: Path, content: s
 def test_advice_is_given_where_the_other_setting_is_faster(
     cpu_info: Path, content: str, settings: dict[str, object], expected: str | None
 ) -> None:
+    spec = override(presets.tiny(), settings)
+    assert precision_advice(spec, longest_window=32, cpu_info=cpu_info) is None  # There is no such file.
     cpu_info.write_text(content)
-    advice = precision_advice(override(presets.tiny(), settings), cpu_info)
+    assert precision_advice(spec, longest_window=31, cpu_info=cpu_info) is None
+    advice = precision_advice(spec, longest_window=32, cpu_info=cpu_info)
     assert advice is None if expected is None else expected in str(advice)
 
 
 @pytest.mark.parametrize("spec", [presets.sentiment(), presets.sentiment_finetuned()], ids=lambda spec: spec.preset)
 def test_a_classifier_has_no_such_setting(cpu_info: Path, spec: RunSpec) -> None:
     cpu_info.write_text(ABLE)
-    assert precision_advice(spec, cpu_info) is None
+    assert precision_advice(spec, longest_window=1000, cpu_info=cpu_info) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from jobs import command_line
-from tests.written_windows import written_manifest
+from tests.written_windows import tiny_spec, written_manifest
+from textgen.errors import UserError
 from textgen.training.rate_finder import has_diverged, plot, ramp, smoothed, suggestion
 
 
@@ -66,6 +68,22 @@ def test_the_steepest_fall_is_sought_after_the_first_steps() -> None:
 def test_the_picture_is_a_png() -> None:
     rates = ramp(20)
     assert plot(suggestion(rates, bowl(rates, lowest_at=0.01))).startswith(b"\x89PNG")
+
+
+@pytest.mark.tensorflow
+def test_weights_that_are_no_numbers_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from textgen.training.rate_finder import find_learning_rate
+    from textgen.windows.batches import WindowReader
+
+    original = WindowReader.batch
+    monkeypatch.setattr(
+        WindowReader,
+        "batch",
+        lambda self, step: dataclasses.replace(read := original(self, step), weights=read.weights * np.nan),
+    )
+    manifest = written_manifest(str(tmp_path), {"train": ["the cat sat"] * 30})
+    with pytest.raises(UserError, match="the first loss is no number"):
+        find_learning_rate(tiny_spec(), manifest_uri=manifest.uri, num_steps=5, say=lambda _: None)
 
 
 @pytest.mark.tensorflow

@@ -136,6 +136,26 @@ def test_a_finished_run_keeps_its_outcome_until_it_is_to_go_on(manifest: Manifes
     assert start(manifest, tmp_path, spec=override(spec, {"training.max_steps": 6})).outcome is None
 
 
+def test_a_run_that_stopped_early_goes_on_with_more_patience(manifest: Manifest, tmp_path: Path) -> None:
+    spec = tiny_spec(training__max_steps=50, training__patience=3)
+    start(manifest, tmp_path, spec=spec)
+    outcome = {"step": 5, "stopped_early": True, "stale_validations": 3}
+    (tmp_path / "run" / "outcome.json").write_text(json.dumps(outcome))
+    for patience in (3, 2):
+        stopped = start(manifest, tmp_path, spec=override(spec, {"training.patience": patience}))
+        assert stopped.outcome == outcome
+    assert start(manifest, tmp_path, spec=override(spec, {"training.patience": 4})).outcome is None
+    (tmp_path / "run" / "outcome.json").write_text(json.dumps(outcome))
+    assert start(manifest, tmp_path, spec=override(spec, {"training.patience": None})).outcome is None
+
+
+def test_a_run_that_lost_its_numbers_may_leave_such_steps_out_when_it_goes_on(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    start(manifest, tmp_path)
+    assert start(manifest, tmp_path, spec=override(tiny_spec(), {"training.nonfinite": "skip"})).outcome is None
+
+
 def test_a_run_knows_the_marks_that_its_windows_bear(tmp_path: Path) -> None:
     marked = tiny_spec(corpus__rules=("nfc", "mark_capitals"))
     windows = written_manifest(str(tmp_path / "windows"), {"train": ["the cat sat"] * 30}, spec=marked)

@@ -166,6 +166,19 @@ def test_the_loss_at_the_last_input_is_that_of_every_one_with_the_others_masked(
         assert np.abs(value - start[name]).max() > 1e-5
 
 
+def test_a_step_that_predicts_nothing_loses_no_numbers() -> None:
+    spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd")
+    (batch,) = batches(1)
+    model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, seed=5)
+    before = model.get_weights_by_name()
+    step = TrainingStep(model, spec, Alone(), parts=parts_of(spec, Alone()))
+    figures = step(dataclasses.replace(batch, weights=np.zeros_like(batch.weights)), learning_rate=1.0)
+    assert figures.is_finite
+    assert (figures.nats, figures.characters) == (0, 0)
+    for name, value in model.get_weights_by_name().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 def test_clipping_bounds_the_global_norm_of_the_update() -> None:
     (batch,) = batches(1)
     lengths = {}

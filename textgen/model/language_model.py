@@ -48,8 +48,8 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
             vocab_size: V.
             controls: the control ids of each condition, as the vocabulary has them.
             seed: of the initial weights.
-            mixed_precision: computes in bfloat16: on GPUs all but the logits, on CPUs the products of the LSTM layers
-                in training. Weights and the state between calls keep 32 bits.
+            mixed_precision: computes in bfloat16: on CPUs the products of the LSTM layers in training; on GPUs, and of
+                a GRU everywhere, all but the logits. Weights keep 32 bits.
         """
         super().__init__(name="language_model")
         self.spec = spec

@@ -5,8 +5,8 @@ going forward, the gradient of the recurrent kernel going back. Only the product
 the loop, which is laid out in the graph position by position, so that no loop construct is paid for each. Positions
 come first in every array, so that one of them is taken out without a copy.
 
-Products can be made of bfloat16, which CPUs since 2020 that have instructions for it do twice as fast; gates, states
-and sums keep 32 bits.
+Products can be made of bfloat16 and rounded to it, which CPUs that have instructions for it do twice as fast; gates,
+states and weights keep 32 bits.
 
 Letters: B batch rows, T time, H units. The gates stand in the order input, forget, output, candidate: a sigmoid opens
 the first three of them. Keras has the candidate third.

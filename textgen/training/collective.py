@@ -45,9 +45,9 @@ class Workers:
 
     def __init__(self) -> None:
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        task = json.loads(os.environ["TF_CONFIG"])["task"]
-        self.rank = int(task["index"])
-        self.num_workers = self._strategy.num_replicas_in_sync
+        config = json.loads(os.environ["TF_CONFIG"])
+        self.rank = int(config["task"]["index"])
+        self.num_workers = len(config["cluster"]["worker"])
 
     def sum(self, vector: tf.Tensor) -> tf.Tensor:
         """Returns the sum of the workers' vectors."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import math
 import resource
 import time
 import zlib
@@ -20,13 +21,14 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.errors import UserError
+from textgen.model import recurrence
 from textgen.model.checkpoint import latest_checkpoint, weights_hash
 from textgen.training.clock import Clock
 from textgen.training.collective import Alone, Array, Collective, HostSum
 from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
 from textgen.training.plan import TrainingPlan, inputs_per_row
-from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint
+from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint, settle_best
 from textgen.training.processor import precision_advice
 from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
 from textgen.training.saving import BackgroundWriter
@@ -61,9 +63,11 @@ class TrainingLoop:
     def run(self) -> dict[str, Any]:
         """Trains to the end and returns the run's last figures."""
         self._restore()
-        if not tf.config.list_logical_devices("GPU") and (advice := precision_advice(self._run.spec)) is not None:
-            self._say(advice)
         first_step = self._position.step
+        if first_step == 0 and not tf.config.list_logical_devices("GPU"):  # Later it could not be followed.
+            advice = precision_advice(self._run.spec, longest_window=recurrence.MAX_LENGTH)
+            if advice is not None:
+                self._say(advice)
         with LISTENER.training() as self._told_to_stop, contextlib.ExitStack() as stack:
             if self._is_first:
                 stack.enter_context(heeding_the_driver(self._run.run_uri, self._told_to_stop))
@@ -112,7 +116,7 @@ class TrainingLoop:
         else:
             self._note_lost(batch.step, figures.nats)
         if self._record is not None:
-            loss = figures.nats / figures.characters
+            loss = figures.nats / max(figures.characters, 1.0)
             self._record.add(batch.step, rows_hash=batch.rows_hash(first_row=self._rows[0]), loss=loss)
         if self._validates():
             with self._clock.measuring("validation"):
@@ -191,11 +195,12 @@ class TrainingLoop:
         """Measures the model on `val`, shows samples, and says whether it is the best so far."""
         position, metrics = self._position, self._position.metrics
         validation = self._objective.validate()
-        words = f"step {position.step:,}  loss {metrics['loss']:.3f}"
+        loss = math.inf if metrics["loss"] is None else metrics["loss"]  # None where every step was left out.
+        words = f"step {position.step:,}  loss {loss:.3f}"
         if validation is not None:
             metrics.update(validation.metrics)
             words += f"  {validation.words}"
-        is_best = position.note_validation(metrics["loss"] if validation is None else validation.loss)
+        is_best = position.note_validation(loss if validation is None else validation.loss)
         self._say(words + ("  best so far" if is_best else ""))
         if self._history is not None:
             self._history.add(
@@ -258,6 +263,8 @@ class TrainingLoop:
         checkpoint, self._position = load_checkpoint(self._run, self._manifest, step=step)
         self._model.set_weights_by_name(dict(checkpoint.weights))
         arrays = dict(checkpoint.training_arrays)
+        if self._is_first:
+            settle_best(self._run, self._position)
         self._step.load_optimizer_arrays(arrays)
         rows = slice(*self._rows)
         self._step.state = [tf.constant(arrays[f"state/{i}"][rows]) for i in range(len(self._step.state))]
@@ -300,6 +307,7 @@ class TrainingLoop:
             "gflops_per_worker": self._clock.gflops(),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "weights_sha256": weights_hash(self._model.get_weights_by_name()),
+            "stale_validations": position.stale_validations,
             "stopped_early": self._has_stalled() and position.step < self._plan.num_steps,
         }
 

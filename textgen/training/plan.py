@@ -191,6 +191,7 @@ def _dense_parameters(widths: Sequence[int]) -> int:
 CHANGEABLE = {
     "epochs", "max_steps", "patience", "validate_every_steps", "checkpoint_every_steps", "checkpoint_every_seconds",
     "keep_checkpoints", "sample_temperatures", "sample_chars", "max_failures", "record_steps",
+    "nonfinite",
 }  # fmt: skip
 """Fields of `TrainingSpec` that a run may change when it goes on: they do not change what was learnt so far."""
 

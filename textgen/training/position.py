@@ -68,6 +68,11 @@ class Position:
     metrics: dict[str, Any] = field(default_factory=dict)
     """`loss`, and what the last validation measured."""
 
+    @property
+    def is_at_its_best(self) -> bool:
+        """Whether the validation of this very step was the best so far."""
+        return self.best_loss is not None and not self.stale_validations and not self.interval_characters
+
     def note_step(
         self, *, nats: float, characters: float, steps_per_epoch: int, seconds: float, cpu_seconds: float
     ) -> None:
@@ -79,7 +84,8 @@ class Position:
         self.epoch = self.step / steps_per_epoch
         self.interval_nats += nats
         self.interval_characters += characters
-        self.metrics["loss"] = self.interval_nats / self.interval_characters
+        if self.interval_characters:
+            self.metrics["loss"] = self.interval_nats / self.interval_characters
 
     def note_skipped(self, *, steps_per_epoch: int) -> None:
         """Adds a step that was left out."""
@@ -121,41 +127,79 @@ def save_checkpoint(
         classes=classes,
         lineage=run.lineage.to_dict() if run.lineage is not None else None,
     ).save(weights=weights, training_arrays=training_arrays)
-    best = storage.join(run.run_uri, BEST_NAME)
+    place = storage.join(run.run_uri, BEST_NAME)
     if is_best:
-        name = saved.uri.rsplit("/", 1)[-1]
-        storage.write_bytes(best, json.dumps({"checkpoint": name, "loss": position.best_loss}).encode())
-    kept = {json.loads(storage.read_bytes(best))["checkpoint"]} if storage.exists(best) else set()
+        _name_best(place, saved.uri.rsplit("/", 1)[-1], loss=position.best_loss)
+    best = _named_best(place)
     for uri in checkpoint_uris(run.run_uri)[: -run.spec.training.keep_checkpoints]:
-        if uri.rsplit("/", 1)[-1] not in kept:
+        if uri.rsplit("/", 1)[-1] != best:
             storage.delete(uri)
+    _remove_unfinished(run.run_uri)
+
+
+def _name_best(place: str, name: str, *, loss: float | None) -> None:
+    storage.write_bytes(place, json.dumps({"checkpoint": name, "loss": loss}).encode())
+
+
+def _named_best(place: str) -> str | None:
+    return str(json.loads(storage.read_bytes(place))["checkpoint"]) if storage.exists(place) else None
+
+
+def _remove_unfinished(run_uri: str) -> None:
+    """Removes what was left of checkpoints that were never finished, or set aside, before the oldest whole one."""
+    whole = checkpoint_uris(run_uri)
+    folders = {file.uri.rsplit("/", 1)[0] for file in storage.list_files(storage.join(run_uri, "checkpoints"))}
+    for uri in folders - set(whole):
+        if _step_of(uri) < _step_of(whole[0]):
+            storage.delete(uri)
+
+
+def _step_of(uri: str) -> int:
+    return int(uri.rsplit("-", 1)[-1])
 
 
 def newest_step(run: Run, *, say: Say) -> int | None:
     """Returns the step of a run's newest checkpoint that is whole; None where there has been none.
 
-    A damaged one is named, and set aside: it counts as unfinished from then on.
+    Damaged ones that are newer are named, and set aside: they count as unfinished from then on.
 
     Raises:
-        UserError: all are damaged, or storage is not available.
+        UserError: all are damaged, and stay as they are; or storage is not available.
     """
     uris = checkpoint_uris(run.run_uri)
+    damaged: dict[str, UserError] = {}
     for uri in reversed(uris):
         try:
             Checkpoint.load(uri).verify()
         except UnavailableError:
             raise  # Nothing is known of it.
         except UserError as error:
-            say(f"a damaged checkpoint is set aside: {error}")
-            storage.delete(storage.join(uri, MARKER_NAME))
+            damaged[uri] = error
         else:
-            return int(uri.rsplit("-", 1)[-1])
-    if uris:
+            for lost, why in damaged.items():
+                say(f"a damaged checkpoint is set aside: {why}")
+                storage.delete(storage.join(lost, MARKER_NAME))
+            return _step_of(uri)
+    if damaged:
         raise UserError(
             f"every checkpoint of {run.run_uri} is damaged ({', '.join(uri.rsplit('/', 1)[-1] for uri in uris)}); "
             "bring one back, or begin anew with another --run-name"
         )
     return None
+
+
+def settle_best(run: Run, position: Position) -> None:
+    """Makes `best.json` of a run that goes on from a position say what is so, wherever the start before was ended.
+
+    Between a best checkpoint and its name, or after it was named and then set aside, it did not.
+    """
+    place = storage.join(run.run_uri, BEST_NAME)
+    named = _named_best(place)
+    own = checkpoint_uri(run.run_uri, position.step).rsplit("/", 1)[-1]
+    if position.is_at_its_best and named != own:
+        _name_best(place, own, loss=position.best_loss)
+    elif named is not None and not any(uri.endswith(f"/{named}") for uri in checkpoint_uris(run.run_uri)):
+        storage.delete(place)
 
 
 def load_checkpoint(run: Run, manifest: Manifest, *, step: int) -> tuple[Checkpoint, Position]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textgen.errors import UserError
 from textgen.spec import RunSpec
 from textgen.training.lineage import Source, first_weights, lineage_of, with_model
 from textgen.training.plan import TrainingPlan
@@ -68,11 +69,16 @@ def find_learning_rate(
     with objective.reading(rows) as read:
         for number, rate in enumerate(ramp(num_steps)):
             figures = step(read(number), learning_rate=float(rate))
-            losses.append(figures.nats / figures.characters)
+            losses.append(figures.nats / max(figures.characters, 1.0))
             if has_diverged(losses):
                 break
             if (number + 1) % SAY_STEPS == 0:
                 say(f"step {number + 1}/{num_steps}  learning rate {rate:.2g}  loss {losses[-1]:.3f}")
+    if not math.isfinite(losses[0]):
+        raise UserError(
+            f"the first loss is no number ({losses[0]}), before any rate was tried; the weights that --from names, or "
+            "the windows, are at fault: begin from another checkpoint"
+        )
     return suggestion(ramp(num_steps), losses)
 
 

@@ -101,7 +101,7 @@ class ProgressLines:
         if now - self._last_said < interval and completed != self._num_steps:
             return
         left = (self._num_steps - completed) * self._training_seconds / self._steps_done
-        loss = self._nats / self._chars
+        loss = self._nats / max(self._chars, 1.0)
         self._say(
             f"step {completed:,}/{self._num_steps:,}  epoch {epoch:.2f}  "
             f"loss {loss:.3f} ({loss / math.log(2):.2f} bits)  "

@@ -66,7 +66,8 @@ def train(
     )
     run, outcome = start.run, start.outcome
     if outcome is not None:
-        say(f"the run {run.run_name} is finished; change training.max_steps to go on, or --run-name to begin anew")
+        setting = "raise training.patience" if outcome["stopped_early"] else "change training.max_steps"
+        say(f"the run {run.run_name} is finished; {setting} to go on, or --run-name to begin anew")
     else:
         outcome = _fit(start, num_workers=num_workers, device=device, callbacks=callbacks, say=say)
     write_model_card(start, outcome)
@@ -99,7 +100,7 @@ def _fit(
     say(start.plan.describe(spec, num_workers=num_workers))
     trainer = DataParallelTrainer(
         work,
-        train_loop_config={**run.to_dict(), "num_threads": int(resources["CPU"])},
+        train_loop_config={"run": run.to_dict(), "num_threads": int(resources["CPU"]), "use_gpu": use_gpu},
         backend_config=CollectiveConfig(),
         scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=RunConfig(  # type: ignore[arg-type]  # Annotated as that before Ray Train's version 2.
@@ -124,11 +125,11 @@ def _fit(
 
 def work(config: Mapping[str, Any]) -> None:
     """What every worker does: sets TensorFlow up, joins the others, trains."""
-    run = Run.from_dict({name: value for name, value in config.items() if name != "num_threads"})
+    run = Run.from_dict(config["run"])
     outcome_uri = storage.join(run.run_uri, OUTCOME_NAME)
     if storage.exists(outcome_uri):  # All is told by the workers before: a mistake that these would meet again.
         return
-    share_threads(config["num_threads"], run.spec.training)
+    share_threads(config["num_threads"], run.spec.training, use_gpu=config["use_gpu"])
     from textgen.training.collective import Alone, Workers
     from textgen.training.loop import TrainingLoop
 

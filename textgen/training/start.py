@@ -76,7 +76,7 @@ def start_run(
         run=Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage),
         manifest=manifest,
         plan=plan,
-        outcome=_outcome(run_uri, plan),
+        outcome=_outcome(run_uri, spec, plan),
     )
 
 
@@ -150,13 +150,15 @@ def _check_same(before: Mapping[str, Any], spec: RunSpec, manifest: Manifest, ru
     check_resumable(RunSpec.from_dict(before["spec"]), spec, run_uri=run_uri)
 
 
-def _outcome(run_uri: str, plan: TrainingPlan) -> dict[str, Any] | None:
+def _outcome(run_uri: str, spec: RunSpec, plan: TrainingPlan) -> dict[str, Any] | None:
     """Returns the outcome of a finished run; one that is to go on loses it."""
     place = storage.join(run_uri, OUTCOME_NAME)
     if not storage.exists(place):
         return None
     outcome: dict[str, Any] = json.loads(storage.read_bytes(place))
-    if outcome.get("step", 0) >= plan.num_steps or outcome.get("stopped_early"):
+    patience = spec.training.patience
+    stays_stopped = outcome.get("stopped_early") and patience is not None and outcome["stale_validations"] >= patience
+    if outcome.get("step", 0) >= plan.num_steps or stays_stopped:
         return outcome
     storage.delete(place)
     return None

@@ -160,7 +160,7 @@ class TrainingStep:
             states.append(new_state)
         total, reduce_seconds = self._timed(summands)
         figures = total[-NUM_FIGURES:]
-        gradient = total[:-NUM_FIGURES] / figures[1]
+        gradient = total[:-NUM_FIGURES] / tf.maximum(figures[1], 1.0)  # A step may predict nothing: only controls.
         is_finite = tf.math.is_finite(tf.norm(gradient) + figures[0])
 
         def apply() -> tf.Tensor:

@@ -1,4 +1,5 @@
-"""How a training process shares out its threads; TensorFlow is imported by the call, as drivers have no use for it."""
+"""What a training process computes with, and how it shares that out; TensorFlow is imported by the call, as drivers
+have no use for it."""
 
 from __future__ import annotations
 
@@ -7,15 +8,21 @@ import contextlib
 from textgen.spec import TrainingSpec
 
 
-def share_threads(num_threads: int, spec: TrainingSpec) -> None:
-    """Shares the threads out, within operations or, where a sum may not depend on how it is cut, between them."""
+def share_threads(num_threads: int, spec: TrainingSpec, *, use_gpu: bool = True) -> None:
+    """Shares the threads out, within operations or, where a sum may not depend on how it is cut, between them.
+
+    Without `use_gpu`, the GPUs of this machine are somebody else's; Ray 2.60 does not hide them from a worker
+    that has reserved none.
+    """
     import tensorflow as tf
 
     is_fixed = spec.reduction == "fixed_order"
     if is_fixed:
         tf.config.experimental.enable_op_determinism()
     with contextlib.suppress(RuntimeError):  # A process that has computed already keeps what it was set to.
-        for gpu in tf.config.list_physical_devices("GPU"):
+        if not use_gpu:
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in tf.config.get_visible_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.threading.set_intra_op_parallelism_threads(1 if is_fixed else num_threads)
         tf.config.threading.set_inter_op_parallelism_threads(num_threads if is_fixed else max(1, num_threads // 2))

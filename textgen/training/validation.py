@@ -29,6 +29,7 @@ class Validator:
         self._lead_ids = model.lead_ids
         self._manifest = manifest
         self._sum = host_sum
+        self._rows = worker_rows(NUM_LANES, host_sum.rank, host_sum.num_workers)
         self._num_ids = min(manifest.split("val").num_ids, max_ids)
         self._original = OriginalSizes(manifest, "val", max_ids=max_ids)
 
@@ -36,7 +37,8 @@ class Validator:
         """Returns the tally of all lanes, the same on every worker; None where `val` is empty."""
         if not self._num_ids:
             return None
-        own = asdict(self._scorer.score(self._own_batches()))
+        first, last = self._rows
+        own = asdict(self._scorer.score(self._own_batches()) if first < last else Tally())  # More workers than lanes.
         sums = self._sum(np.array(list(own.values()))).tolist()
         values = dict(zip(own, sums, strict=True))
         tally = Tally(**{name: value if name == "nats" else int(value) for name, value in values.items()})
@@ -46,7 +48,7 @@ class Validator:
         lanes = ScoringLanes(
             num_ids=self._num_ids, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=self._lead_ids
         )
-        rows = slice(*worker_rows(NUM_LANES, self._sum.rank, self._sum.num_workers))
+        rows = slice(*self._rows)
         reader = IdReader(self._manifest, "val")
         try:
             for batch in scoring_batches(reader, lanes, start_id=self._manifest.vocabulary.start_id):
