@@ -52,7 +52,6 @@ SETTINGS = {
     "training.learning_rate": 4e-3,
     "training.validate_every_steps": 500,
     "training.validation_chars": 60_000,
-    "training.mixed_precision": multiplies_bfloat16(),
 }
 LAYERS = ("model.embedding_dim", "model.units")
 """Settings that a model to begin with decides."""
@@ -109,7 +108,8 @@ def trained(arguments: argparse.Namespace) -> dict[str, Any]:
     windows, runs = arguments.folder / "windows", arguments.folder / "runs"
     name = "-".join(["stars", *["from"] * bool(arguments.source), *map(str, filter(None, [arguments.max_steps]))])
     sources = [part for name in SOURCES for part in ("--source", arguments.data / name)]
-    settings = {**SETTINGS, **({"training.max_steps": arguments.max_steps} if arguments.max_steps else {})}
+    settings: dict[str, object] = {**SETTINGS, "training.mixed_precision": multiplies_bfloat16()}
+    settings |= {"training.max_steps": arguments.max_steps} if arguments.max_steps else {}
     if arguments.source:
         settings = {path: value for path, value in settings.items() if path not in LAYERS}
     changes = [part for path, value in settings.items() for part in ("--set", f"{path}={value}")]

@@ -201,12 +201,13 @@ def show_page(demo: Demo, console: Console) -> None:
 
 
 NEXT = """  make train ARGS="--preset demo --windows {demo}/windows --output {demo}/training --run-name longer \\
-      --num-workers 2 --set training.max_steps=40000"                       train ten times as long
+      --num-workers 2 --set training.max_steps=30000"                       train ten times as long
   make generate ARGS="--checkpoint {demo}/training/demo --prompt 'the plot' --set sampling.temperature=0.7"
   make serve ARGS="--checkpoint {demo}/training/demo"                       an OpenAI-compatible endpoint
   make sweep ARGS="--preset demo --windows {demo}/windows --output {demo}/sweep \\
       --set training.max_steps=300 --set training.validate_every_steps=75"
-  make ingest ARGS="--source 's3://your-bucket/reviews/*.json.gz' --output s3://your-bucket/windows"
+  TEXTGEN_BUCKET=your-bucket make ingest \\
+      ARGS="--source 's3://your-bucket/reviews/*.json.gz' --output s3://your-bucket/windows"
   make stop                                                                 ends what runs in the background"""
 
 

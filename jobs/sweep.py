@@ -14,8 +14,9 @@ def main(argv: list[str]) -> None:
     """Parses the command line, sweeps, prints the result."""
     parser = job_parser(
         job="sweep",
-        description="Trains the hidden sizes of sweep.units, stopping the worse ones early, then tries "
-        "sweep.temperatures on the best. The same command goes on with an interrupted sweep.",
+        description="Trains the hidden sizes of sweep.units, stopping the worse ones early (with one worker a trial, "
+        "or on a cluster), then tries sweep.temperatures on the best. The same command goes on with an "
+        "interrupted sweep.",
         example="python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/first/sweep",
         needs_output=True,
     )

@@ -14,9 +14,9 @@ def main(argv: list[str]) -> None:
     """Parses the command line, trains, prints the result."""
     parser = job_parser(
         job="train",
-        description="Trains a language model, or a classifier (the presets sentiment and sentiment_finetuned, or "
-        "classifier.features), on the shards that jobs.ingest wrote. The same command resumes an "
-        "interrupted run from its last checkpoint; a longer training.max_steps goes on with a finished one.",
+        description="Trains a language model, or a classifier (the presets sentiment, sentiment_tweets and "
+        "sentiment_finetuned, or classifier.features), on the shards that jobs.ingest wrote. The same command resumes "
+        "an interrupted run from its last checkpoint; a longer training.max_steps goes on with a finished one.",
         example="python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small",
         needs_output=True,
     )

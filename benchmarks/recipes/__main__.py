@@ -22,7 +22,7 @@ from benchmarks.recipes.result import DataAbsentError
 from benchmarks.recipes.table import RECIPES, RESULTS, absent_row, table
 
 SHORT_SCALES = {"tweets": 0.02, "novel": 0.004, "sentiment": 0.02, "finetune": 0.02, "reviews": 0.02}
-"""Share of a recipe's full length that the short form runs; three share a model of film reviews, and so its length."""
+"""Share of a recipe's full length that the short form runs; sentiment and finetune go on from models of reviews."""
 DATA = ROOT.parent / "shared" / "data"
 
 

@@ -113,7 +113,7 @@ def _figures(
     best_of = {name: figures[f"order{figures['best_order']}"] for name, figures in counted.items()}
     return (
         Figure(
-            name="bits per character of the cleaned text, test, at equal training time",
+            name="bits per character of the cleaned text, test, in no more training time",
             faithful=long["test_bits"],
             best=cleaned["test_bits"],
         ),
