@@ -140,6 +140,19 @@ def test_the_least_recently_used_shard_goes_first(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_what_killed_readers_left_goes_and_what_others_fetch_stays(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path, random_shards(4, [[40]], np.uint8))
+    cache = tmp_path / "cache"
+    for name, age_seconds in (("fetching-old", 4000), ("fetching-new", 60), ("somebody's", 4000)):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "ids").write_bytes(b"abc")
+        os.utime(cache / name, (then := time.time() - age_seconds, then))
+    reader = IdReader(manifest, "train", cache_dir=cache)
+    reader.read(0, 1)
+    reader.close()
+    assert sorted(path.name for path in cache.iterdir() if path.is_dir()) == ["fetching-new", "somebody's"]
+
+
 def test_two_readers_share_a_cache(tmp_path: Path) -> None:
     shards = random_shards(5, [[30], [20]], np.uint8)
     manifest = manifest_of(tmp_path, shards)

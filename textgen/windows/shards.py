@@ -13,6 +13,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ ROW_GROUP_DOCUMENTS = 10_000
 MIN_CACHE_BYTES = 2 * 2**30
 CACHE_SHARE_OF_FREE_DISK = 0.5
 """A cache that is smaller than the shards that a worker's lanes touch would fetch a shard for every block."""
+FETCHING, ABANDONED_SECONDS = "fetching-", 3600.0
+"""How folders begin in which a shard is unpacked, and after which time their reader must have been killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +162,11 @@ class IdReader:
         return self._cache_dir / f"{self._shards[index].sha256}.ids"
 
     def _make_room(self, num_bytes: int) -> None:
-        """Removes the least recently used files of the cache until `num_bytes` more fit."""
+        """Removes what killed readers left, and the least recently used files until `num_bytes` more fit."""
+        for folder in self._cache_dir.glob(f"{FETCHING}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
         files = []
         for path in self._cache_dir.glob("*.ids"):
             with contextlib.suppress(FileNotFoundError):  # Another process makes room too.
@@ -184,7 +191,7 @@ class IdReader:
             f"{storage.join(self._manifest.uri, shard.name)} is not what the ingest wrote; run jobs.ingest again to an "
             "--output of another name"
         )
-        with tempfile.TemporaryDirectory(dir=self._cache_dir) as folder:
+        with tempfile.TemporaryDirectory(dir=self._cache_dir, prefix=FETCHING) as folder:
             fetched, flat = Path(folder) / "shard.parquet", Path(folder) / "ids"
             storage.download(storage.join(self._manifest.uri, shard.name), fetched)
             try:
