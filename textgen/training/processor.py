@@ -28,7 +28,7 @@ def precision_advice(spec: RunSpec, *, longest_window: int, cpu_info: Path = CPU
     """Returns what a training on this CPU should be told about `training.mixed_precision`; None where all is well.
 
     In windows of more ids than `longest_window` the setting does nothing on a CPU.
-    On two cores of an AMD EPYC with such instructions a step took 0.85 of its time at 128 units, 0.6 at 256 and 512;
+    On two cores of an AMD EPYC with such instructions a step took 0.83 of its time at 128 units, 0.6 at 256 and 512;
     without them, imitated, more than twice its time.
     """
     is_able = multiplies_bfloat16(cpu_info)

@@ -157,7 +157,8 @@ def _outcome(run_uri: str, spec: RunSpec, plan: TrainingPlan) -> dict[str, Any] 
         return None
     outcome: dict[str, Any] = json.loads(storage.read_bytes(place))
     patience = spec.training.patience
-    stays_stopped = outcome.get("stopped_early") and patience is not None and outcome["stale_validations"] >= patience
+    num_stale = outcome.get("stale_validations", 0)
+    stays_stopped = outcome.get("stopped_early") and patience is not None and num_stale >= patience
     if outcome.get("step", 0) >= plan.num_steps or stays_stopped:
         return outcome
     storage.delete(place)
