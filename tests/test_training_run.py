@@ -21,7 +21,9 @@ from textgen.errors import UserError
 from textgen.local.checkout import Checkout
 from textgen.model.checkpoint import checkpoint_uris
 from textgen.spec import RunSpec, override
+from textgen.training.ownership import take_over
 from textgen.training.run import train
+from textgen.training.start import OUTCOME_NAME
 from textgen.training.stopping import STOP_NAME, StoppedError
 from textgen.windows.manifest import Manifest
 
@@ -86,7 +88,7 @@ def newest(run_uri: str) -> int:
     return int(checkpoint_uris(run_uri)[-1].rsplit("-", 1)[-1])
 
 
-def test_a_training_that_is_told_to_end_and_a_killed_worker_cost_no_step(
+def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
     ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path
 ) -> None:
     # 800 steps in epochs of 99, so that the kill falls into the middle of one.
@@ -118,8 +120,16 @@ def test_a_training_that_is_told_to_end_and_a_killed_worker_cost_no_step(
             training.result()
         ended.clear()
         training = pool.submit(run)
-        wait_until(lambda: resumed(lines) == [stopped.value.step], ended=ended)
         wait_until(lambda: newest(f"{output}/run") > stopped.value.step, ended=ended)
+        take_over(f"{output}/run")  # As the driver does to whom the same command is given elsewhere.
+        with pytest.raises(UserError, match=r"the run \S+/run is trained by another command since 20"):
+            training.result()
+        assert not storage.exists(f"{output}/run/{OUTCOME_NAME}")
+        ended.clear()
+        left_at = newest(f"{output}/run")
+        training = pool.submit(run)
+        wait_until(lambda: resumed(lines) == [stopped.value.step, left_at], ended=ended)
+        wait_until(lambda: newest(f"{output}/run") > left_at, ended=ended)
         victims = workers_of(ray_head)
         assert len(victims) == 2
         os.kill(victims[-1].pid, signal.SIGKILL)
@@ -128,7 +138,7 @@ def test_a_training_that_is_told_to_end_and_a_killed_worker_cost_no_step(
     assert result["num_workers"] == 2
     assert result["checkpoint_uri"].startswith(f"{output}/run/checkpoints/step-")
     assert any("800 steps of 6" in line for line in lines)
-    assert len(resumed(lines)) == 2
+    assert len(resumed(lines)) == 3
     assert f"told to stop: saved at step {stopped.value.step:,}" in lines
     undisturbed = train(
         spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="alone", num_workers=1, say=say_nothing

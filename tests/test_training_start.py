@@ -67,7 +67,10 @@ def test_a_run_goes_on_without_its_source(manifest: Manifest, tmp_path: Path) ->
     spec = tiny_spec(model__dropout=0.3)
     begun = start(manifest, tmp_path, source=source, spec=spec)
     (tmp_path / "source" / "COMPLETE").unlink()
-    assert start(manifest, tmp_path, source=source, spec=spec) == begun
+    again = start(manifest, tmp_path, source=source, spec=spec)
+    assert again.run.driver != begun.run.driver
+    assert dataclasses.replace(again.run, driver=begun.run.driver) == begun.run
+    assert (again.plan, again.outcome) == (begun.plan, begun.outcome)
     assert begun.run.spec.model.dropout == 0.3
     with pytest.raises(UserError, match="is neither a checkpoint nor a run"):
         start(manifest, tmp_path, source=source, run_name="another")

@@ -27,6 +27,7 @@ from textgen.training.clock import Clock
 from textgen.training.collective import Alone, Array, Collective, HostSum
 from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
+from textgen.training.ownership import check_driver
 from textgen.training.plan import TrainingPlan, inputs_per_row
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint, settle_best
 from textgen.training.processor import precision_advice
@@ -193,6 +194,8 @@ class TrainingLoop:
 
     def _validate(self, rate: float) -> bool:
         """Measures the model on `val`, shows samples, and says whether it is the best so far."""
+        if self._is_first:
+            check_driver(self._run.run_uri, self._run.driver)  # Before the history of the run is written.
         position, metrics = self._position, self._position.metrics
         validation = self._objective.validate()
         loss = math.inf if metrics["loss"] is None else metrics["loss"]  # None where every step was left out.

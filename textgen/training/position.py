@@ -12,6 +12,7 @@ from textgen.errors import UnavailableError, UserError
 from textgen.model.checkpoint import BEST_NAME, MARKER_NAME, Arrays, Checkpoint, checkpoint_uri, checkpoint_uris
 from textgen.spec import RunSpec
 from textgen.training.lineage import Lineage
+from textgen.training.ownership import check_driver
 from textgen.training.recorder import Say
 from textgen.windows.manifest import Manifest
 
@@ -26,6 +27,8 @@ class Run:
     run_name: str
     lineage: Lineage | None = None
     """The checkpoint that it began from; None where its first weights were random."""
+    driver: str | None = None
+    """Who trains it (`ownership.take_over`); None where nobody else can."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what `from_dict` reads: JSON-ready."""
@@ -112,7 +115,12 @@ def save_checkpoint(
     training_arrays: Arrays,
     is_best: bool,
 ) -> None:
-    """Writes the checkpoint of a position, names it the best if it is, and removes those that nobody needs."""
+    """Writes the checkpoint of a position, names it the best if it is, and removes those that nobody needs.
+
+    Raises:
+        TakenOverError: another driver trains the run.
+    """
+    check_driver(run.run_uri, run.driver)
     values = asdict(position)
     metrics = values.pop("metrics")
     saved = Checkpoint(

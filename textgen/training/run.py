@@ -23,6 +23,7 @@ from textgen.spec import RunSpec
 from textgen.training.backend import CollectiveConfig
 from textgen.training.lineage import Source
 from textgen.training.model_card import write_model_card
+from textgen.training.ownership import TakenOverError, check_driver
 from textgen.training.position import Run
 from textgen.training.recorder import RunLog, following
 from textgen.training.start import OUTCOME_NAME, Start, start_run
@@ -115,6 +116,7 @@ def _fit(
     )
     with following(run.run_uri, say), passing_on(run.run_uri):
         trainer.fit()
+    check_driver(run.run_uri, run.driver)
     outcome: dict[str, Any] = json.loads(storage.read_bytes(storage.join(run.run_uri, OUTCOME_NAME)))
     if "user_error" in outcome:
         raise UserError(outcome["user_error"])
@@ -126,8 +128,11 @@ def _fit(
 def work(config: Mapping[str, Any]) -> None:
     """What every worker does: sets TensorFlow up, joins the others, trains."""
     run = Run.from_dict(config["run"])
-    outcome_uri = storage.join(run.run_uri, OUTCOME_NAME)
-    if storage.exists(outcome_uri):  # All is told by the workers before: a mistake that these would meet again.
+    try:
+        check_driver(run.run_uri, run.driver)
+    except TakenOverError:  # Its driver will find the same.
+        return
+    if storage.exists(storage.join(run.run_uri, OUTCOME_NAME)):  # A mistake that these workers would meet again.
         return
     share_threads(config["num_threads"], run.spec.training, use_gpu=config["use_gpu"])
     from textgen.training.collective import Alone, Workers
@@ -140,14 +145,15 @@ def work(config: Mapping[str, Any]) -> None:
     except UnavailableError:
         raise  # Ray Train starts all workers again, a few times: what is not available now may be then.
     except UserError as error:
-        storage.write_bytes(outcome_uri, json.dumps({"user_error": str(error)}).encode())
+        if not isinstance(error, TakenOverError):
+            _keep_outcome(run, {"user_error": str(error)})
         if collective.num_workers > 1:  # It ends the others, who may not have met it and wait for this one.
             raise
         return
     except StoppedError as error:
         outcome = {"stopped_at": error.step}
     if collective.rank == 0:
-        storage.write_bytes(outcome_uri, json.dumps(outcome).encode())
+        _keep_outcome(run, outcome)
 
 
 def train_here(
@@ -176,9 +182,14 @@ def train_here(
         from textgen.training.loop import train_alone
 
         outcome = train_alone(run, say=say, report=report)
-        storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
+        _keep_outcome(run, outcome)
     write_model_card(start, outcome)
     return outcome
+
+
+def _keep_outcome(run: Run, outcome: Mapping[str, Any]) -> None:
+    check_driver(run.run_uri, run.driver)
+    storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
 
 
 def _report(metrics: Mapping[str, Any]) -> None:

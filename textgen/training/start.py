@@ -13,6 +13,7 @@ from textgen.corpus.marks import mark_rules
 from textgen.errors import UserError
 from textgen.spec import RunSpec
 from textgen.training.lineage import Lineage, Source, lineage_of, with_model
+from textgen.training.ownership import take_over
 from textgen.training.plan import TrainingPlan, check_resumable
 from textgen.training.position import Run
 from textgen.windows.manifest import Manifest
@@ -41,7 +42,7 @@ def start_run(
     source: Source | None = None,
     acknowledge: bool = False,
 ) -> Start:
-    """Writes down what a run is, or checks it against what was.
+    """Writes down what a run is, or checks it against what was; one that is not finished is this driver's from now on.
 
     A run that began from a checkpoint is given the same one when it goes on, and does not read it again.
 
@@ -72,12 +73,16 @@ def start_run(
         "spec": spec.to_dict(),
     }
     storage.write_bytes(place, json.dumps(content, ensure_ascii=False, indent=1).encode())
-    return Start(
-        run=Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage),
-        manifest=manifest,
-        plan=plan,
-        outcome=_outcome(run_uri, spec, plan),
+    outcome = _outcome(run_uri, spec, plan)
+    run = Run(
+        spec=spec,
+        manifest_uri=manifest.uri,
+        run_uri=run_uri,
+        run_name=run_name,
+        lineage=lineage,
+        driver=take_over(run_uri) if outcome is None else None,
     )
+    return Start(run=run, manifest=manifest, plan=plan, outcome=outcome)
 
 
 def default_run_name(spec: RunSpec, manifest: Manifest, *, source: Source | None = None) -> str:
