@@ -74,6 +74,21 @@ def test_features_of_a_language_model_are_those_of_its_outputs_whatever_the_padd
     np.testing.assert_allclose(values.numpy()[0], logits[4][0], atol=1e-6)
 
 
+def test_in_mixed_precision_a_language_model_rounds_its_products_in_training() -> None:
+    ids = tf.constant(np.random.default_rng(2).integers(0, VOCAB_SIZE, (5, 8)), tf.int32)
+    pooled = []
+    for is_mixed in (False, True):
+        spec = classifier_spec("language_model", model__dropout=0.0)
+        model = Classifier(
+            spec, num_words=NUM_WORDS, vocab_size=VOCAB_SIZE, num_classes=NUM_CLASSES, mixed_precision=is_mixed
+        )
+        key = DropoutKey(seed=1, step=tf.constant(3, tf.int64), first_row=0)
+        pooled.append(model.pooled(ids, model.initial_state(5), dropout=key)[0].numpy())
+    exact, mixed = pooled
+    assert mixed.dtype == np.float32
+    assert 1e-5 < np.linalg.norm(mixed - exact) / np.linalg.norm(exact) < 0.03
+
+
 def test_the_standardiser_gives_every_pooled_value_mean_0_and_spread_1() -> None:
     values = np.random.default_rng(2).normal(3.0, 0.01, (50, 4)).astype(np.float32)
     values[:, 1] = 7.0  # Never moves.

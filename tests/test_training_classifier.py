@@ -63,11 +63,13 @@ def train(
     return TrainingLoop(run, collective or Alone(), say=[].append, report=report).run()
 
 
-@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize(
+    ("features", "is_mixed"), [("bag_of_words", False), ("language_model", False), ("language_model", True)]
+)
 def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
-    manifests: dict[str, Manifest], tmp_path: Path, features: str
+    manifests: dict[str, Manifest], tmp_path: Path, features: str, is_mixed: bool
 ) -> None:
-    spec = classifier_spec(features)
+    spec = classifier_spec(features, training__mixed_precision=is_mixed)
     train(manifests[features], tmp_path / "whole", spec)
     with pytest.raises(InterruptedError):
         train(manifests[features], tmp_path / "cut", spec, leave_at=10)  # Of epochs of 8.

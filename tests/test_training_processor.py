@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from textgen import presets
-from textgen.spec import RunSpec, override
+from textgen.spec import override
 from textgen.training.processor import multiplies_bfloat16, precision_advice
 
 ABLE = "processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16 sse\n"
@@ -48,7 +48,10 @@ def test_advice_is_given_where_the_other_setting_is_faster(
     assert advice is None if expected is None else expected in str(advice)
 
 
-@pytest.mark.parametrize("spec", [presets.sentiment(), presets.sentiment_finetuned()], ids=lambda spec: spec.preset)
-def test_a_classifier_has_no_such_setting(cpu_info: Path, spec: RunSpec) -> None:
+def test_a_classifier_has_the_setting_where_a_language_model_reads_its_documents(cpu_info: Path) -> None:
     cpu_info.write_text(ABLE)
-    assert precision_advice(spec, longest_window=1000, cpu_info=cpu_info) is None
+    assert precision_advice(presets.sentiment(), longest_window=1000, cpu_info=cpu_info) is None
+    reading = presets.sentiment_finetuned()
+    num_ids = reading.classifier.max_document_ids
+    assert precision_advice(reading, longest_window=num_ids - 1, cpu_info=cpu_info) is None
+    assert "mixed_precision=true would" in str(precision_advice(reading, longest_window=num_ids, cpu_info=cpu_info))

@@ -33,7 +33,16 @@ SMALLEST_SPREAD = 1e-4
 class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
     """Bag of words, or the pooled outputs of recurrent layers -> Dense layers, dropout after each -> logits."""
 
-    def __init__(self, spec: RunSpec, *, num_words: int, vocab_size: int, num_classes: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        *,
+        num_words: int,
+        vocab_size: int,
+        num_classes: int,
+        seed: int = 0,
+        mixed_precision: bool = False,
+    ) -> None:
         """Makes the layers.
 
         Args:
@@ -42,6 +51,7 @@ class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
             vocab_size: ids that a language model reads.
             num_classes: C.
             seed: of the initial weights.
+            mixed_precision: of a language model's layers, as `LanguageModel` has it; the layers above keep 32 bits.
         """
         super().__init__(name="classifier")
         self.spec = spec.classifier
@@ -49,7 +59,9 @@ class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
         self.standardiser = None
         width = num_words
         if spec.classifier.features == "language_model":
-            self.language_model = LanguageModel(spec.model, vocab_size=vocab_size, seed=seed)
+            self.language_model = LanguageModel(
+                spec.model, vocab_size=vocab_size, seed=seed, mixed_precision=mixed_precision
+            )
             width = 3 * spec.model.widths[-1]
             self.standardiser = Standardiser(width, name="pooled")
         seeds = iter(np.random.SeedSequence([seed, 1]).generate_state(1 + len(self.spec.hidden_units)).tolist())
@@ -154,14 +166,14 @@ class Standardiser(keras.layers.Layer):  # type: ignore[misc]
 
 
 def concat_pooled(outputs: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Returns the last output of each row, and the mean and maximum of all, [B, 3 H].
+    """Returns the last output of each row, and the mean and maximum of all, [B, 3 H], in 32 bits.
 
     Args:
         outputs: [B, T, H].
         lengths: [B]: how many of a row's outputs count; of a row without any, everything is zero.
     """
     counts = tf.sequence_mask(lengths, tf.shape(outputs)[1])[..., None]  # [B, T, 1]
-    outputs = tf.where(counts, outputs, 0.0)
+    outputs = tf.where(counts, tf.cast(outputs, tf.float32), 0.0)
     last = tf.gather(outputs, tf.maximum(lengths - 1, 0), axis=1, batch_dims=1)
     mean = tf.reduce_sum(outputs, axis=1) / tf.cast(tf.maximum(lengths, 1), tf.float32)[:, None]
     largest = tf.reduce_max(tf.where(counts, outputs, outputs.dtype.min), axis=1)

@@ -49,9 +49,9 @@ class RunSpec:
             "a bag of words takes words, and everything else characters or bytes: set both",
         )
         check(
-            features is None or not self.training.mixed_precision,
-            f"training.mixed_precision is true with classifier.features {features}; it is for language models: leave "
-            "it out",
+            features != "bag_of_words" or not self.training.mixed_precision,
+            f"training.mixed_precision is true with classifier.features {features}; it is for the layers of language "
+            "models: leave it out",
         )
         check(
             features is None or (self.training.order == "shuffled" and self.training.loss_at == "every"),

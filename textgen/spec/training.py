@@ -28,7 +28,7 @@ class TrainingSpec:
     mixed_precision: bool = False
     """Computes the layers of a language model in bfloat16, while weights and the sums over workers keep 32 bits. On
     GPUs of 2020 and later, and of a GRU everywhere, that is all but the logits. On CPUs it is the matrix products of
-    LSTM layers in windows of up to 256 ids, each rounded to bfloat16, and takes 0.6 of the time at 256 units where the
+    LSTM layers in windows of up to 512 ids, each rounded to bfloat16, and takes 0.6 of the time at 256 units where the
     CPU has instructions for it, twice the time elsewhere."""
     fresh_share: float = 0.05
     """Share of the lanes whose recurrent state begins anew at each step of the order `stateful`, drawn at random. Text

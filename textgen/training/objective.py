@@ -152,6 +152,7 @@ class DocumentLabel:
             vocab_size=vocabulary.size,
             num_classes=len(plan.classes),
             seed=spec.training.seed,
+            mixed_precision=spec.training.mixed_precision,
         )
         self._spec = spec.classifier
         self._manifest = manifest
