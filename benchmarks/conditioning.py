@@ -5,8 +5,9 @@ python -m benchmarks.conditioning --max-steps 1000    # a first look
 
 Trains on product reviews with their stars told before each (groceries and musical instruments), lets the model write
 100 reviews for each number of stars, and ranks them by TF-IDF and logistic regression, trained on film reviews. The
-same judge ranks held-out reviews that people wrote: what it can see at all. A run that was cut off goes on where it
-stood.
+same judge ranks held-out reviews that people wrote: what it can see at all. What the model knows is asked apart: by how
+many bits it finds each of these reviews likelier under its own stars, and which stars make it likeliest. A run that was
+cut off goes on where it stood.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.environment import ROOT, environment
 from benchmarks.recipes.chain import job
 from textgen.corpus.records import read_records
 from textgen.corpus.sources import MOVIE_REVIEWS, resolve
+from textgen.model.checkpoint import find_checkpoint
 from textgen.spec import CorpusSpec
 from textgen.training.processor import multiplies_bfloat16
 from textgen.windows.manifest import Manifest
@@ -55,6 +57,8 @@ SETTINGS = {
 }
 LAYERS = ("model.embedding_dim", "model.units")
 """Settings that a model to begin with decides."""
+GOING_ON = {"training.learning_rate": 2e-3}
+"""Settings of a training that begins with a model."""
 JUDGED_CHARS = 2000
 
 Texts = Sequence[str]
@@ -111,7 +115,7 @@ def trained(arguments: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, object] = {**SETTINGS, "training.mixed_precision": multiplies_bfloat16()}
     settings |= {"training.max_steps": arguments.max_steps} if arguments.max_steps else {}
     if arguments.source:
-        settings = {path: value for path, value in settings.items() if path not in LAYERS}
+        settings = {path: value for path, value in settings.items() if path not in LAYERS} | GOING_ON
     changes = [part for path, value in settings.items() for part in ("--set", f"{path}={value}")]
     job("ingest", *sources, "--preset", "reviews_best", *changes, "--output", windows, say=say)
     begin = ["--from", arguments.source] if arguments.source else []
@@ -127,10 +131,12 @@ def judged(run: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, A
         "films": judge_of([MOVIE_REVIEWS], is_good=lambda label: label == "1"),
         "products": judge_of([str(arguments.data / name) for name in PRODUCTS], is_good=lambda label: label in "45"),
     }
-    written = {"people": reviews_of_people(Manifest.load(str(arguments.folder / "windows")))}
+    people = reviews_of_people(Manifest.load(str(arguments.folder / "windows")))
+    written = {"people": people}
     for guidance in GUIDANCES:
         written[f"guidance {guidance:g}"] = completions(run["checkpoint_uri"], guidance, arguments.folder)
     return {
+        "known": knowledge(run["checkpoint_uri"], people),
         "judged": {
             name: {judge: figures(texts, score) for judge, score in judges.items()} for name, texts in written.items()
         },
@@ -165,6 +171,55 @@ def reviews_of_people(manifest: Manifest) -> dict[str, list[str]]:
     num_each = min(NUM_COMPLETIONS, *map(len, found.values()))
     drawn = random.Random(0)
     return {stars: drawn.sample(texts, num_each) for stars, texts in found.items()}
+
+
+def knowledge(checkpoint_uri: str, texts: Mapping[str, Texts]) -> dict[str, float]:
+    """Returns what a model makes of reviews under each number of stars, and under none.
+
+    `accuracy` is the share of them that is likeliest under its own stars (0.2 by chance); `spearman` ranks them by the
+    mean of the stars, each weighted by how likely the text is under it.
+    """
+    import numpy as np
+    from scipy.stats import spearmanr
+
+    untold, *told = np.transpose(_log_likelihoods(checkpoint_uri, [text for some in texts.values() for text in some]))
+    likelihoods = np.stack(told, axis=1)  # [texts, stars]
+    own = np.repeat(np.arange(len(STARS)), [len(of_stars) for of_stars in texts.values()])
+    weights = np.exp(likelihoods - likelihoods.max(axis=1, keepdims=True))
+    expected = weights @ np.arange(len(STARS)) / weights.sum(axis=1)
+    saved = likelihoods[np.arange(len(own)), own] - untold
+    characters = sum(len(text) for of_stars in texts.values() for text in of_stars)
+    return {
+        "accuracy": round(float((likelihoods.argmax(axis=1) == own).mean()), 3),
+        "spearman": round(float(spearmanr(own, expected).statistic), 3),
+        "bits_per_character_saved": round(float(saved.sum() / np.log(2) / characters), 4),
+        "texts": len(own),
+    }
+
+
+def _log_likelihoods(checkpoint_uri: str, texts: Texts) -> list[Any]:
+    """Returns the log-likelihood of each text, in nats, behind the control of none and of each number of stars."""
+    import numpy as np
+    import tensorflow as tf
+
+    checkpoint = find_checkpoint(checkpoint_uri)
+    model, vocabulary = checkpoint.build_model(), checkpoint.vocabulary
+    (condition,) = vocabulary.conditions
+    controls = vocabulary.control_ids([[condition.control_of(stars)] for stars in ("none", *STARS)])  # [controls, 1]
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def nats(ids: Any, length: Any) -> Any:
+        """Returns what the first ids of a text cost behind each start of two ids, [controls]; ids are padded."""
+        logits, _ = model(ids[:, :-1], model.initial_state(len(controls)))
+        costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids[:, 1:], logits=logits)
+        return tf.reduce_sum(costs[:, 1 : 1 + length], axis=1)
+
+    found = []
+    for text in texts:
+        ids = np.zeros((len(controls), 2 + COMPLETION_CHARS), np.int32)
+        ids[:, :1], ids[:, 1:2], ids[:, 2 : 2 + len(text)] = vocabulary.start_id, controls, vocabulary.encode(text)
+        found.append(-nats(tf.constant(ids), tf.constant(len(text))).numpy())
+    return found
 
 
 def completions(checkpoint_uri: str, guidance: float, folder: Path) -> dict[str, list[str]]:
@@ -208,6 +263,12 @@ def table(result: Mapping[str, Any]) -> str:
         lines.append(
             f"| {name} | {by_judge['films']['spearman']:.3f} | {by_judge['products']['spearman']:.3f} | {means} |"
         )
+    known = result["known"]
+    lines += [
+        "",
+        f"of {known['texts']} reviews by people, told their own stars: likeliest so {known['accuracy']:.3f}, ",
+    ]
+    lines[-1] += f"Spearman {known['spearman']:.3f}, {known['bits_per_character_saved']:+.4f} bits per character saved"
     return "\n".join(lines)
 
 
