@@ -37,10 +37,15 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.detach and not os.environ.get("RAY_ADDRESS"):
         raise UserError("--detach needs a cluster that stays; set RAY_ADDRESS, or start one with `make cluster`")
+    if not 1 <= arguments.port <= 65535:
+        raise UserError(f"--port is {arguments.port}; use one of 1 to 65535, such as 8000")
     from textgen.generation.completions import sampling_of
     from textgen.model.checkpoint import find_checkpoint
 
     checkpoint = find_checkpoint(arguments.checkpoint)
+    if checkpoint.classes:
+        raise UserError(f"{checkpoint.uri} is a classifier; give it to jobs.classify, or name one of a language model")
+    checkpoint.verify()  # What a replica meets it tells nobody.
     defaults = sampling_of(checkpoint, parse_settings(arguments.settings))
     model_id = arguments.name or checkpoint.run_name
     connect()
@@ -64,6 +69,10 @@ def main(argv: list[str]) -> None:
         threading.Event().wait()
     except KeyboardInterrupt:
         say("stopping")
+    except Exception:
+        if not was_running and deployment.is_running():
+            deployment.stop(whole=True)
+        raise
     deployment.stop(whole=not was_running)
     disconnect()
 

@@ -16,13 +16,15 @@ class EchoEngine:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
+        self.drained = threading.Event()
+        """Set when nothing waits any more."""
         self.submitted: list[Request] = []
         self.fault: Exception | None = None
         self._waiting: deque[tuple[Request, Future[Completion]]] = deque()
 
     @property
     def num_unfinished(self) -> int:
-        return len(self._waiting)
+        return sum(not future.cancelled() for _, future in tuple(self._waiting))
 
     def submit(self, request: Request) -> Future[Completion]:
         if "\0" in request.prompt:
@@ -41,6 +43,8 @@ class EchoEngine:
         request, future = self._waiting.popleft()
         if not future.cancelled():
             future.set_result(completion_of(request))
+        if not self._waiting:
+            self.drained.set()
         return True
 
     def fail_all(self, error: Exception) -> None:

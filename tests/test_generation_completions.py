@@ -83,6 +83,9 @@ def test_prompts_are_lines_or_json_lines(tmp_path: Path) -> None:
     text, rows = tmp_path / "prompts.txt", tmp_path / "prompts.jsonl"
     text.write_bytes("\ufeffone two \r\n\n{three}\n".encode())
     assert read_prompts(str(text)) == [Prompt(text="one two "), Prompt(text="{three}")]
+    rows.write_text('{"prompt": "", "stop": ", "}\n{"prompt": "", "stop": ["\\n", ". "]}\n')
+    stops = [request.settings.stop for request in requests_of(read_prompts(str(rows)), SamplingSpec())]
+    assert stops == [(", ",), ("\n", ". ")]
     rows.write_text('{"prompt": "a\\nb"}\n\n{"prompt": "", "temperature": 0.5, "n": 2}\n')
     assert read_prompts(str(rows)) == [Prompt(text="a\nb"), Prompt(text="", changes={"temperature": 0.5, "n": 2})]
 

@@ -207,7 +207,7 @@ def test_what_is_told_starts_another_generator_by_whatever_name() -> None:
 
 
 def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
-    with pytest.raises(UserError, match=r"the condition label=3 .* the values are 1, 5, or none"):
+    with pytest.raises(UserError, match=r"the condition label='3' .* the values are 1, 5, or none"):
         Stream(Request(prompt="", settings=SamplingSpec(), condition={"stars": 3}), CONDITIONED)
     with pytest.raises(UserError, match=r"trained without; see corpus\.condition_on"):
         Stream(Request(prompt="", settings=SamplingSpec(), condition={"stars": 3}), LETTERS)
@@ -237,3 +237,19 @@ def test_completions_read_like_people_write_however_the_ids_come(num_steps: int)
     assert completed("a BE", f"ad{ALL_CAPITALS}") == "AD"  # The prompt's word of capitals goes on.
     assert completed("", f"{CAPITAL}a{CAPITAL}b{CAPITAL}c", max_new_chars=2) == "AB"  # Marks take no room.
     assert completed("", f"a {ALL_CAPITALS}bad egg", stop=("AD",)) == "a B"
+
+
+def test_a_long_prompt_is_restored_once_and_not_at_every_call() -> None:
+    restored = []
+
+    def restore(text: str) -> str:
+        restored.append(text)
+        return text
+
+    stream = Stream(Request(prompt="a" * 40, settings=SamplingSpec()), LETTERS, prompt_read="a" * 40, restore=restore)
+    for _ in range(4):
+        stream.inputs(10)
+        stream.read(LETTERS.encode("a" * 10).astype(np.int32))
+    assert len(restored) == 1
+    stream.read(LETTERS.encode("b").astype(np.int32))
+    assert restored[1:] == ["a" * 40 + "b"]

@@ -78,6 +78,8 @@ def test_settings_are_the_requests_then_the_checkpoints(client: TestClient, engi
     complete(client, max_tokens=3, temperature=0, top_k=2, top_p=0.5, stop="x", seed=-1)
     given = SamplingSpec(temperature=0.0, top_k=2, top_p=0.5, max_new_chars=3, stop=("x",), seed=2**63 - 1)
     assert (engine.submitted[-1].prompt, engine.submitted[-1].settings) == ("", given)
+    complete(client, prompt=None)
+    assert engine.submitted[-1].prompt == ""
     complete(client, stop=["x", "yz"])
     assert engine.submitted[-1].settings.stop == ("x", "yz")
     complete(client, stop=[])
@@ -108,6 +110,7 @@ def test_unknown_characters_are_told(client: TestClient) -> None:
         ({"logit_bias": {"50256": -100}}, "logit_bias", "not supported"),
         ({"suffix": "end"}, "suffix", "not supported"),
         ({"temperature": -0.1}, "temperature", "greater than or equal to 0"),
+        ({"temperature": 1e39}, "temperature", "less than or equal to 1000"),
         ({"temperature": "hot"}, "temperature", "hot"),
         ({"top_p": 0}, "top_p", "greater than 0"),
         ({"top_p": 1.1}, "top_p", "less than or equal to 1"),

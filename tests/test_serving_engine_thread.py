@@ -53,6 +53,15 @@ def test_a_prompt_that_cannot_be_read_withdraws_the_others(engine: EchoEngine, t
     assert all(future.cancelled() for _, future in engine._waiting)
 
 
+def test_what_was_withdrawn_is_let_go_without_another_request(engine: EchoEngine, thread: EngineThread) -> None:
+    assert thread.submit(REQUESTS[:1])[0].result(SECONDS)
+    engine.drained.clear()
+    with pytest.raises(UserError):
+        thread.submit([*REQUESTS, Request(prompt="\0", settings=SamplingSpec())])
+    assert engine.drained.wait(SECONDS)
+    assert engine.num_unfinished == 0
+
+
 def test_a_fault_ends_its_requests_and_later_ones_are_served(engine: EchoEngine, thread: EngineThread) -> None:
     engine.gate.clear()
     engine.fault = RuntimeError("lost")

@@ -121,6 +121,7 @@ def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: ob
         ("sweep.units", "", "sweep.units is empty"),
         ("sampling.top_p", 0, r"sampling.top_p is 0.0; it must lie in \(0, 1\]"),
         ("sampling.temperature", -0.1, "sampling.temperature is -0.1; use 0"),
+        ("sampling.temperature", float("inf"), r"sampling.temperature is inf; use 0 \(greedy\) to 1000"),
         ("sampling.stop", '[""]', "sampling.stop has an empty text"),
         (
             "corpus.encoding",

@@ -44,14 +44,17 @@ def test_outcomes_stand_in_order_and_one_failure_sinks_nobody() -> None:
     assert sorted(said) == ["value 2: cost 4.0000 at step 7", "value 3: cost 9.0000 at step 7", "value 5: failed"]
 
 
-def test_a_user_s_mistake_is_told_as_it_is() -> None:
+def test_a_user_s_mistake_is_told_as_it_is_and_sinks_nobody_else() -> None:
     def mistaken(config: Mapping[str, Any]) -> None:
-        if config["value"] == 2:
-            raise UserError("2 is too small; use 3")
+        if config["value"] < 3:
+            raise UserError(f"{config['value']} is too small; use 3")
         tune.report({"cost": 1.0})
 
-    with pytest.raises(UserError, match=r"^2 is too small; use 3$"):
-        outcomes_of(mistaken, [3, 2])
+    outcomes, said = outcomes_of(mistaken, [3, 2])
+    assert [str(outcome.error) for outcome in outcomes] == ["None", "2 is too small; use 3"]
+    assert sorted(said) == ["value 2: failed: 2 is too small; use 3", "value 3: cost 1.0000"]
+    with pytest.raises(UserError, match=r"^1 is too small; use 3$"):
+        outcomes_of(mistaken, [1, 2])
 
 
 def test_where_every_trial_fails_the_experiment_does() -> None:

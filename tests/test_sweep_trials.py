@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.spec import SamplingSpec, SweepSpec
 from textgen.sweep import trials
+from textgen.training import run as training
+from textgen.training.recorder import HISTORY_NAME
 from textgen.windows.manifest import Manifest
 
 VAL = ["abcdefg", "", "hi", "klmnopqrstu"]
@@ -82,3 +86,24 @@ def test_divergence_of_completions_from_val(
     assert {(request.prompt, request.settings.seed) for request in parrot.requests} == {("", 5)}
     assert len(reported) == 1
     assert lowest <= reported[0]["divergence"] <= highest
+
+
+def test_a_run_that_goes_on_reports_its_validations_so_far_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = tmp_path / "runs" / trials.run_name(8) / HISTORY_NAME
+    history.parent.mkdir(parents=True)
+    lines = [{"step": step, "val_bits_per_character": bits, "predictions": 7} for step, bits in ((10, 3.0), (20, 2.5))]
+    history.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    reported: list[dict[str, Any]] = []
+    monkeypatch.setattr(trials.tune, "report", reported.append)
+    monkeypatch.setattr(training, "train_here", lambda *_, **__: {"step": 30, "val_bits_per_character": 2.0})
+    trials.training_trial(
+        {"units": 8}, spec=tiny_spec(), windows_uri="", output=str(tmp_path), num_workers=1, num_threads=1
+    )
+    assert [(figures["step"], figures["val_bits_per_character"]) for figures in reported] == [
+        (10, 3.0),
+        (20, 2.5),
+        (30, 2.0),
+    ]
+    assert all("predictions" not in figures for figures in reported)

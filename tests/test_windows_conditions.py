@@ -42,14 +42,21 @@ def test_values_are_told_by_any_name_of_their_column(told: dict[str, object], co
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"label": "6"}, r"label=6 was told before no document of train; the values are 1, 10, 5, or none"),
-        ({"mood": "5"}, r"the condition mood is not one that the model knows: it was trained on label and category"),
-        ({"stars": 5, "label": 5}, r"stars and label are the same"),
+        ({"label": "6"}, r"label='6' was told before no document of train; the values are 1, 10, 5, or none"),
+        ({"mood": "5"}, r"the condition 'mood' is not one that the model knows: it was trained on label and category"),
+        ({"stars": 5, "label": 5}, r"'stars' and 'label' are the same"),
     ],
 )
 def test_what_is_not_known_is_refused_with_what_is(told: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         controls_of((STARS, YEARS), told)
+
+
+@pytest.mark.parametrize("told", [{"\ud800": 1}, {"label": "\ud800"}])
+def test_what_is_not_known_can_be_told_in_utf_8(told: dict[str, object]) -> None:
+    with pytest.raises(UserError) as refused:
+        controls_of((STARS, YEARS), told)
+    assert b"ud800" in str(refused.value).encode()
 
 
 def test_a_model_without_conditions_says_how_it_gets_some() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,10 +13,12 @@ from typing import Any
 import openai
 import pytest
 
+from jobs import serve
 from jobs.serve import main
 from tests.written_checkpoint import write_checkpoint
 from textgen.errors import UserError
 from textgen.local.background import free_port
+from textgen.model.checkpoint import Checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,9 +29,29 @@ def test_detaching_needs_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
         main(["--checkpoint", "nowhere", "--detach"])
 
 
+@pytest.mark.tensorflow
+def test_what_cannot_be_served_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise AssertionError("connected")
+
+    monkeypatch.setattr(serve, "connect", refuse)
+    uri = write_checkpoint(tmp_path / "untrained")
+    with pytest.raises(UserError, match=r"--port is 70000; use one of 1 to 65535"):
+        main(["--checkpoint", uri, "--port", "70000"])
+    classifier = dataclasses.replace(Checkpoint.load(uri), uri=str(tmp_path / "labels"), classes=("bad", "good"))
+    classifier.save(weights={})
+    with pytest.raises(UserError, match=r"labels is a classifier; give it to jobs\.classify"):
+        main(["--checkpoint", classifier.uri])
+    (tmp_path / "untrained" / "weights.npz").write_bytes(b"other")
+    with pytest.raises(UserError, match=r"weights\.npz differs from what was written"):
+        main(["--checkpoint", uri])
+
+
 @pytest.fixture(scope="module")
-def served(ray_head: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Starts the job beside a sweep's sampling settings; yields its process and the URL that it prints."""
+def served(ray_head: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """Starts the job beside a sweep's sampling settings; yields its process, its checkpoint and the URL it prints."""
     folder = tmp_path_factory.mktemp("best")
     write_checkpoint(folder, max_new_chars=50)
     (folder / "sampling.json").write_text(json.dumps({"temperature": 0.9}))
@@ -46,7 +69,7 @@ def served(ray_head: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         result = json.loads(process.stdout.readline())
         assert result["models"] == ["untrained"]
         assert json.loads((folder / "out/result.json").read_text()) == result
-        yield process, result["url"]
+        yield process, str(folder), result["url"]
     finally:
         process.kill()
         process.wait()
@@ -55,8 +78,8 @@ def served(ray_head: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.mark.ray
 @pytest.mark.tensorflow
-def test_openais_client_is_served_until_the_job_is_stopped(served: tuple[subprocess.Popen[str], str]) -> None:
-    process, url = served
+def test_openais_client_is_served_until_the_job_is_stopped(served: tuple[subprocess.Popen[str], str, str]) -> None:
+    process, checkpoint, url = served
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
     assert [model.id for model in client.models.list()] == ["untrained"]
     made = client.completions.create(model="untrained", prompt="the Cab", temperature=1, seed=5, n=3)
@@ -70,6 +93,12 @@ def test_openais_client_is_served_until_the_job_is_stopped(served: tuple[subproc
         client.completions.create(model="untrained", prompt="a", stream=True)
     with pytest.raises(openai.NotFoundError, match="no model 'gpt'"):
         client.completions.create(model="gpt", prompt="a")
+
+    elsewhere = [sys.executable, "-m", "jobs.serve", "--checkpoint", checkpoint, "--port", str(free_port())]
+    refused = subprocess.run([*elsewhere, "--name", "other"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 2
+    assert "Ray Serve already runs on this cluster, but does not answer at http" in refused.stderr
+    assert [model.id for model in client.models.list()] == ["untrained"]
 
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0

@@ -131,6 +131,8 @@ def _prompt_of(line: str, uri: str, number: int) -> Prompt:
         text = None
     if not isinstance(text, str) or not isinstance(condition, dict):
         raise UserError(f'prompt {number} of {uri} is not of the form {{"prompt": "a text"}}; correct that line')
+    if isinstance(fields.get("stop"), str):  # One text as it is, and no list as a command line writes it.
+        fields["stop"] = [fields["stop"]]
     return Prompt(text=text, changes=fields, condition=condition)
 
 

@@ -76,8 +76,9 @@ class Engine:
 
     @property
     def num_unfinished(self) -> int:
-        """Requests that wait or are being completed."""
-        return len(self._waiting) + sum(slot is not None for slot in self._slots)
+        """Requests that wait or are being completed; those that were cancelled while they waited do not count."""
+        waiting = sum(not future.cancelled() for _, future in tuple(self._waiting))  # Another thread may take some.
+        return waiting + sum(slot is not None for slot in self._slots)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Returns the completions of all requests, in their order."""

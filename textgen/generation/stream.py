@@ -154,6 +154,8 @@ class _Restored:
 
     def added_by(self, text: str) -> str:
         """Returns what more of the text adds to what is read."""
+        if not text:  # While a long prompt is read, at every call.
+            return ""
         self._read += text
         restored = self._restore(self._read)
         added = restored[self._num_shown :]

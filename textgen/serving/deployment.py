@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -63,13 +64,15 @@ class CompletionReplica:
 def start(*, checkpoint_uri: str, model_id: str, defaults: SamplingSpec, host: str, port: int) -> str:
     """Deploys a checkpoint on the connected cluster and returns the endpoint's URL once it answers.
 
-    An application of ours that is already there is replaced.
+    An application of ours that is already there is replaced; where the address is wrong, it stays.
 
     Raises:
         UserError: the port is taken, or Ray Serve runs on this cluster under another address.
     """
     url = f"http://{host}:{port}"
-    if not is_running():
+    if is_running():
+        check_is_serve(host, port)
+    else:
         check_port(host, port)
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
     deployment: Any = serve.deployment(serve.ingress()(CompletionReplica))
@@ -83,10 +86,7 @@ def start(*, checkpoint_uri: str, model_id: str, defaults: SamplingSpec, host: s
     )
     serve.run(options.bind(checkpoint_uri, model_id, defaults), name=APP_NAME, route_prefix="/")
     if model_id not in models_at(host, port):
-        raise UserError(
-            f"Ray Serve already runs on this cluster, but does not answer at {url}; name the host and port that it "
-            "was started with, or end it first (`serve shutdown`)"
-        )
+        raise RuntimeError(f"Ray Serve has deployed {model_id}, and {url} does not answer with it")
     return url
 
 
@@ -105,15 +105,37 @@ def stop(*, whole: bool) -> None:
 
 def models_at(host: str, port: int) -> list[str]:
     """Returns the ids of the models that a server answers with; none where no such server answers."""
-    connection = http.client.HTTPConnection(host if host != "0.0.0.0" else "127.0.0.1", port, timeout=30)
     try:
-        connection.request("GET", "/v1/models")
-        answer = json.loads(connection.getresponse().read())
-        return [model["id"] for model in answer["data"]]
+        _, answer = _get(host, port, "/v1/models")
+        return [model["id"] for model in json.loads(answer)["data"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return []
-    finally:
-        connection.close()
+
+
+def check_is_serve(host: str, port: int) -> None:
+    """Makes sure that Ray Serve, which runs on this cluster, answers at an address.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        status, _ = _get(host, port, "/-/healthz")
+    except (OSError, http.client.HTTPException):
+        status = 0
+    if status not in (200, 503):  # 503 is Serve's before it has an application.
+        raise UserError(
+            f"Ray Serve already runs on this cluster, but does not answer at http://{host}:{port}; name the host and "
+            "port that it was started with, or end it first (`serve shutdown`)"
+        )
+
+
+def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
+    """Returns status and body of a server's answer."""
+    connection = http.client.HTTPConnection(host if host != "0.0.0.0" else "127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 def check_port(host: str, port: int) -> None:

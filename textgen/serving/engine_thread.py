@@ -67,6 +67,7 @@ class EngineThread:
             except Exception:
                 for future in futures:
                     future.cancel()
+                self._arrived.notify()  # The engine lets go of what is cancelled.
                 raise
             self._arrived.notify()
             return futures
@@ -87,7 +88,7 @@ class EngineThread:
                 self._fail_all(error)
                 continue
             with self._arrived:
-                while idle and not self._stopping and self._engine.num_unfinished == 0:
+                if idle and not self._stopping and self._engine.num_unfinished == 0:
                     self._arrived.wait()
         self._fail_all(RuntimeError("the server is shutting down"))
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from textgen.errors import UserError
 from textgen.generation.stream import Completion
 from textgen.spec import SamplingSpec
+from textgen.spec.use import MAX_TEMPERATURE
 
 MAX_PROMPTS = 64
 MAX_COMPLETIONS = 128
@@ -56,9 +57,10 @@ class CompletionBody(BaseModel, extra="allow"):
     """What `POST /v1/completions` reads. A field that is null or left out takes the checkpoint's own setting."""
 
     model: str | None = None
-    prompt: str | list[str] = ""
+    prompt: str | list[str] | None = None
+    """Nothing is the empty text."""
     max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
-    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    temperature: float | None = Field(default=None, ge=0, le=MAX_TEMPERATURE)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=1)
     n: int | None = Field(default=None, ge=1, le=MAX_COMPLETIONS)
@@ -101,7 +103,7 @@ class CompletionBody(BaseModel, extra="allow"):
     @property
     def prompts(self) -> list[str]:
         """The prompts, one or more."""
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        return self.prompt if isinstance(self.prompt, list) else [self.prompt or ""]
 
     @property
     def stops(self) -> list[str]:

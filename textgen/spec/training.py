@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from textgen.settings import check
+from textgen.spec.use import MAX_TEMPERATURE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +117,9 @@ class TrainingSpec:
             check(getattr(self, name) >= 0, f"training.{name} is {getattr(self, name)}; use 0 or more")
         check(0 <= self.seed < 2**63, f"training.seed is {self.seed}; it must lie in [0, 2**63)")
         check(
-            all(temperature >= 0 for temperature in self.sample_temperatures),
-            f"training.sample_temperatures is {list(self.sample_temperatures)}; each is 0 (greedy) or more",
+            all(0 <= temperature <= MAX_TEMPERATURE for temperature in self.sample_temperatures),
+            f"training.sample_temperatures is {list(self.sample_temperatures)}; each is 0 (greedy) to "
+            f"{MAX_TEMPERATURE:g}",
         )
         check(
             self.block_windows & (self.block_windows - 1) == 0,

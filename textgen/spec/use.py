@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from textgen.settings import check
 
+MAX_TEMPERATURE = 1000.0
+"""Text is drawn evenly from all characters long before; further on 32 bits would not hold the logits' quotients."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSpec:
@@ -27,7 +30,10 @@ class SamplingSpec:
     """Seed of the completions: with prompt and index of a completion it starts the generator of its stream."""
 
     def __post_init__(self) -> None:
-        check(self.temperature >= 0, f"sampling.temperature is {self.temperature}; use 0 (greedy) or more")
+        check(
+            0 <= self.temperature <= MAX_TEMPERATURE,
+            f"sampling.temperature is {self.temperature}; use 0 (greedy) to {MAX_TEMPERATURE:g}",
+        )
         check(self.top_k is None or self.top_k >= 1, f"sampling.top_k is {self.top_k}; use 1 or more, or none")
         check(0 < self.top_p <= 1, f"sampling.top_p is {self.top_p}; it must lie in (0, 1]")
         for name in ("max_new_chars", "n"):
@@ -60,6 +66,6 @@ class SweepSpec:
         check(all(units >= 1 for units in self.units), f"sweep.units is {list(self.units)}; each is 1 or more")
         check(len(self.temperatures) > 0, "sweep.temperatures is empty; give at least one, such as [0.7]")
         check(
-            all(temperature >= 0 for temperature in self.temperatures),
-            f"sweep.temperatures is {list(self.temperatures)}; each is 0 (greedy) or more",
+            all(0 <= temperature <= MAX_TEMPERATURE for temperature in self.temperatures),
+            f"sweep.temperatures is {list(self.temperatures)}; each is 0 (greedy) to {MAX_TEMPERATURE:g}",
         )

@@ -60,10 +60,9 @@ def run_experiment(
 
     The function reports by `ray.tune.report`; a smaller metric is better. Trials one after another share a process,
     since TensorFlow takes 10 s to load on a slow core, unless `reuse_actors` is off. A trial that fails is an outcome
-    with an error, so that one size too large for the machine does not sink the others.
+    with an error, so that one size too large for the machine, or one that diverges, does not sink the others.
 
     Raises:
-        UserError: a trial raised one.
         Exception: the first trial's error, where all of them failed.
     """
     for name, value in TUNE_ENVIRONMENT.items():
@@ -101,18 +100,13 @@ def run_experiment(
         result = next((r for r in results if r.config is not None and r.config["config"] == dict(config)), None)
         if result is None:  # Tune ends without a word where it loses the cluster.
             raise RuntimeError(f"the trial {dict(config)} was not run; the Ray cluster may have been stopped")
-        outcomes.append(Outcome(config=config, metrics=result.metrics or {}, error=result.error))
-    _raise_what_sinks_all(outcomes)
-    return outcomes
-
-
-def _raise_what_sinks_all(outcomes: Sequence[Outcome]) -> None:
-    for outcome in outcomes:
-        if MISTAKE in outcome.metrics:
-            raise UserError(outcome.metrics[MISTAKE])
+        metrics = result.metrics or {}
+        error = UserError(metrics[MISTAKE]) if MISTAKE in metrics else result.error
+        outcomes.append(Outcome(config=config, metrics=metrics, error=error))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(errors) == len(outcomes):
         raise errors[0]
+    return outcomes
 
 
 @contextlib.contextmanager
@@ -141,7 +135,9 @@ class _Progress(tune.Callback):
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
-        if self._metric in result and self._last.get(trial.trial_id) != (result.get("step"), result[self._metric]):
+        if MISTAKE in result:
+            self._say(f"{_name(trial)}: failed: {result[MISTAKE]}")
+        elif self._metric in result and self._last.get(trial.trial_id) != (result.get("step"), result[self._metric]):
             self._last[trial.trial_id] = (result.get("step"), result[self._metric])  # A run's outcome comes twice.
             step = f" at step {result['step']:,}" if "step" in result else ""
             self._say(f"{_name(trial)}: {self._metric} {result[self._metric]:.4f}{step}")

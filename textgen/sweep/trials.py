@@ -43,12 +43,16 @@ def training_trial(
 ) -> None:
     """Trains the hidden size `units`, or goes on with its run, and reports every validation.
 
-    One worker is this process itself. More are started by Ray Train, which costs some 35 s a trial.
+    One worker is this process itself. More are started by Ray Train, which costs some 35 s a trial. A run that goes on
+    reports its validations so far first: a scheduler compares sizes at equal steps.
     """
+    from textgen.training.recorder import read_history
     from textgen.training.run import train, train_here  # Here: a driver that only looks has no use for Ray Train.
 
     spec = override(spec, {"model.units": config["units"], "training.sample_temperatures": ()})
     name = run_name(config["units"])
+    for figures in read_history(storage.join(runs_uri(output), name)):
+        _report(figures)
     if num_workers == 1:
         outcome = train_here(
             spec,
@@ -73,7 +77,7 @@ def training_trial(
             acknowledge=True,
             say=_say_nothing,
         )
-    _report(outcome)  # A run that was finished before reports nothing else.
+    _report(outcome)
 
 
 def temperature_trial(config: Mapping[str, Any], *, spec: RunSpec, windows_uri: str) -> None:

@@ -139,14 +139,20 @@ class TensorBoard:
         self._folder.cleanup()
 
 
+def read_history(run_uri: str) -> list[dict[str, Any]]:
+    """Returns the figures of every validation of a run, in their order; none where it has none."""
+    uri = storage.join(run_uri, HISTORY_NAME)
+    lines = storage.read_bytes(uri).decode().splitlines() if storage.exists(uri) else []
+    return [json.loads(line) for line in lines]
+
+
 class History:
     """The figures of every validation, a JSON line each, over all starts of a run: its learning curve."""
 
     def __init__(self, run_uri: str, *, first_step: int) -> None:
         self._uri = storage.join(run_uri, HISTORY_NAME)
-        lines = storage.read_bytes(self._uri).decode().splitlines() if storage.exists(self._uri) else []
         # What came after the checkpoint that a start goes on from is measured again.
-        self._lines = [line for line in lines if json.loads(line)["step"] <= first_step]
+        self._lines = [json.dumps(figures) for figures in read_history(run_uri) if figures["step"] <= first_step]
 
     def add(self, figures: Mapping[str, Any]) -> None:
         """Adds a validation."""

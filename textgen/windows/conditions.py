@@ -60,7 +60,7 @@ class Condition:
         if text in (None, NONE):
             return 0
         raise UserError(
-            f"the condition {self.column}={text} was told before no document of train; "
+            f"the condition {self.column}={text!r} was told before no document of train; "
             f"the values are {', '.join(self.values)}, or {NONE}"
         )
 
@@ -102,9 +102,9 @@ def controls_of(conditions: Sequence[Condition], told: Mapping[str, object]) -> 
         if not places:
             columns = " and ".join(condition.column for condition in conditions)
             known = f"it was trained on {columns}" if columns else "it was trained without; see corpus.condition_on"
-            raise UserError(f"the condition {name} is not one that the model knows: {known}")
+            raise UserError(f"the condition {name!r} is not one that the model knows: {known}")
         if places[0] in named:
-            raise UserError(f"the conditions {named[places[0]]} and {name} are the same; give one of them")
+            raise UserError(f"the conditions {named[places[0]]!r} and {name!r} are the same; give one of them")
         named[places[0]] = name
         controls[places[0]] = conditions[places[0]].control_of(value)
     return controls
