@@ -46,7 +46,22 @@ def connect() -> None:
     # Workers import this code from the driver's working directory, wherever it is installed.
     paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     os.environ["PYTHONPATH"] = paths
-    ray.init(include_dashboard=False, _temp_dir=str(checkout.temp_dir / "alone"), _node_ip_address="127.0.0.1", **quiet)
+    ray.init(
+        num_cpus=_own_cpus(),
+        include_dashboard=False,
+        _temp_dir=str(checkout.temp_dir / "alone"),
+        _node_ip_address="127.0.0.1",
+        **quiet,
+    )
+
+
+def _own_cpus() -> int | None:
+    """Returns the CPUs that this process may use where they are not all; None leaves the count to Ray.
+
+    Ray heeds what a container is given, and not what `taskset` or a cpuset leaves.
+    """
+    own = len(os.sched_getaffinity(0))
+    return own if own < (os.cpu_count() or own) else None
 
 
 def _require_token(path: Path) -> None:
