@@ -95,7 +95,7 @@ def main(argv: list[str]) -> None:
         "training": {
             name: run[name] for name in ("step", "epoch", "val_bits_per_character", "chars_per_second", "seconds")
         },
-        "settings": SETTINGS,
+        "settings": run["settings"],
         "seconds": round(time.monotonic() - started, 1),
         "command": " ".join(["python -m benchmarks.conditioning", *argv]),
         **environment(),
@@ -108,7 +108,7 @@ def main(argv: list[str]) -> None:
 
 
 def trained(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Ingests and trains, or goes on; returns what the training said."""
+    """Ingests and trains, or goes on; returns what the training said, and the settings that it was given."""
     windows, runs = arguments.folder / "windows", arguments.folder / "runs"
     name = "-".join(["stars", *["from"] * bool(arguments.source), *map(str, filter(None, [arguments.max_steps]))])
     sources = [part for name in SOURCES for part in ("--source", arguments.data / name)]
@@ -119,10 +119,11 @@ def trained(arguments: argparse.Namespace) -> dict[str, Any]:
     changes = [part for path, value in settings.items() for part in ("--set", f"{path}={value}")]
     job("ingest", *sources, "--preset", "reviews_best", *changes, "--output", windows, say=say)
     begin = ["--from", arguments.source] if arguments.source else []
-    return job(
+    outcome = job(
         "train", "--preset", "reviews_best", *changes, "--windows", windows, "--output", runs, "--run-name", name,
         *begin, "--num-workers", arguments.num_workers, say=say,
     )  # fmt: skip
+    return {**outcome, "settings": settings}
 
 
 def judged(run: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
