@@ -99,7 +99,13 @@ def test_a_run_that_goes_on_reports_its_validations_so_far_first(
     monkeypatch.setattr(trials.tune, "report", reported.append)
     monkeypatch.setattr(training, "train_here", lambda *_, **__: {"step": 30, "val_bits_per_character": 2.0})
     trials.training_trial(
-        {"units": 8}, spec=tiny_spec(), windows_uri="", output=str(tmp_path), num_workers=1, num_threads=1
+        {"units": 8},
+        spec=tiny_spec(),
+        windows_uri="",
+        output=str(tmp_path),
+        driver="own",
+        num_workers=1,
+        num_threads=1,
     )
     assert [(figures["step"], figures["val_bits_per_character"]) for figures in reported] == [
         (10, 3.0),

@@ -70,7 +70,11 @@ def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
     manifests: dict[str, Manifest], tmp_path: Path, features: str, is_mixed: bool
 ) -> None:
     spec = classifier_spec(features, training__mixed_precision=is_mixed)
-    train(manifests[features], tmp_path / "whole", spec)
+    ended = train(manifests[features], tmp_path / "whole", spec)
+    if is_mixed:
+        exact = train(manifests[features], tmp_path / "exact", classifier_spec(features))
+        assert ended["weights_sha256"] != exact["weights_sha256"]
+        assert ended["loss"] == pytest.approx(exact["loss"], rel=0.02)
     with pytest.raises(InterruptedError):
         train(manifests[features], tmp_path / "cut", spec, leave_at=10)  # Of epochs of 8.
     train(manifests[features], tmp_path / "cut", spec)

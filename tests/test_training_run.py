@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -21,9 +22,9 @@ from textgen.errors import UserError
 from textgen.local.checkout import Checkout
 from textgen.model.checkpoint import checkpoint_uris
 from textgen.spec import RunSpec, override
-from textgen.training.ownership import take_over
+from textgen.training import ownership
+from textgen.training.ownership import DRIVERS_NAME
 from textgen.training.run import train
-from textgen.training.start import OUTCOME_NAME
 from textgen.training.stopping import STOP_NAME, StoppedError
 from textgen.windows.manifest import Manifest
 
@@ -115,16 +116,16 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(run)
         wait_until(lambda: len(checkpoint_uris(f"{output}/run")) >= 2, ended=ended)
-        storage.write_bytes(f"{output}/run/{STOP_NAME}", b"")  # As a driver does that receives SIGTERM.
+        driver = json.loads(storage.read_bytes(f"{output}/run/{DRIVERS_NAME}"))["driver"]
+        storage.write_bytes(f"{output}/run/{STOP_NAME}", driver.encode())  # As it does that receives SIGTERM.
         with pytest.raises(StoppedError) as stopped:
             training.result()
         ended.clear()
         training = pool.submit(run)
         wait_until(lambda: newest(f"{output}/run") > stopped.value.step, ended=ended)
-        take_over(f"{output}/run")  # As the driver does to whom the same command is given elsewhere.
-        with pytest.raises(UserError, match=r"the run \S+/run is trained by another command since 20"):
+        ownership.take(f"{output}/run", "another")  # As the workers do that the same command starts elsewhere.
+        with pytest.raises(UserError, match=r"another command works on \S+/run since 20"):
             training.result()
-        assert not storage.exists(f"{output}/run/{OUTCOME_NAME}")
         ended.clear()
         left_at = newest(f"{output}/run")
         training = pool.submit(run)

@@ -68,9 +68,8 @@ def test_a_run_goes_on_without_its_source(manifest: Manifest, tmp_path: Path) ->
     begun = start(manifest, tmp_path, source=source, spec=spec)
     (tmp_path / "source" / "COMPLETE").unlink()
     again = start(manifest, tmp_path, source=source, spec=spec)
+    assert again == begun
     assert again.run.driver != begun.run.driver
-    assert dataclasses.replace(again.run, driver=begun.run.driver) == begun.run
-    assert (again.plan, again.outcome) == (begun.plan, begun.outcome)
     assert begun.run.spec.model.dropout == 0.3
     with pytest.raises(UserError, match="is neither a checkpoint nor a run"):
         start(manifest, tmp_path, source=source, run_name="another")
@@ -171,4 +170,6 @@ def test_a_run_reaches_its_workers_whole(manifest: Manifest, tmp_path: Path) -> 
     source = Source(uri=source_at(tmp_path / "source").uri)
     for number, given in enumerate((None, source)):
         run = start(manifest, tmp_path, source=given, run_name=f"run-{number}").run
-        assert Run.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+        received = Run.from_dict(json.loads(json.dumps(run.to_dict())))
+        assert received == run
+        assert received.driver == run.driver

@@ -15,6 +15,7 @@ from tests.written_windows import tiny_spec, written_manifest
 from textgen.model.checkpoint import latest_checkpoint, weights_hash
 from textgen.training.position import Run
 from textgen.training.stopping import (
+    LOOK_SECONDS,
     STOP_NAME,
     Listener,
     StoppedError,
@@ -62,13 +63,20 @@ def test_outside_of_the_main_thread_nothing_is_taken_over(heard: list[int]) -> N
 
 def test_a_driver_s_signal_reaches_the_first_worker(heard: list[int], tmp_path: Path) -> None:
     told = threading.Event()
-    with passing_on(str(tmp_path)), heeding_the_driver(str(tmp_path), told):
-        assert not (tmp_path / STOP_NAME).exists()
+    (tmp_path / STOP_NAME).write_text("an older driver")
+    with passing_on(str(tmp_path), "driver"), heeding_the_driver(str(tmp_path), "driver", told):
+        assert not told.wait(2 * LOOK_SECONDS)  # Nothing is to happen, for which no event can be awaited.
         signal.raise_signal(signal.SIGTERM)
         assert told.wait(30)
-        assert (tmp_path / STOP_NAME).exists()
+        assert (tmp_path / STOP_NAME).read_text() == "driver"
     assert not (tmp_path / STOP_NAME).exists()
     assert heard == []
+
+
+def test_a_driver_leaves_what_another_one_asks_for(tmp_path: Path) -> None:
+    with passing_on(str(tmp_path), "older"):
+        (tmp_path / STOP_NAME).write_text("newer")
+    assert (tmp_path / STOP_NAME).read_text() == "newer"
 
 
 @pytest.mark.tensorflow

@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,9 +26,10 @@ from textgen.generation.completions import SAMPLING_NAME
 from textgen.model.checkpoint import MARKER_NAME, Checkpoint, best_checkpoint
 from textgen.spec import RunSpec, SamplingSpec, SweepSpec
 from textgen.sweep.experiment import Outcome, run_experiment
-from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperature_trial, training_trial
+from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperature_trial, training_trial, trial_spec
+from textgen.training import ownership
 from textgen.training.plan import TrainingPlan
-from textgen.training.start import check_acknowledged
+from textgen.training.start import check_acknowledged, check_goes_on
 from textgen.windows.manifest import Manifest
 
 UNITS_METRIC = "val_bits_per_character"
@@ -60,7 +62,8 @@ def sweep(
     Needs a connected Ray. Over a finished sweep of the same settings it returns what that found.
 
     Raises:
-        UserError: `val` has no text, a run under `output` was begun with other settings, or the layers' widths differ.
+        UserError: `val` has no text, a run under `output` was begun with other settings, the layers' widths differ, or
+            another driver has begun the same sweep since.
     """
     started = time.monotonic()
     if spec.model.layer_units:
@@ -85,10 +88,14 @@ def sweep(
     if finished is not None:
         say(f"the sweep in {output} is finished; give another --output to begin a new one")
         return finished
-    plan = TrainingPlan.of(spec, manifest)
-    candidates, sizes = _sweep_units(spec, manifest, output, num_steps=plan.num_steps, num_workers=num_workers, say=say)
+    for units in spec.sweep.units:
+        check_goes_on(storage.join(runs_uri(output), run_name(units)), trial_spec(spec, units), manifest)
+    driver = secrets.token_hex(8)
+    ownership.take(output, driver)
+    candidates, sizes = _sweep_units(spec, manifest, output, driver=driver, num_workers=num_workers, say=say)
     best, temperature, temperatures = _sweep_temperatures(spec, manifest, candidates, say=say)
     sampling = dataclasses.replace(spec.sampling, temperature=temperature.config["temperature"])
+    ownership.check(output, driver)
     best_uri = _write_best(best.checkpoint, sampling, storage.join(output, "best"))
     result = {
         "best_uri": best_uri,
@@ -109,9 +116,10 @@ def sweep(
 
 
 def _sweep_units(
-    spec: RunSpec, manifest: Manifest, output: str, *, num_steps: int, num_workers: int, say: Say
+    spec: RunSpec, manifest: Manifest, output: str, *, driver: str, num_workers: int, say: Say
 ) -> tuple[list[Candidate], list[dict[str, Any]]]:
     """Trains every hidden size and returns those that left a checkpoint, the best first, and a line on each trial."""
+    num_steps = TrainingPlan.of(spec, manifest).num_steps
     resources = _trial_resources(spec.sweep, num_workers)
     outcomes = run_experiment(
         functools.partial(
@@ -119,6 +127,7 @@ def _sweep_units(
             spec=spec,
             windows_uri=manifest.uri,
             output=output,
+            driver=driver,
             num_workers=num_workers,
             num_threads=max(1, int(resources["CPU"])),
         ),
@@ -139,7 +148,7 @@ def _sweep_units(
         line = {"units": units, "step": step, "num_steps": num_steps, UNITS_METRIC: outcome.metrics.get(UNITS_METRIC)}
         if outcome.error is not None:
             line["error"] = _summary(outcome.error)
-        if checkpoint is not None:
+        if checkpoint is not None and not isinstance(outcome.error, UserError):
             candidates.append(Candidate(units=units, checkpoint=checkpoint))
             line[UNITS_METRIC] = candidates[-1].bits
         lines.append(line)

@@ -38,18 +38,35 @@ def run_name(units: int) -> str:
     return f"units-{units}"
 
 
+def trial_spec(spec: RunSpec, units: int) -> RunSpec:
+    """Returns what a hidden size is trained by: the sweep's spec, without samples."""
+    return override(spec, {"model.units": units, "training.sample_temperatures": ()})
+
+
 def training_trial(
-    config: Mapping[str, Any], *, spec: RunSpec, windows_uri: str, output: str, num_workers: int, num_threads: int
+    config: Mapping[str, Any],
+    *,
+    spec: RunSpec,
+    windows_uri: str,
+    output: str,
+    driver: str,
+    num_workers: int,
+    num_threads: int,
 ) -> None:
     """Trains the hidden size `units`, or goes on with its run, and reports every validation.
 
     One worker is this process itself. More are started by Ray Train, which costs some 35 s a trial. A run that goes on
     reports its validations so far first: a scheduler compares sizes at equal steps.
+
+    Raises:
+        TakenOverError: the sweep is another driver's than `driver`.
     """
+    from textgen.training import ownership
     from textgen.training.recorder import read_history
     from textgen.training.run import train, train_here  # Here: a driver that only looks has no use for Ray Train.
 
-    spec = override(spec, {"model.units": config["units"], "training.sample_temperatures": ()})
+    ownership.check(output, driver)
+    spec = trial_spec(spec, config["units"])
     name = run_name(config["units"])
     for figures in read_history(storage.join(runs_uri(output), name)):
         _report(figures)

@@ -23,11 +23,12 @@ import tensorflow as tf
 from textgen.errors import UserError
 from textgen.model import recurrence
 from textgen.model.checkpoint import latest_checkpoint, weights_hash
+from textgen.training import ownership
 from textgen.training.clock import Clock
 from textgen.training.collective import Alone, Array, Collective, HostSum
 from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
-from textgen.training.ownership import check_driver
+from textgen.training.ownership import TakenOverError
 from textgen.training.plan import TrainingPlan, inputs_per_row
 from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint, settle_best
 from textgen.training.processor import precision_advice
@@ -62,7 +63,13 @@ class TrainingLoop:
         self._position = Position(metrics=dict.fromkeys(("loss", *self._objective.metric_names)))
 
     def run(self) -> dict[str, Any]:
-        """Trains to the end and returns the run's last figures."""
+        """Trains to the end and returns the run's last figures.
+
+        Raises:
+            TakenOverError: another driver trains the run since; every worker raises it.
+            StoppedError: it was told to stop, and is saved.
+        """
+        self._look(ownership.take)
         self._restore()
         first_step = self._position.step
         if first_step == 0 and not tf.config.list_logical_devices("GPU"):  # Later it could not be followed.
@@ -71,7 +78,7 @@ class TrainingLoop:
                 self._say(advice)
         with LISTENER.training() as self._told_to_stop, contextlib.ExitStack() as stack:
             if self._is_first:
-                stack.enter_context(heeding_the_driver(self._run.run_uri, self._told_to_stop))
+                stack.enter_context(heeding_the_driver(self._run.run_uri, self._run.driver, self._told_to_stop))
             return self._run_from(first_step)
 
     def _run_from(self, first_step: int) -> dict[str, Any]:
@@ -194,10 +201,9 @@ class TrainingLoop:
 
     def _validate(self, rate: float) -> bool:
         """Measures the model on `val`, shows samples, and says whether it is the best so far."""
-        if self._is_first:
-            check_driver(self._run.run_uri, self._run.driver)  # Before the history of the run is written.
         position, metrics = self._position, self._position.metrics
         validation = self._objective.validate()
+        self._look(ownership.check)
         loss = math.inf if metrics["loss"] is None else metrics["loss"]  # None where every step was left out.
         words = f"step {position.step:,}  loss {loss:.3f}"
         if validation is not None:
@@ -227,6 +233,7 @@ class TrainingLoop:
 
     def _save(self, *, is_best: bool) -> None:
         """Begins to write a checkpoint; every worker gives the state of its lanes, the first one writes."""
+        self._look(ownership.check)
         if self._record is not None:
             self._record.save()  # Before the workers meet: no checkpoint without the record of all of them.
         state = self._gathered_state()
@@ -244,6 +251,21 @@ class TrainingLoop:
                 )
             )
         self._last_saved = time.monotonic()
+
+    def _look(self, at: Callable[[str, str], None]) -> None:
+        """Lets the first worker look whether the run is this driver's, or take it, and every worker know.
+
+        Raises:
+            TakenOverError: it is another one's.
+        """
+        error = None
+        if self._is_first:
+            try:
+                at(self._run.run_uri, self._run.driver)
+            except TakenOverError as found:
+                error = found
+        if self._sum(np.array([float(error is not None)]))[0]:
+            raise error or TakenOverError(f"the run {self._run.run_uri} is trained by another command since")
 
     def _gathered_state(self) -> dict[str, Array]:
         """Returns the recurrent state of all lanes, each part [G, H]: every worker gives its rows, the others zeros."""

@@ -1,53 +1,65 @@
 """One driver trains a run at a time, the newest: of two that were given the same run, the older one ends.
 
-The newest, because a driver that is thought to be lost is replaced by giving its command again. The older one finds out
-before its next validation or checkpoint, and writes neither.
+The newest, because a driver that is thought to be lost is replaced by giving its command again. A driver takes the run
+when its workers begin, and not before: one that is refused, or waits for machines, disturbs nobody. The older one finds
+out before its next validation or checkpoint, and ends in place of it.
+
+S3 has no locks: between a look and the write behind it another driver may begin. What is written then is the same
+run's, by the same rules.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 from datetime import UTC, datetime
+from typing import Any
 
 from textgen import storage
 from textgen.errors import UserError
 
-DRIVER_NAME = "driver.json"
-"""File of a run's folder that says who trains it."""
+DRIVERS_NAME = "drivers.jsonl"
+"""File of a folder that says who has worked there, a line each; the last one does."""
 
 
 class TakenOverError(UserError):
-    """A run is trained by another driver since."""
+    """Another driver works on the same since."""
 
 
-def take_over(run_uri: str) -> str:
-    """Writes down a new driver of a run and returns its name."""
-    name = secrets.token_hex(8)
-    content = {
-        "driver": name,
-        "host": socket.gethostname(),
-        "process": os.getpid(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    storage.write_bytes(storage.join(run_uri, DRIVER_NAME), json.dumps(content).encode())
-    return name
-
-
-def check_driver(run_uri: str, driver: str | None) -> None:
-    """Makes sure that nobody but `driver` trains a run; None stands for one that has it to itself.
+def take(uri: str, driver: str) -> None:
+    """Makes a driver the one that works in a folder, where it has not been that before.
 
     Raises:
-        TakenOverError: somebody does.
+        TakenOverError: it has, and another one does since.
     """
-    if driver is None:
+    drivers = _drivers(uri)
+    if driver in [one["driver"] for one in drivers]:
+        check(uri, driver)
         return
-    found = json.loads(storage.read_bytes(storage.join(run_uri, DRIVER_NAME)))
-    if found["driver"] != driver:
-        raise TakenOverError(
-            f"the run {run_uri} is trained by another command since {found['since']} (process {found['process']} "
-            f"on {found['host']}), so that this one has ended; nothing is to be done, or give this one a --run-name of "
-            "its own"
-        )
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    own = {"driver": driver, "host": socket.gethostname(), "process": os.getpid(), "since": since}
+    content = "".join(json.dumps(one) + "\n" for one in (*drivers, own))
+    storage.write_bytes(storage.join(uri, DRIVERS_NAME), content.encode())
+
+
+def check(uri: str, driver: str) -> None:
+    """Makes sure that a driver is the one that works in a folder.
+
+    Raises:
+        TakenOverError: another one does.
+    """
+    drivers = _drivers(uri)
+    if not drivers or drivers[-1]["driver"] == driver:
+        return
+    newest = drivers[-1]
+    raise TakenOverError(
+        f"another command works on {uri} since {newest['since']} (process {newest['process']} on {newest['host']}), so "
+        "that this one has ended; leave it to that one, or give another name or --output to this one"
+    )
+
+
+def _drivers(uri: str) -> list[dict[str, Any]]:
+    place = storage.join(uri, DRIVERS_NAME)
+    lines = storage.read_bytes(place).decode().splitlines() if storage.exists(place) else []
+    return [json.loads(line) for line in lines]

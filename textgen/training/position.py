@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,7 +13,6 @@ from textgen.errors import UnavailableError, UserError
 from textgen.model.checkpoint import BEST_NAME, MARKER_NAME, Arrays, Checkpoint, checkpoint_uri, checkpoint_uris
 from textgen.spec import RunSpec
 from textgen.training.lineage import Lineage
-from textgen.training.ownership import check_driver
 from textgen.training.recorder import Say
 from textgen.windows.manifest import Manifest
 
@@ -27,8 +27,8 @@ class Run:
     run_name: str
     lineage: Lineage | None = None
     """The checkpoint that it began from; None where its first weights were random."""
-    driver: str | None = None
-    """Who trains it (`ownership.take_over`); None where nobody else can."""
+    driver: str = field(default_factory=lambda: secrets.token_hex(8), compare=False)
+    """Names who trains it now; drawn anew by each (`training.ownership`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what `from_dict` reads: JSON-ready."""
@@ -115,12 +115,7 @@ def save_checkpoint(
     training_arrays: Arrays,
     is_best: bool,
 ) -> None:
-    """Writes the checkpoint of a position, names it the best if it is, and removes those that nobody needs.
-
-    Raises:
-        TakenOverError: another driver trains the run.
-    """
-    check_driver(run.run_uri, run.driver)
+    """Writes the checkpoint of a position, names it the best if it is, and removes those that nobody needs."""
     values = asdict(position)
     metrics = values.pop("metrics")
     saved = Checkpoint(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import tempfile
@@ -20,13 +19,14 @@ from textgen import storage
 from textgen.errors import UnavailableError, UserError
 from textgen.model.checkpoint import find_checkpoint
 from textgen.spec import RunSpec
+from textgen.training import ownership
 from textgen.training.backend import CollectiveConfig
 from textgen.training.lineage import Source
 from textgen.training.model_card import write_model_card
-from textgen.training.ownership import TakenOverError, check_driver
+from textgen.training.ownership import TakenOverError
 from textgen.training.position import Run
 from textgen.training.recorder import RunLog, following
-from textgen.training.start import OUTCOME_NAME, Start, start_run
+from textgen.training.start import Start, keep_outcome, outcome_of, start_run
 from textgen.training.stopping import StoppedError, install, passing_on
 from textgen.training.threads import share_threads
 
@@ -114,10 +114,12 @@ def _fit(
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    with following(run.run_uri, say), passing_on(run.run_uri):
+    with following(run.run_uri, say), passing_on(run.run_uri, run.driver):
         trainer.fit()
-    check_driver(run.run_uri, run.driver)
-    outcome: dict[str, Any] = json.loads(storage.read_bytes(storage.join(run.run_uri, OUTCOME_NAME)))
+    outcome = outcome_of(run)
+    if outcome is None:
+        ownership.check(run.run_uri, run.driver)
+        raise RuntimeError(f"the workers of {run.run_uri} ended without an outcome")
     if "user_error" in outcome:
         raise UserError(outcome["user_error"])
     if "stopped_at" in outcome:
@@ -128,11 +130,7 @@ def _fit(
 def work(config: Mapping[str, Any]) -> None:
     """What every worker does: sets TensorFlow up, joins the others, trains."""
     run = Run.from_dict(config["run"])
-    try:
-        check_driver(run.run_uri, run.driver)
-    except TakenOverError:  # Its driver will find the same.
-        return
-    if storage.exists(storage.join(run.run_uri, OUTCOME_NAME)):  # A mistake that these workers would meet again.
+    if outcome_of(run) is not None:  # All is told by the workers before: a mistake that these would meet again.
         return
     share_threads(config["num_threads"], run.spec.training, use_gpu=config["use_gpu"])
     from textgen.training.collective import Alone, Workers
@@ -144,16 +142,17 @@ def work(config: Mapping[str, Any]) -> None:
             outcome = TrainingLoop(run, collective, say=RunLog(run.run_uri).say, report=_report).run()
     except UnavailableError:
         raise  # Ray Train starts all workers again, a few times: what is not available now may be then.
+    except TakenOverError:  # All workers know, and the driver will find the same.
+        return
     except UserError as error:
-        if not isinstance(error, TakenOverError):
-            _keep_outcome(run, {"user_error": str(error)})
+        keep_outcome(run, {"user_error": str(error)})
         if collective.num_workers > 1:  # It ends the others, who may not have met it and wait for this one.
             raise
         return
     except StoppedError as error:
         outcome = {"stopped_at": error.step}
     if collective.rank == 0:
-        _keep_outcome(run, outcome)
+        keep_outcome(run, outcome)
 
 
 def train_here(
@@ -182,14 +181,9 @@ def train_here(
         from textgen.training.loop import train_alone
 
         outcome = train_alone(run, say=say, report=report)
-        _keep_outcome(run, outcome)
+        keep_outcome(run, outcome)
     write_model_card(start, outcome)
     return outcome
-
-
-def _keep_outcome(run: Run, outcome: Mapping[str, Any]) -> None:
-    check_driver(run.run_uri, run.driver)
-    storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), json.dumps(outcome).encode())
 
 
 def _report(metrics: Mapping[str, Any]) -> None:

@@ -12,8 +12,8 @@ from textgen import storage
 from textgen.corpus.marks import mark_rules
 from textgen.errors import UserError
 from textgen.spec import RunSpec
+from textgen.training import ownership
 from textgen.training.lineage import Lineage, Source, lineage_of, with_model
-from textgen.training.ownership import take_over
 from textgen.training.plan import TrainingPlan, check_resumable
 from textgen.training.position import Run
 from textgen.windows.manifest import Manifest
@@ -42,7 +42,7 @@ def start_run(
     source: Source | None = None,
     acknowledge: bool = False,
 ) -> Start:
-    """Writes down what a run is, or checks it against what was; one that is not finished is this driver's from now on.
+    """Writes down what a run is, or checks it against what was.
 
     A run that began from a checkpoint is given the same one when it goes on, and does not read it again.
 
@@ -52,8 +52,7 @@ def start_run(
     manifest = Manifest.load(manifest_uri)
     run_name = run_name or default_run_name(spec, manifest, source=source)
     run_uri = storage.join(storage.absolute(output), run_name)
-    place = storage.join(run_uri, RUN_NAME)
-    before = json.loads(storage.read_bytes(place)) if storage.exists(place) else None
+    before = _before(run_uri)
     lineage = None
     if before is not None:
         lineage = _same_lineage(before, source, run_uri)
@@ -72,17 +71,24 @@ def start_run(
         "acknowledged": _acknowledged(before or {}, spec, manifest, acknowledge=acknowledge),
         "spec": spec.to_dict(),
     }
-    storage.write_bytes(place, json.dumps(content, ensure_ascii=False, indent=1).encode())
-    outcome = _outcome(run_uri, spec, plan)
-    run = Run(
-        spec=spec,
-        manifest_uri=manifest.uri,
-        run_uri=run_uri,
-        run_name=run_name,
-        lineage=lineage,
-        driver=take_over(run_uri) if outcome is None else None,
+    storage.write_bytes(storage.join(run_uri, RUN_NAME), json.dumps(content, ensure_ascii=False, indent=1).encode())
+    return Start(
+        run=Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage),
+        manifest=manifest,
+        plan=plan,
+        outcome=_finished_outcome(run_uri, spec, plan),
     )
-    return Start(run=run, manifest=manifest, plan=plan, outcome=outcome)
+
+
+def check_goes_on(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
+    """Makes sure that a run, where there is one, can go on with a spec and windows.
+
+    Raises:
+        UserError: it was begun with others.
+    """
+    before = _before(run_uri)
+    if before is not None:
+        _check_same(before, spec, manifest, run_uri)
 
 
 def default_run_name(spec: RunSpec, manifest: Manifest, *, source: Source | None = None) -> str:
@@ -129,6 +135,12 @@ def _check_marks(spec: RunSpec, manifest: Manifest) -> None:
         )
 
 
+def _before(run_uri: str) -> dict[str, Any] | None:
+    """Returns what was written down of a run when it began; None where it has not."""
+    place = storage.join(run_uri, RUN_NAME)
+    return json.loads(storage.read_bytes(place)) if storage.exists(place) else None
+
+
 def _same_lineage(before: Mapping[str, Any], source: Source | None, run_uri: str) -> Lineage | None:
     lineage = Lineage(**before["from"]) if before.get("from") else None
     known = lineage and {lineage.given_uri, lineage.uri}
@@ -155,16 +167,40 @@ def _check_same(before: Mapping[str, Any], spec: RunSpec, manifest: Manifest, ru
     check_resumable(RunSpec.from_dict(before["spec"]), spec, run_uri=run_uri)
 
 
-def _outcome(run_uri: str, spec: RunSpec, plan: TrainingPlan) -> dict[str, Any] | None:
-    """Returns the outcome of a finished run; one that is to go on loses it."""
+def keep_outcome(run: Run, outcome: Mapping[str, Any]) -> None:
+    """Writes down what a run says at its end.
+
+    Raises:
+        TakenOverError: it is another driver's by now.
+    """
+    ownership.check(run.run_uri, run.driver)
+    content = json.dumps({**outcome, "driver": run.driver}).encode()
+    storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), content)
+
+
+def outcome_of(run: Run) -> dict[str, Any] | None:
+    """Returns what a run said at its end under this driver; None where it has not ended."""
+    driver, outcome = _kept_outcome(run.run_uri)
+    return outcome if driver == run.driver else None
+
+
+def _kept_outcome(run_uri: str) -> tuple[str | None, dict[str, Any] | None]:
     place = storage.join(run_uri, OUTCOME_NAME)
     if not storage.exists(place):
-        return None
+        return None, None
     outcome: dict[str, Any] = json.loads(storage.read_bytes(place))
+    return outcome.pop("driver", None), outcome
+
+
+def _finished_outcome(run_uri: str, spec: RunSpec, plan: TrainingPlan) -> dict[str, Any] | None:
+    """Returns the outcome of a finished run; one that is to go on loses it."""
+    _, outcome = _kept_outcome(run_uri)
+    if outcome is None:
+        return None
     patience = spec.training.patience
     num_stale = outcome.get("stale_validations", 0)
     stays_stopped = outcome.get("stopped_early") and patience is not None and num_stale >= patience
     if outcome.get("step", 0) >= plan.num_steps or stays_stopped:
         return outcome
-    storage.delete(place)
+    storage.delete(storage.join(run_uri, OUTCOME_NAME))
     return None

@@ -15,10 +15,10 @@ from types import FrameType
 from typing import Any
 
 from textgen import storage
-from textgen.errors import UnavailableError
+from textgen.errors import UnavailableError, UserError
 
 STOP_NAME = "STOP"
-"""File of a run's folder that asks its first worker to save and to end."""
+"""File of a run's folder by which a driver asks its first worker to save and to end; it holds the driver's name."""
 LOOK_SECONDS = 0.5
 
 
@@ -81,25 +81,36 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def heeding_the_driver(run_uri: str, told: threading.Event) -> Iterator[None]:
-    """Sets the event when the run's driver asks for an end, for as long as the context lasts."""
-    place = storage.join(run_uri, STOP_NAME)
-    with _once(lambda: storage.exists(place), told.set):
+def heeding_the_driver(run_uri: str, driver: str, told: threading.Event) -> Iterator[None]:
+    """Sets the event when this driver of the run asks for an end, for as long as the context lasts."""
+    with _once(lambda: _asks_for_an_end(run_uri, driver), told.set):
         yield
 
 
 @contextlib.contextmanager
-def passing_on(run_uri: str) -> Iterator[None]:
-    """Passes a SIGTERM that this process, a run's driver, receives on to the run's first worker."""
+def passing_on(run_uri: str, driver: str) -> Iterator[None]:
+    """Passes a SIGTERM that this process, a driver of the run, receives on to its own first worker."""
     install()
     place = storage.join(run_uri, STOP_NAME)
-    storage.delete(place)  # Of a driver that was told too late.
     try:
-        with LISTENER.training() as told, _once(told.is_set, lambda: storage.write_bytes(place, b"")):
+        with LISTENER.training() as told, _once(told.is_set, lambda: storage.write_bytes(place, driver.encode())):
             yield
     finally:
-        with contextlib.suppress(UnavailableError):  # The next driver deletes it.
-            storage.delete(place)
+        with contextlib.suppress(UnavailableError):  # What stays says nothing to another driver.
+            if _asks_for_an_end(run_uri, driver):
+                storage.delete(place)
+
+
+def _asks_for_an_end(run_uri: str, driver: str) -> bool:
+    place = storage.join(run_uri, STOP_NAME)
+    if not storage.exists(place):
+        return False
+    try:
+        return storage.read_bytes(place) == driver.encode()
+    except UnavailableError:
+        raise
+    except UserError:  # Another driver has deleted its own meanwhile.
+        return False
 
 
 @contextlib.contextmanager
