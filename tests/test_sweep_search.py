@@ -14,6 +14,7 @@ from textgen.errors import UserError
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
 from textgen.spec import SamplingSpec
 from textgen.sweep import search
+from textgen.sweep.experiment import Outcome
 from textgen.windows.vocabulary import Vocabulary
 
 
@@ -47,6 +48,26 @@ def test_best_is_a_checkpoint_with_the_best_settings(tmp_path: object) -> None:
     np.testing.assert_array_equal(best.weights["logits/bias"], np.arange(4.0))
     content = json.loads(storage.read_bytes(f"{uri}/sampling.json"))
     assert SamplingSpec(**content | {"stop": tuple(content["stop"])}) == sampling
+
+
+def test_a_size_that_was_refused_is_told_and_not_chosen(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["abcd efgh"] * 20
+    manifest = written_manifest(f"{tmp_path}/windows", {"train": texts, "val": texts[:3]})
+    for units in (6, 9):
+        uri = f"{tmp_path}/runs/units-{units}"
+        saved_checkpoint(f"{uri}/checkpoints/step-00000005")
+        storage.write_bytes(f"{uri}/best.json", json.dumps({"checkpoint": "step-00000005"}).encode())
+    outcomes = [
+        Outcome(config={"units": 6}, metrics={"step": 5, "val_bits_per_character": 2.5}),
+        Outcome(config={"units": 9}, error=UserError("it was begun with other settings")),
+    ]
+    monkeypatch.setattr(search, "run_experiment", lambda *_, **__: outcomes)
+    monkeypatch.setattr(search, "_trial_resources", lambda *_: {"CPU": 1.0})
+    candidates, lines = search._sweep_units(
+        tiny_spec(), manifest, str(tmp_path), driver="own", num_workers=1, say=[].append
+    )
+    assert [candidate.units for candidate in candidates] == [6]
+    assert [line.get("error") for line in lines] == [None, "it was begun with other settings"]
 
 
 def test_a_result_counts_while_its_best_exists_and_the_settings_are_the_same(tmp_path: object) -> None:

@@ -12,7 +12,9 @@ import pytest
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.spec import SamplingSpec, SweepSpec
 from textgen.sweep import trials
+from textgen.training import ownership
 from textgen.training import run as training
+from textgen.training.ownership import TakenOverError
 from textgen.training.recorder import HISTORY_NAME
 from textgen.windows.manifest import Manifest
 
@@ -86,6 +88,21 @@ def test_divergence_of_completions_from_val(
     assert {(request.prompt, request.settings.seed) for request in parrot.requests} == {("", 5)}
     assert len(reported) == 1
     assert lowest <= reported[0]["divergence"] <= highest
+
+
+def test_a_trial_of_a_sweep_that_was_begun_anew_does_not_train(tmp_path: Path) -> None:
+    for driver in ("older", "newer"):
+        ownership.take(str(tmp_path), driver)
+    with pytest.raises(TakenOverError, match="another command works on"):
+        trials.training_trial(
+            {"units": 8},
+            spec=tiny_spec(),
+            windows_uri="",
+            output=str(tmp_path),
+            driver="older",
+            num_workers=1,
+            num_threads=1,
+        )
 
 
 def test_a_run_that_goes_on_reports_its_validations_so_far_first(
