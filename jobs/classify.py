@@ -63,13 +63,12 @@ def main(argv: list[str]) -> None:
 def _read(uri: str) -> list[Text]:
     from textgen.evaluation.labelling import texts_of
 
-    if uri == STDIN:
-        return texts_of(sys.stdin, is_json=True, name="stdin")
+    name = "stdin" if uri == STDIN else uri
     try:
-        content = storage.read_bytes(uri).decode("utf-8-sig")
+        content = (sys.stdin.buffer.read() if uri == STDIN else storage.read_bytes(uri)).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{uri} is not UTF-8; convert it first") from None
-    return texts_of(content.split("\n"), is_json=uri.endswith((".jsonl", ".json")), name=uri)
+        raise UserError(f"{name} is not UTF-8; convert it first") from None
+    return texts_of(content.split("\n"), is_json=uri == STDIN or uri.endswith((".jsonl", ".json")), name=name)
 
 
 def _lines(labeller: Labeller, texts: Sequence[Text]) -> str:
@@ -92,6 +91,8 @@ def _asked() -> str | None:
         return input("> " if sys.stdin.isatty() else "")
     except EOFError:
         return None
+    except UnicodeDecodeError:
+        raise UserError("what was typed is not UTF-8; set the terminal to it, or use --file") from None
 
 
 def _in_words(result: Labelled, *, unit: str) -> str:

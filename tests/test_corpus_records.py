@@ -51,7 +51,7 @@ def as_parquet() -> bytes:
 
 def read(path: Path, content: bytes, **settings: object) -> list[Record]:
     path.write_bytes(content)
-    file = SourceFile(index=0, uri=str(path), size_bytes=len(content))
+    file = SourceFile(index=0, uri=str(path), size_bytes=len(content), version="")
     return list(read_records(file, CorpusSpec(**settings)))  # type: ignore[arg-type]
 
 
@@ -271,6 +271,24 @@ def test_a_quote_that_never_closes_swallows_no_line_unseen(tmp_path: Path) -> No
     ]
 
 
+def test_a_quote_that_a_later_row_closes_joins_no_rows(tmp_path: Path) -> None:
+    found = read(tmp_path / "r.csv", b'text,label\n"bad quote,1\nfine,2\n"x",3\ngood,4\n')
+    assert [(record.row, record.reason) for record in found] == [
+        (2, "malformed"),
+        (3, "malformed"),
+        (4, "malformed"),
+        (5, None),
+    ]
+
+
+def test_bytes_of_parquet_are_text(tmp_path: Path) -> None:
+    columns = {"text": [b"caf\xc3\xa9", b"\xe9"], "stars": [b"5", b"4"], "category": [b"Toys", None]}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({name: pa.array(values, pa.binary()) for name, values in columns.items()}), sink)
+    found = read(tmp_path / "r.parquet", sink.getvalue().to_pybytes())
+    assert found == [Record(1, "café", "5", "Toys"), Record(2, "\udce9", "4", None)]
+
+
 @given(st.lists(st.lists(st.text(), min_size=2, max_size=3), max_size=6))
 def test_csv_rows_come_back_with_their_lines(rows: list[list[str]]) -> None:
     stream = io.StringIO(newline="")
@@ -317,6 +335,16 @@ def damaged_parquet() -> bytes:
 def test_damaged_files_are_explained(tmp_path: Path, name: str, content: bytes) -> None:
     with pytest.raises(UserError, match=f"{name} is cut off or damaged .*; fetch it again, or leave it out"):
         read(tmp_path / name, content)
+
+
+def test_what_cannot_be_unpacked_or_decoded_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"r\.csv is not of the encoding utf-16 \(.*BOM\); set the right one"):
+        read(tmp_path / "r.csv", b"text\nabc\n", encoding="utf-16")
+    content = bytearray(zipped("r.csv", as_csv()))
+    for name, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # Bit 0 of the flags says that there is a password.
+        content[content.rindex(name) + flags] |= 1
+    with pytest.raises(UserError, match=r"r\.csv\.zip cannot be unpacked here \(.*password.*\); unpack it first"):
+        read(tmp_path / "r.csv.zip", bytes(content))
 
 
 def test_an_unknown_ending_is_explained_and_overruled(tmp_path: Path) -> None:

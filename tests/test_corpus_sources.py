@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,33 @@ def test_files_are_sorted_numbered_and_named_once(folder: Path) -> None:
     assert names(folder, ".") == ["a.txt", "b.txt", "c/d.csv"]
     assert names(folder, "_SUCCESS") == ["_SUCCESS"]
     assert [file.index for file in resolve([str(folder)])] == [0, 1, 2]
+
+
+def test_what_an_ingest_writes_and_hidden_folders_are_no_sources(folder: Path) -> None:
+    for name in ("out/_staging/0.parquet", "out/train/0.parquet", "_temporary/0/p.csv", ".git/x.txt"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(name)
+    files = resolve([str(folder), str(folder / "**" / "*.txt")], output=str(folder / "out"))
+    assert [Path(file.uri).name for file in files] == ["a.txt", "b.txt", "d.csv"]
+
+
+def test_in_a_folder_with_brackets_names_and_patterns_mean_what_they_say(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder / "proj [old]"
+    place.mkdir()
+    for name in ("r [2019].csv", "r 2.csv", "other.txt"):
+        (place / name).write_text(name)
+    monkeypatch.chdir(place)
+    assert [Path(file.uri).name for file in resolve(["r [2019].csv"])] == ["r [2019].csv"]
+    assert [Path(file.uri).name for file in resolve(["*.csv"])] == ["r 2.csv", "r [2019].csv"]
+    assert len(resolve(["."])) == 3
+
+
+def test_a_name_that_is_no_text_is_refused(folder: Path) -> None:
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("x")
+    with pytest.raises(UserError, match=r"caf\\udce9\.txt' is not UTF-8; give it another one"):
+        resolve([str(folder)])
 
 
 def test_the_order_of_a_listing_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

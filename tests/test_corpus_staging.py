@@ -36,10 +36,10 @@ def stage(
 def test_small_files_are_grouped_and_large_ones_stand_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "GROUP_BYTES", 10)
     monkeypatch.setattr(staging, "GROUP_FILES", 3)
-    sizes = [4, 6, 1, 25, 2, 0, 0, 0, 9, 2]
-    files = [SourceFile(index=index, uri=str(index), size_bytes=size) for index, size in enumerate(sizes)]
+    sizes = [0, 4, 6, 1, 25, 2, 0, 0, 0, 9, 2]
+    files = [SourceFile(index=index, uri=str(index), size_bytes=size, version="") for index, size in enumerate(sizes)]
     assert [[file.size_bytes for file in group] for group in groups(files)] == [
-        [4, 6],
+        [0, 4, 6],
         [1],
         [25],
         [2, 0, 0],

@@ -12,9 +12,11 @@ import pytest
 from tests.probed_checkpoint import NUM_DOCUMENTS, probed_checkpoint, probed_manifest
 from textgen.evaluation.codebook import Codebook
 from textgen.model.checkpoint import Checkpoint
+from textgen.spec import ModelSpec
 from textgen.windows.conditions import Condition
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import iter_documents
+from textgen.windows.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.tensorflow
 
@@ -93,6 +95,18 @@ def test_a_trace_is_the_state_after_each_character(checkpoint: Checkpoint, reade
     vocabulary = checkpoint.vocabulary
     by_hand = states_by_hand(checkpoint.build_model(), [vocabulary.start_id, *vocabulary.encode(text).tolist()])
     np.testing.assert_allclose(reader.trace(text), by_hand[1:], atol=1e-4)
+
+
+def test_a_trace_of_bytes_has_a_state_a_character() -> None:
+    from textgen.evaluation.state_reader import StateReader
+    from textgen.model.language_model import LanguageModel
+
+    text = "aéשb"
+    vocabulary = Vocabulary(unit="bytes", symbols=tuple(sorted(set(text.encode()))))
+    model = LanguageModel(ModelSpec(embedding_dim=3, units=5), vocab_size=vocabulary.size, seed=2)
+    by_hand = states_by_hand(model, [vocabulary.start_id, *vocabulary.encode(text).tolist()])
+    ends = [1, 3, 5, 6]  # After so many bytes.
+    np.testing.assert_allclose(StateReader(model, vocabulary).trace(text), by_hand[ends], atol=1e-4)
 
 
 def test_a_conditioned_model_is_told_none(checkpoint: Checkpoint) -> None:

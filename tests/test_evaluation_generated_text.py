@@ -56,6 +56,15 @@ def test_passages_begin_at_a_space_and_end_with_their_document(tmp_path: Path) -
         passages(manifest, split="test", num_passages=1, length=7, seed=1)
 
 
+@pytest.mark.parametrize("unit", ["characters", "bytes"])
+def test_passages_are_as_many_characters_long_whatever_is_read(tmp_path: Path, unit: str) -> None:
+    texts = ["א שלום וברכה לכולם", "טוב מאוד היום כאן"]
+    manifest = written_manifest(str(tmp_path), {"train": texts}, unit=unit)  # type: ignore[arg-type]
+    found = passages(manifest, split="train", num_passages=20, length=7, seed=1)
+    assert {len(passage) for passage in found} == {7}
+    assert all(any(passage in text for text in texts) for passage in found)
+
+
 def test_without_spaces_passages_begin_anywhere(tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), {"train": ["abcdefgh"]})
     found = set(passages(manifest, split="train", num_passages=30, length=3, seed=0))

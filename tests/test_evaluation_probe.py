@@ -96,6 +96,8 @@ def test_the_form_that_knows_is_the_language_models_and_joins_tfidf(monkeypatch:
     assert (few["labels"], few["draws"]) == (100, 3)
     assert few["language_model"]["accuracy"] > 0.8 > few["tfidf"]["accuracy"] + 0.1
     assert 0 <= few["language_model"]["spread"] < 0.1
+    rare = {split: own & (np.cumsum(own) <= 49) for split, own in positive.items()}  # 49 are no half of 100.
+    assert label_efficiency(forms, rare, say=said.append) == []
 
 
 def test_the_unit_that_knows_is_found_in_its_layer_and_pooling(checkpoint: Checkpoint) -> None:

@@ -26,6 +26,11 @@ def test_figures_by_hand() -> None:
     assert (tally.accuracy, tally.unknown_rate) == (0.25, 0.5)
 
 
+def test_a_loss_that_no_float_can_raise_e_to_has_an_infinite_perplexity() -> None:
+    tally = Tally(nats=800.0, num_ids=1, num_characters=1, num_bytes=1)
+    assert (tally.loss, tally.perplexity) == (800.0, math.inf)
+
+
 def test_of_no_text_no_figure_is_defined() -> None:
     empty = Tally()
     figures = (empty.loss, empty.bits_per_character, empty.bits_per_byte, empty.accuracy, empty.unknown_rate)

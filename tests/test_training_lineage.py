@@ -13,6 +13,7 @@ pytestmark = pytest.mark.tensorflow
 
 pytest.importorskip("tensorflow")
 
+from tests.labelled_windows import classifier_spec, labelled_manifest  # noqa: E402
 from tests.rendezvous import Member, together  # noqa: E402
 from tests.written_windows import tiny_spec, written_manifest  # noqa: E402
 from textgen.errors import UserError  # noqa: E402
@@ -79,6 +80,20 @@ def test_a_run_begins_with_its_sources_weights(source: Checkpoint, manifest: Man
         np.testing.assert_array_equal(after[rows][new], before[rows][old])
         np.testing.assert_array_equal(after["logits/kernel"][:, new], before["logits/kernel"][:, old])
     np.testing.assert_array_equal(after["lstm_1/recurrent_kernel"], before["lstm_1/recurrent_kernel"])
+
+
+def test_a_bag_of_other_words_is_no_beginning(tmp_path: Path) -> None:
+    spec = classifier_spec(training__max_steps=2)
+    words = labelled_manifest(tmp_path / "words")
+    trained(start_run(spec, manifest_uri=words.uri, output=str(tmp_path), run_name="source").run)
+    source = Source(uri=str(tmp_path / "source"))
+    start_run(spec, manifest_uri=words.uri, output=str(tmp_path), run_name="same", source=source)
+    texts = ["good tea", "bad tea"] * 12
+    splits = {"train": texts, "val": texts[:4], "test": texts[:4]}
+    labels = {split: ["pos", "neg"] * (len(own) // 2) for split, own in splits.items()}
+    others = written_manifest(str(tmp_path / "others"), splits, unit="words", labels=labels)
+    with pytest.raises(UserError, match=r"knows words by their ranks, and these windows have other words at them"):
+        start_run(spec, manifest_uri=others.uri, output=str(tmp_path), run_name="other", source=source)
 
 
 def test_a_run_goes_on_without_its_source(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:

@@ -22,7 +22,14 @@ OUTCOME = {"step": 12, "epoch": 1.5, "stopped_early": False}
 def finished(tmp_path: Path, *, source: Source | None = None, **changes: Any) -> Start:
     """A run with one checkpoint, of made-up weights."""
     spec = tiny_spec(**changes)
-    manifest = written_manifest(str(tmp_path / "windows"), {"train": TEXTS, "test": TEXTS[:4]}, spec=spec)
+    manifest = written_manifest(
+        str(tmp_path / "windows"),
+        {"train": TEXTS, "test": TEXTS[:4]},
+        unit=spec.windows.unit,
+        separator=spec.windows.separator,
+        spec=spec,
+        labels={"train": ["pos", "neg", "pos"] * 9, "test": ["neg"] * 4},
+    )
     start = start_run(
         spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="run", source=source, acknowledge=True
     )
@@ -70,6 +77,21 @@ def test_personal_data_is_counted_and_never_shown(tmp_path: Path) -> None:
     card = card_of(finished(tmp_path), tmp_path)
     assert "9 e-mail addresses, 0 phone numbers, 18 @handles, 9 URLs" in card
     assert not any(found in card for found in ("ann", "bob", "carl", "a.example"))
+
+
+def test_what_the_card_says_is_so_of_the_preset(tmp_path: Path) -> None:
+    held_out = card_of(finished(tmp_path), tmp_path)
+    assert "was chosen by the loss in training, since no text was held out as `val`" in held_out  # Written so above.
+    assert "only `jobs.evaluate` on `test` says" in held_out
+    assert "are all the same to it" in held_out
+    (tmp_path / "joined").mkdir()
+    joined = card_of(finished(tmp_path / "joined", windows__separator=" "), tmp_path / "joined")
+    assert "A prompt with a character that its training texts lack is refused." in joined
+    (tmp_path / "words").mkdir()
+    changes = {"windows__unit": "words", "classifier__features": "bag_of_words", "training__order": "shuffled"}
+    words = card_of(finished(tmp_path / "words", **changes), tmp_path / "words")
+    assert "Not searched: the windows keep words" in words
+    assert "windows of" not in words.partition("## Limits")[2].partition("## ETHICS")[0]
 
 
 def test_a_large_corpus_is_searched_in_part_and_the_card_says_so(

@@ -281,6 +281,10 @@ def test_a_finished_output_is_not_written_again(tmp_path: Path, monkeypatch: pyt
         ingested([str(source)], tmp_path / "out", corpus__seed=1, windows__min_count=2)
     with pytest.raises(UserError, match="other sources"):
         ingested([str(source / "0.tsv")], tmp_path / "out")
+    os.utime(source / "0.tsv", ns=(5, 5))  # As when a label was mended in place.
+    with pytest.raises(UserError, match="other sources"):
+        ingested([str(source)], tmp_path / "out")
+    forget_versions(tmp_path / "out")
     wider, _ = ingested(
         [str(source)],
         tmp_path / "out",
@@ -289,6 +293,13 @@ def test_a_finished_output_is_not_written_again(tmp_path: Path, monkeypatch: pyt
         windows__stride=4,
     )
     assert wider["windows"]["train"] > first["windows"]["train"]
+
+
+def forget_versions(output: Path) -> None:
+    """Makes a manifest one that was written before files had versions."""
+    content = json.loads((output / "manifest.json").read_text())
+    content["sources"] = [{"uri": file["uri"], "size_bytes": file["size_bytes"]} for file in content["sources"]]
+    (output / "manifest.json").write_text(json.dumps(content))
 
 
 def broken_off(after: int) -> Callable[..., Any]:
@@ -304,6 +315,23 @@ def broken_off(after: int) -> Callable[..., Any]:
             yield value
 
     return run
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_what_is_staged_of_files_that_were_mended_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = corpus(tmp_path / "in")
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_module, "run_tasks", broken_off(3))
+        with pytest.raises(KeyboardInterrupt):
+            ingested([str(source)], tmp_path / "out")
+    mended = source / "0.tsv"
+    mended.write_bytes(mended.read_bytes()[::-1].replace(b"\n", b" ")[::-1])
+    os.utime(mended, ns=(5, 5))
+    _, whole = ingested([str(source)], tmp_path / "whole")
+    _, completed = ingested([str(source)], tmp_path / "out")
+    assert completed.hash == whole.hash
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -327,6 +355,7 @@ def test_a_half_finished_ingest_is_completed(tmp_path: Path, monkeypatch: pytest
     num_groups = len(staging.groups(ingest_module.resolve([str(source)])))
     assert len(staged_again) < num_groups
     assert completed.hash == manifest.hash
+    assert not (tmp_path / "out" / "_staging").exists()
     assert {**result, "seconds": 0, "manifest_uri": ""} == {**whole, "seconds": 0, "manifest_uri": ""}
     assert not storage.list_files(str(tmp_path / "out" / "_staging"))
 

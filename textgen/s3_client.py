@@ -203,6 +203,8 @@ def error_of(error: Exception, uri: str) -> Exception:
             f"the S3 server at {where} lost or left the connection at every try to read or write {uri}; look after the "
             "server and the network, then give the same command again"
         )
+    if isinstance(error, exceptions.BotoCoreError):
+        return UnavailableError(f"{uri} at {where} cannot be reached: {error}; check the AWS_* variables")
     return error
 
 

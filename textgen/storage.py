@@ -13,8 +13,9 @@ import io
 import os
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,13 +24,18 @@ from textgen import s3_client
 from textgen.errors import UnavailableError, UserError
 from textgen.s3_client import READ_BLOCK_BYTES
 
+GLOB = "*?["
+"""Characters that make a pattern of a name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """One object or local file: its URI and its size in bytes."""
+    """One object or local file."""
 
     uri: str
     size_bytes: int
+    version: str
+    """Differs where the content does: S3's tag, or when a local file was last changed."""
 
 
 def is_s3(uri: str) -> bool:
@@ -124,14 +130,26 @@ def exists(uri: str) -> bool:
 
 
 def list_files(uri: str) -> list[File]:
-    """Returns the files at or under `uri` in the order of their URIs; none where there are none.
+    """Returns the files at `uri`, a file, a folder or a prefix, or below it, in the order of their URIs.
 
-    `uri` is a file, a folder or prefix (all files below it), or a glob: `*`, `?` and `[...]` within one name, `**`
-    for any number of folders.
+    None where there are none. No character of `uri` means anything else than itself.
     """
-    is_glob = any(character in uri for character in "*?[")
     with _explained(uri):
-        files = _list_s3(uri, is_glob) if is_s3(uri) else _list_local(uri, is_glob)
+        files = _list_s3(uri, is_glob=False) if is_s3(uri) else _list_local(_path(uri))
+    return sorted(files, key=lambda file: file.uri)
+
+
+def list_matching(pattern: str) -> list[File]:
+    """Returns the files that a glob stands for, in the order of their URIs; none where there are none.
+
+    `*`, `?` and `[...]` stand for what is within one name, `**` for any number of folders, and at the end for all
+    files below them.
+
+    Raises:
+        UserError: it is no pattern.
+    """
+    with _explained(pattern):
+        files = _list_s3(pattern, is_glob=True) if is_s3(pattern) else _match_local(pattern)
     return sorted(files, key=lambda file: file.uri)
 
 
@@ -150,27 +168,63 @@ def delete(uri: str) -> None:
             s3_client.client().delete_object(Bucket=bucket, Key=_split(file.uri)[1])
 
 
-def _list_local(uri: str, is_glob: bool) -> list[File]:
-    path = _path(uri)
-    if is_glob:
-        anchor = Path(path.anchor) if path.is_absolute() else Path()
-        found = list(anchor.glob(str(path.relative_to(anchor))))
-    elif path.is_dir():
-        found = list(path.rglob("*"))
-    else:
-        found = [path]
-    return [
-        File(uri=str(item.absolute()), size_bytes=item.stat().st_size)
-        for item in found
-        if item.is_file() and not _is_temporary(item)
-    ]
+def _list_local(path: Path) -> list[File]:
+    found = [path]
+    if path.is_dir():
+        found = [Path(folder, name) for folder, names in _walk(path) for name in names]
+    return _files(found)
 
 
-def _list_s3(uri: str, is_glob: bool) -> list[File]:
+def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yields every folder below a path and the names of its files, also behind links, each once.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # Deleted meanwhile.
+            raise error
+
+    seen = set()
+    for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # A link back to where it stands.
+            folders.clear()
+            continue
+        seen.add(real)
+        yield folder, names
+
+
+def _match_local(pattern: str) -> list[File]:
+    path = _path(pattern)
+    anchor = Path(path.anchor) if path.is_absolute() else Path.cwd()
+    relative = path.relative_to(anchor) if path.is_absolute() else path
+    try:
+        return _files(anchor.glob(str(relative / "*" if relative.name == "**" else relative)))
+    except ValueError:
+        raise UserError(f"{pattern} is no pattern; `**` stands alone between slashes, as in 'data/**/*.txt'") from None
+
+
+def _files(paths: Iterable[Path]) -> list[File]:
+    files = []
+    for path in paths:
+        try:
+            about = path.stat()
+        except FileNotFoundError:  # A link to nothing, or deleted meanwhile.
+            continue
+        if stat.S_ISREG(about.st_mode) and not _is_temporary(path):
+            files.append(File(uri=str(path.absolute()), size_bytes=about.st_size, version=str(about.st_mtime_ns)))
+    return files
+
+
+def _list_s3(uri: str, *, is_glob: bool) -> list[File]:
     bucket, key = _split(uri)
+    if is_glob and not any(character in key for character in GLOB):
+        raise UserError(f"{uri!r} has a pattern in the bucket's name; name one bucket")
     prefix = key
     if is_glob:
-        prefix = key[: min(key.find(character) for character in "*?[" if character in key)]
+        prefix = key[: min(key.find(character) for character in GLOB if character in key)]
     pages = s3_client.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     files = []
     for page in pages:
@@ -181,7 +235,7 @@ def _list_s3(uri: str, is_glob: bool) -> list[File]:
             else:  # A prefix ends where a name ends: `a/b` does not mean `a/bc`.
                 matches = not key or name == key or name.startswith(key.rstrip("/") + "/")
             if matches and not name.endswith("/"):
-                files.append(File(uri=f"s3://{bucket}/{name}", size_bytes=item["Size"]))
+                files.append(File(uri=f"s3://{bucket}/{name}", size_bytes=item["Size"], version=item.get("ETag", "")))
     return files
 
 

@@ -88,8 +88,11 @@ def test_lines_of_text_and_objects_from_stdin(
     file.write_text("\ufefffine great film\r\n\nworst, dull\n")
     rows = labelled(capsys, "--checkpoint", checkpoint_uri, "--file", str(file))
     assert [(row["text"], row["label"]) for row in rows] == [("fine great film", "pos"), ("worst, dull", "neg")]
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"text": "fine great"}\n'))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "fine great"}\n')))
     assert [row["label"] for row in labelled(capsys, "--checkpoint", checkpoint_uri, "--file", "-")] == ["pos"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "caf\xe9"}\n')))
+    with pytest.raises(UserError, match="stdin is not UTF-8; convert it first"):
+        main(["--checkpoint", checkpoint_uri, "--file", "-"])
 
 
 def test_without_texts_it_asks_for_them(

@@ -85,7 +85,7 @@ def _csv_rows(lines: io.TextIOWrapper) -> Iterator[Row]:
             yield line
         at_end = True
 
-    reader = csv.reader(watched())
+    reader = csv.reader(watched(), strict=True)  # Or a stray quote would join rows up to the next one.
     number = 1
     while True:
         pending.clear()
@@ -164,6 +164,8 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 def _record_of(number: int, values: dict[str, Any], columns: Columns) -> Record:
     text = values.get(columns.text)
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "surrogateescape")
     if text is not None and not isinstance(text, str):
         text = None if isinstance(text, dict | list) else str(text)
     label = None if columns.label is None else value_text(values.get(columns.label))

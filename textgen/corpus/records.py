@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import IO, cast
 
 import pyarrow as pa
 
+from textgen import storage
 from textgen.corpus.formats import READERS, Reader, Record
 from textgen.corpus.sources import MOVIE_REVIEWS, SourceFile, local_copy
 from textgen.corpus.twitter_archive import holds_tweets
@@ -30,7 +32,9 @@ FORMAT_OF_ENDING = {
     "text": "text",
     "npy": "npy",
 }
-DAMAGE = (EOFError, OSError, zlib.error, zipfile.BadZipFile, pa.ArrowInvalid)
+DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid)
+UNREADABLE = (RuntimeError, NotImplementedError)
+"""What zip files raise that have a password or a method of another program's; Parquet's columns of odd types."""
 
 
 def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
@@ -55,10 +59,15 @@ def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
             raise UserError(
                 f"{file.uri} is cut off or damaged ({_brief(error)}); fetch it again, or leave it out of the sources"
             ) from None
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            byte = f"byte 0x{error.object[error.start]:02x}" if isinstance(error, UnicodeDecodeError) else _brief(error)
             raise UserError(
-                f"{file.uri} is not of the encoding {spec.encoding} (byte 0x{error.object[error.start]:02x}); "
-                "set the right one, such as --set corpus.encoding=cp1252"
+                f"{file.uri} is not of the encoding {spec.encoding} ({byte}); set the right one, such as "
+                "--set corpus.encoding=cp1252"
+            ) from None
+        except UNREADABLE as error:
+            raise UserError(
+                f"{file.uri} cannot be unpacked here ({_brief(error)}); unpack it first, or leave it out of the sources"
             ) from None
 
 
@@ -67,7 +76,7 @@ def _members(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
 
     Where a zip holds the tweets of an archive, its other members are other things: likes, messages, pictures.
     """
-    with open(path, "rb") as stream:
+    with storage.open_read(str(path)) as stream:
         magic = stream.read(4)
         stream.seek(0)
         if magic.startswith(b"\x1f\x8b"):

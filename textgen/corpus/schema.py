@@ -82,7 +82,7 @@ def value_text(value: object) -> str | None:
     """Returns a label or category as text, the same from every format: whole numbers without a decimal point."""
     if value is None or value == "":
         return None
-    text = str(value)
+    text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
     return text.partition(".")[0] if _WHOLE_NUMBER.fullmatch(text) else text
 
 

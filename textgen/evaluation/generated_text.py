@@ -34,6 +34,9 @@ DRAWS = 50
 SEARCHED_IDS = 200
 """Ids after a place in which a space is sought."""
 
+MOST_IDS = 4
+"""Ids of a character, at most."""
+
 Say = Callable[[str], None]
 
 
@@ -42,7 +45,7 @@ def completion_figures(
 ) -> dict[str, Any]:
     """Returns the figures of completions of passages of `train`, and under `held_out` those of passages of `split`.
 
-    Prompts are `windows.context_length` long, and sampling settings the checkpoint's.
+    Prompts have `windows.context_length` characters, and sampling settings the checkpoint's.
     """
     settings, windows = sampling_of(checkpoint, {}), checkpoint.spec.windows
     prompts = passages(
@@ -103,9 +106,10 @@ def copied_chars(texts: Sequence[str], manifest: Manifest) -> npt.NDArray[np.int
 
 
 def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, seed: int) -> list[str]:
-    """Returns passages of a split that begin at a space and lie in one document, drawn by `seed`; `length` is in ids.
+    """Returns passages of a split that begin at a space and lie in one document, drawn by `seed`.
 
-    Where documents are shorter, so are the passages; where a text has no spaces, they begin anywhere.
+    They have `length` characters as people read them; where documents are shorter, so are the passages, and where a
+    text has no spaces, they begin anywhere.
 
     Raises:
         UserError: the split has no text.
@@ -116,15 +120,20 @@ def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, 
     try:
         if not reader.num_ids:
             raise UserError(f"the split {split} of {manifest.uri} is empty; take another one, or ingest more text")
+        # A character has more ids than one where bytes are read, and where marks stand before it.
+        num_ids = length * (MOST_IDS if vocabulary.unit == "bytes" or manifest.mark_rules else 1)
         found = []
         for _ in range(num_passages):
-            longest: Ids = np.empty(0, vocabulary.id_dtype)
+            longest = ""
             for place in drawn.integers(reader.num_ids, size=DRAWS).tolist():
-                ids = _passage(reader.read(place, place + SEARCHED_IDS + length), vocabulary, length=length)
-                longest = ids if len(ids) > len(longest) else longest
+                ids = _passage(reader.read(place, place + SEARCHED_IDS + num_ids), vocabulary, length=num_ids)
+                text = vocabulary.decode(ids)
+                if vocabulary.unit == "bytes":  # Parts of characters, where it was cut.
+                    text = text.strip("\N{REPLACEMENT CHARACTER}")
+                longest = max(longest, unmark(text, manifest.mark_rules)[:length], key=len)
                 if len(longest) == length:
                     break
-            found.append(unmark(vocabulary.decode(longest), manifest.mark_rules))
+            found.append(longest)
     finally:
         reader.close()
     return found

@@ -31,6 +31,7 @@ from textgen.evaluation.unit_effects import (
 )
 from textgen.evaluation.units import picture
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
+from textgen.settings import check
 from textgen.windows.manifest import Manifest
 
 Bools = npt.NDArray[np.bool_]
@@ -66,9 +67,10 @@ def probe(
         say: Receives progress.
 
     Raises:
-        UserError: the model keeps no state from id to id, the manifest has another vocabulary, or its documents do not
-            have the labels.
+        UserError: the model keeps no state from id to id, the manifest has another vocabulary, its documents do not
+            have the labels, or fewer than no completions are asked for.
     """
+    check(num_completions >= 0, f"--completions is {num_completions}; use 0 (none) or more")
     started = time.monotonic()
     checkpoint = find_checkpoint(checkpoint_uri)
     manifest = Manifest.load(windows_uri or checkpoint.manifest_uri)
@@ -176,7 +178,7 @@ def label_efficiency(forms: Forms, positive: Mapping[str, Bools], *, say: Say) -
     """
     rows = []
     for num_labels, num_seeds in SEEDS_BY_LABELS.items():
-        if num_labels > len(positive["train"]):
+        if num_labels // 2 > min(positive["train"].sum(), (~positive["train"]).sum()):
             break
         row: dict[str, Any] = {"labels": num_labels, "draws": num_seeds}
         for side, names in (("language_model", FEW_LABELS_FORMS), ("tfidf", ("tfidf",))):

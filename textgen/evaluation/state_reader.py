@@ -68,10 +68,13 @@ class StateReader:
             yield np.concatenate([states[ends[begin : begin + CALL_IDS]] for begin, states in self._calls(rows)])
 
     def trace(self, text: str) -> Floats:
-        """Returns the state after each character (or byte) of a text, [T, F]."""
+        """Returns the state after each character of a text, [number of characters, F]."""
         row = self._ids(text)
         states: Floats = np.concatenate([states[:, 0] for _, states in self._calls([row])])
-        return states[len(self._lead) : len(row)]
+        states = states[len(self._lead) : len(row)]
+        if self._vocabulary.unit == "bytes":
+            states = states[np.cumsum([len(character.encode()) for character in text]) - 1]
+        return states
 
     def _ids(self, text: str) -> npt.NDArray[np.int32]:
         return np.concatenate([self._lead, self._vocabulary.encode(text).astype(np.int32)])

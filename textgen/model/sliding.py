@@ -47,7 +47,8 @@ class SlidingModel:
             values, new_state = self._read(ids[:, position], state)
             return position + 1, written.write(position, values), *new_state
 
-        written = tf.TensorArray(tf.float32, num_ids, element_shape=[ids.shape[0], state[-1].shape[-1]])
+        width = self._model.unit_states(state)[-1].shape[-1]
+        written = tf.TensorArray(tf.float32, num_ids, element_shape=[ids.shape[0], width])
         _, written, *new_state = tf.while_loop(
             lambda position, *_: position < num_ids, one_step, (tf.constant(0), written, *state)
         )

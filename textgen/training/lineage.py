@@ -79,6 +79,11 @@ def lineage_of(source: Source, vocabulary: Vocabulary) -> tuple[Lineage, Checkpo
             f"{checkpoint.uri} reads ids as numbers (model.input=scaled), which another vocabulary numbers anew; "
             "begin from a checkpoint with model.input=embedding or one_hot"
         )
+    if vocabulary.unit == "words" and checkpoint.vocabulary != vocabulary:
+        raise UserError(
+            f"{checkpoint.uri} knows words by their ranks, and these windows have other words at them; begin without "
+            "--from, or with windows of the same words"
+        )
     lineage = Lineage(
         uri=checkpoint.uri,
         given_uri=source.absolute_uri,

@@ -45,7 +45,7 @@ def model_card(start: Start, outcome: Mapping[str, Any], best: Checkpoint) -> st
     sections = [
         (f"Model card: {start.run.run_name}", _introduction(spec, best)),
         ("Data", _data(manifest)),
-        ("Figures", _figures(outcome, best)),
+        ("Figures", _figures(outcome, best, manifest)),
         ("Lineage", _lineage(start.run.lineage, manifest)),
         ("Limits", _limits(spec, manifest)),
         ("ETHICS", _ethics(start)),
@@ -83,7 +83,13 @@ def _data(manifest: Manifest) -> list[str]:
     ]
 
 
-def _figures(outcome: Mapping[str, Any], best: Checkpoint) -> list[str]:
+def _figures(outcome: Mapping[str, Any], best: Checkpoint, manifest: Manifest) -> list[str]:
+    chosen = "`val`" if manifest.split("val").num_ids else "the loss in training, since no text was held out as `val`"
+    worth = (
+        "only `jobs.evaluate` on `test` says what it is worth on text that no choice was made by"
+        if manifest.split("test").num_ids
+        else "no text was held out as `test`, so that nothing says what it is worth on other text"
+    )
     figures = {name: value for name, value in best.metrics.items() if value is not None}
     return [
         "| figure | at the best checkpoint |",
@@ -92,8 +98,7 @@ def _figures(outcome: Mapping[str, Any], best: Checkpoint) -> list[str]:
         "",
         f"The run ended after {outcome['step']:,} steps, {outcome['epoch']:.2f} epochs"
         + (", stopped early." if outcome.get("stopped_early") else ".")
-        + " The best checkpoint was chosen by `val`; only `jobs.evaluate` on `test` says what it is worth on text that "
-        "no choice was made by.",
+        + f" The best checkpoint was chosen by {chosen}; {worth}.",
     ]
 
 
@@ -110,7 +115,20 @@ def _lineage(lineage: Lineage | None, manifest: Manifest) -> list[str]:
 
 
 def _limits(spec: RunSpec, manifest: Manifest) -> list[str]:
-    lower = "lower" in manifest.corpus.get("rules", ())
+    lower = ["- It reads lower case alone."] if "lower" in manifest.corpus.get("rules", ()) else []
+    if spec.classifier.features is not None:
+        limit = spec.classifier.max_document_ids
+        seen = (
+            "which words of its vocabulary a text has, and neither how often nor in which order"
+            if spec.classifier.features == "bag_of_words"
+            else f"the {spec.classifier.document_part} {limit} ids of a text and no more"
+        )
+        return [
+            "- It knows the kind of text it was trained on; of another kind its labels say little.",
+            f"- It sees {seen}.",
+            *lower,
+            "- Its labels are likely, not right; how sure it is was measured on texts like those it was trained on.",
+        ]
     return [
         "- It knows the kind of text it was trained on, and nothing of truth: what it writes is likely, not right.",
         "- It may repeat passages of its training texts word for word, the more so the longer it was trained on few of "
@@ -118,18 +136,16 @@ def _limits(spec: RunSpec, manifest: Manifest) -> list[str]:
         f"- It was trained on windows of {spec.windows.context_length} ids"
         + (", over which it carries its state" if spec.training.order == "stateful" else "")
         + "; it loses the thread of longer texts.",
-        *(["- It writes and reads lower case alone."] if lower else []),
-        "- Characters that its training texts lack are all the same to it, and it never writes them.",
+        *lower,
+        "- Characters that its training texts lack are all the same to it, and it never writes them."
+        if manifest.vocabulary.unknown_id is not None
+        else "- A prompt with a character that its training texts lack is refused.",
     ]
 
 
 def _ethics(start: Start) -> list[str]:
     manifest = start.manifest
     single = is_single_author(start.run.spec, manifest)
-    found = _personal_data(manifest.uri)
-    num_ids = manifest.split("train").num_ids
-    scanned = "" if num_ids <= MAX_SCANNED_IDS else f"the first {MAX_SCANNED_IDS:,} of {num_ids:,} ids of "
-    listed = ", ".join(f"{count:,} {name}" for name, count in found.items())
     consent = (
         "The texts are **one person's** (`corpus.single_author`). Whoever began this run acknowledged "
         "(`--acknowledge`) that the person agreed or that the texts are theirs to use so, that what the model writes "
@@ -143,14 +159,29 @@ def _ethics(start: Start) -> list[str]:
         "",
         f"**Consent.** {consent}",
         "",
-        f"**Personal data.** Found by patterns in {scanned}`train`: {listed}. "
-        "Patterns miss some and take other things for them, and names have no pattern. Nothing of what was found is "
-        "kept here. What stands in the training texts can come back in what the model writes.",
+        f"**Personal data.** {_found(manifest)}",
         "",
         "**It must not be used for:**",
         "",
         *(f"- {misuse}" for misuse in MISUSES),
     ]
+
+
+def _found(manifest: Manifest) -> str:
+    """Returns what was found of personal data, in words."""
+    if manifest.vocabulary.unit == "words":
+        return (
+            "Not searched: the windows keep words without what stands between them, by which addresses and handles are "
+            "known. Names and other rare words may be in the vocabulary, which is part of the model."
+        )
+    num_ids = manifest.split("train").num_ids
+    scanned = "" if num_ids <= MAX_SCANNED_IDS else f"the first {MAX_SCANNED_IDS:,} of {num_ids:,} ids of "
+    listed = ", ".join(f"{count:,} {name}" for name, count in _personal_data(manifest.uri).items())
+    return (
+        f"Found by patterns in {scanned}`train`: {listed}. Patterns miss some and take other things for them, and "
+        "names have no pattern. Nothing of what was found is kept here. What stands in the training texts can come "
+        "back in what the model writes."
+    )
 
 
 def _settings(spec: RunSpec) -> list[str]:

@@ -168,8 +168,9 @@ class StepRecord:
         self._uri = storage.join(folder, f"{start}{rank}.jsonl")
         self._lines: list[str] = []
         if rank == 0:  # Of an earlier start at this step, with more workers.
-            for file in storage.list_files(storage.join(folder, f"{start}*.jsonl")):
-                if int(file.uri.rsplit("-", 1)[-1].removesuffix(".jsonl")) >= num_workers:
+            for file in storage.list_files(folder):
+                name = file.uri.rsplit("/", 1)[-1]
+                if name.startswith(start) and int(file.uri.rsplit("-", 1)[-1].removesuffix(".jsonl")) >= num_workers:
                     storage.delete(file.uri)
 
     def add(self, step: int, *, rows_hash: int, loss: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from textgen import storage
@@ -30,6 +30,8 @@ def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -
     manifest = Manifest.load(output)
     there = _described([dict(source) for source in manifest.sources], dict(manifest.corpus), dict(manifest.windows))
     wanted = _wanted(files, spec)
+    if not all("version" in source for source in there["sources"]):  # Written before there were any.
+        wanted["sources"] = [_unversioned(source) for source in wanted["sources"]]
     different = [name for name in wanted if wanted[name] != there.get(name)]
     if different:
         raise UserError(
@@ -42,6 +44,8 @@ def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -
 def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Callable[[str], None]) -> None:
     """Marks an output as being written from these sources with this spec.
 
+    What is staged of files that have changed since is thrown away.
+
     Raises:
         UserError: an unfinished ingest of other sources or settings stands there, with files that are staged.
     """
@@ -50,14 +54,18 @@ def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Callable
     staging = storage.join(output, STAGING_NAME)
     place = storage.join(staging, FINGERPRINT_NAME)
     if storage.exists(place):
-        if json.loads(storage.read_bytes(place))["fingerprint"] == fingerprint:
+        before = json.loads(storage.read_bytes(place))
+        if before["fingerprint"] == fingerprint:
             return
-        if any(file.uri.endswith(".json") and file.uri != place for file in storage.list_files(staging)):
+        if _without_content(before) == _without_content(wanted):
+            say("ingest: files of the sources have changed since the unfinished ingest; beginning anew")
+        elif any(file.uri.endswith(".json") and file.uri != place for file in storage.list_files(staging)):
             raise UserError(
                 f"{output} holds an unfinished ingest of other sources or settings; complete it with those, choose "
                 f"another --output, or delete {staging} to begin anew"
             )
-        say(f"ingest: nothing of the unfinished ingest in {output} is complete; beginning anew")
+        else:
+            say(f"ingest: nothing of the unfinished ingest in {output} is complete; beginning anew")
     storage.delete(staging)
     storage.delete(storage.join(output, REJECTED_NAME))
     storage.write_bytes(place, json.dumps({"fingerprint": fingerprint, **wanted}).encode())
@@ -74,6 +82,15 @@ def _described(sources: list[dict[str, Any]], corpus: dict[str, Any], windows: d
         "corpus": {name: value for name, value in corpus.items() if name not in IRRELEVANT_CORPUS_FIELDS},
         "windows": {name: value for name, value in windows.items() if name not in UNHASHED_WINDOWS_FIELDS},
     }
+
+
+def _unversioned(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in source.items() if name != "version"}
+
+
+def _without_content(described: Mapping[str, Any]) -> list[Any]:
+    """Returns what is wanted of an ingest, with the names of the sources alone."""
+    return [[source["uri"] for source in described["sources"]], described["corpus"], described["windows"]]
 
 
 def _names(there: dict[str, Any], wanted: dict[str, Any], sections: list[str]) -> list[str]:
