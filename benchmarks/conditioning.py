@@ -39,7 +39,7 @@ STARS = ("1", "2", "3", "4", "5")
 NUM_COMPLETIONS = 100
 """For each number of stars."""
 COMPLETION_CHARS = 600
-GUIDANCES = (1.0, 2.0, 3.0, 5.0)
+GUIDANCES = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 SETTINGS = {
     "corpus.condition_on": "[label]",
     "corpus.test_share": 0.1,
