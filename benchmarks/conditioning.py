@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import ROOT, environment
+from benchmarks.environment import ROOT, environment, without_places
 from benchmarks.recipes.chain import job
 from textgen.corpus.records import read_records
 from textgen.corpus.sources import MOVIE_REVIEWS, resolve
@@ -103,7 +103,8 @@ def main(argv: list[str]) -> None:
     whole = arguments.max_steps is None
     place = (ROOT / "benchmarks" / "results" if whole else arguments.folder) / "conditioning.json"
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    content = json.dumps(result, ensure_ascii=False, indent=1) + "\n"
+    place.write_text(without_places(content, data=arguments.data))
     print(table(result))
 
 

@@ -47,3 +47,10 @@ def hardware() -> str:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, text=True, capture_output=True, check=True).stdout.strip()
+
+
+def without_places(text: str, *, data: Path) -> str:
+    """Returns a result as it is kept for others, on whose machines the folders are elsewhere."""
+    for folder, name in ((ROOT, "."), (data.resolve(), "data"), (ROOT.parent, "..")):
+        text = text.replace(str(folder), name)
+    return text

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.environment import ROOT, environment
+from benchmarks.environment import ROOT, environment, without_places
 from benchmarks.recipes.result import DataAbsentError
 from benchmarks.recipes.table import RECIPES, RESULTS, absent_row, table
 
@@ -93,8 +93,7 @@ def run_here(name: str, arguments: argparse.Namespace) -> None:
         result = {"absent": str(error)}
     content = json.dumps({**result, "command": command, **environment()}, ensure_ascii=False, indent=1) + "\n"
     if arguments.full and "absent" not in result:  # Kept for others, on whose machines the folders are elsewhere.
-        for folder_here, name in ((ROOT, "."), (arguments.data.resolve(), "data"), (ROOT.parent, "..")):
-            content = content.replace(str(folder_here), name)
+        content = without_places(content, data=arguments.data)
     place.write_text(content)
 
 
