@@ -43,6 +43,12 @@ def test_what_an_ingest_writes_and_hidden_folders_are_no_sources(folder: Path) -
     assert [Path(file.uri).name for file in files] == ["a.txt", "b.txt", "d.csv"]
 
 
+def test_sources_may_stand_below_the_output(folder: Path) -> None:
+    for sources, found in ((["a.txt"], ["a.txt"]), (["c"], ["d.csv"]), (["*.txt"], ["a.txt", "b.txt"])):
+        files = resolve([str(folder / source) for source in sources], output=str(folder))
+        assert [Path(file.uri).name for file in files] == found
+
+
 def test_in_a_folder_with_brackets_names_and_patterns_mean_what_they_say(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

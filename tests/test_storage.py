@@ -125,6 +125,7 @@ def test_what_is_behind_a_link_to_a_folder_is_listed_once(tmp_path: Path) -> Non
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "link").symlink_to(tmp_path / "there")
     (tmp_path / "there" / "back").symlink_to(tmp_path / "here")
+    (tmp_path / "here" / "itself").symlink_to("itself")
     assert names(str(tmp_path / "here"), "") == ["link/x"]
 
 

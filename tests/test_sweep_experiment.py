@@ -10,7 +10,7 @@ import pytest
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from textgen.errors import UserError
+from textgen.errors import UnavailableError, UserError
 from textgen.sweep.experiment import Outcome, run_experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
@@ -55,6 +55,16 @@ def test_a_user_s_mistake_is_told_as_it_is_and_sinks_nobody_else() -> None:
     assert sorted(said) == ["value 2: failed: 2 is too small; use 3", "value 3: cost 1.0000"]
     with pytest.raises(UserError, match=r"^1 is too small; use 3$"):
         outcomes_of(mistaken, [1, 2])
+
+
+def test_storage_that_was_away_for_one_trial_ends_the_experiment() -> None:
+    def away(config: Mapping[str, Any]) -> None:
+        if config["value"] == 2:
+            raise UnavailableError("no S3 server answers")
+        tune.report({"cost": 1.0})
+
+    with pytest.raises(UnavailableError, match=r"^no S3 server answers$"):
+        outcomes_of(away, [3, 2])
 
 
 def test_where_every_trial_fails_the_experiment_does() -> None:

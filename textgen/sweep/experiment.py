@@ -18,7 +18,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from textgen.errors import UserError
+from textgen.errors import UnavailableError, UserError
 
 Config = Mapping[str, Any]
 TrialFunction = Callable[[Config], None]
@@ -32,7 +32,7 @@ TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the job, and its trials with it.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # A report of a mistake has no metric.
 }
-MISTAKE = "user_error"
+MISTAKE, UNAVAILABLE = "user_error", "unavailable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,7 @@ def run_experiment(
     with an error, so that one size too large for the machine, or one that diverges, does not sink the others.
 
     Raises:
+        UnavailableError: storage was not there for a trial, so that another try may bring what this one lacks.
         Exception: the first trial's error, where all of them failed.
     """
     for name, value in TUNE_ENVIRONMENT.items():
@@ -72,7 +73,7 @@ def run_experiment(
         try:
             function(parameters["config"])
         except UserError as mistake:  # Raised, Tune would print it with its traceback.
-            tune.report({MISTAKE: str(mistake)})
+            tune.report({UNAVAILABLE if isinstance(mistake, UnavailableError) else MISTAKE: str(mistake)})
 
     with (
         tempfile.TemporaryDirectory(prefix="textgen-sweep-") as folder,
@@ -101,6 +102,8 @@ def run_experiment(
         if result is None:  # Tune ends without a word where it loses the cluster.
             raise RuntimeError(f"the trial {dict(config)} was not run; the Ray cluster may have been stopped")
         metrics = result.metrics or {}
+        if UNAVAILABLE in metrics:
+            raise UnavailableError(metrics[UNAVAILABLE])
         error = UserError(metrics[MISTAKE]) if MISTAKE in metrics else result.error
         outcomes.append(Outcome(config=config, metrics=metrics, error=error))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
@@ -135,8 +138,9 @@ class _Progress(tune.Callback):
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
-        if MISTAKE in result:
-            self._say(f"{_name(trial)}: failed: {result[MISTAKE]}")
+        problem = result.get(MISTAKE) or result.get(UNAVAILABLE)
+        if problem is not None:
+            self._say(f"{_name(trial)}: failed: {problem}")
         elif self._metric in result and self._last.get(trial.trial_id) != (result.get("step"), result[self._metric]):
             self._last[trial.trial_id] = (result.get("step"), result[self._metric])  # A run's outcome comes twice.
             step = f" at step {result['step']:,}" if "step" in result else ""

@@ -47,12 +47,18 @@ class TrainingLoop:
     """One worker's part in a training, from its last checkpoint to its end."""
 
     def __init__(self, run: Run, collective: Collective, *, say: Say, report: Report) -> None:
+        """Takes the run for its driver, and builds the model.
+
+        Raises:
+            TakenOverError: another driver has taken it since; every worker raises it.
+        """
         self._run = run
         self._spec = run.spec.training
         self._is_first = collective.rank == 0
         self._say: Say = say if self._is_first else _say_nothing
         self._report = report
         self._sum = HostSum(collective)
+        self._look(ownership.take)  # Before anything is read, whose faults only the run's driver may tell.
         self._manifest = Manifest.load(run.manifest_uri)
         self._plan = TrainingPlan.of(run.spec, self._manifest)
         parts = parts_of(self._spec, collective)
@@ -69,7 +75,6 @@ class TrainingLoop:
             TakenOverError: another driver trains the run since; every worker raises it.
             StoppedError: it was told to stop, and is saved.
         """
-        self._look(ownership.take)
         self._restore()
         first_step = self._position.step
         if first_step == 0 and not tf.config.list_logical_devices("GPU"):  # Later it could not be followed.

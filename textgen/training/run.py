@@ -101,7 +101,12 @@ def _fit(
     say(start.plan.describe(spec, num_workers=num_workers))
     trainer = DataParallelTrainer(
         work,
-        train_loop_config={"run": run.to_dict(), "num_threads": int(resources["CPU"]), "use_gpu": use_gpu},
+        train_loop_config={
+            "run": run.to_dict(),
+            "num_steps": start.plan.num_steps,
+            "num_threads": int(resources["CPU"]),
+            "use_gpu": use_gpu,
+        },
         backend_config=CollectiveConfig(),
         scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=RunConfig(  # type: ignore[arg-type]  # Annotated as that before Ray Train's version 2.
@@ -116,7 +121,7 @@ def _fit(
     )
     with following(run.run_uri, say), passing_on(run.run_uri, run.driver):
         trainer.fit()
-    outcome = outcome_of(run)
+    outcome = outcome_of(run, num_steps=start.plan.num_steps)
     if outcome is None:
         ownership.check(run.run_uri, run.driver)
         raise RuntimeError(f"the workers of {run.run_uri} ended without an outcome")
@@ -130,7 +135,8 @@ def _fit(
 def work(config: Mapping[str, Any]) -> None:
     """What every worker does: sets TensorFlow up, joins the others, trains."""
     run = Run.from_dict(config["run"])
-    if outcome_of(run) is not None:  # All is told by the workers before: a mistake that these would meet again.
+    # All is told: by this driver's workers before, whose mistake these would meet again, or by another's who finished.
+    if outcome_of(run, num_steps=config["num_steps"]) is not None:
         return
     share_threads(config["num_threads"], run.spec.training, use_gpu=config["use_gpu"])
     from textgen.training.collective import Alone, Workers

@@ -72,11 +72,12 @@ def start_run(
         "spec": spec.to_dict(),
     }
     storage.write_bytes(storage.join(run_uri, RUN_NAME), json.dumps(content, ensure_ascii=False, indent=1).encode())
+    _, outcome = _kept_outcome(run_uri)
     return Start(
         run=Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage),
         manifest=manifest,
         plan=plan,
-        outcome=_finished_outcome(run_uri, spec, plan),
+        outcome=outcome if outcome is not None and _is_finished(outcome, spec, num_steps=plan.num_steps) else None,
     )
 
 
@@ -178,10 +179,16 @@ def keep_outcome(run: Run, outcome: Mapping[str, Any]) -> None:
     storage.write_bytes(storage.join(run.run_uri, OUTCOME_NAME), content)
 
 
-def outcome_of(run: Run) -> dict[str, Any] | None:
-    """Returns what a run said at its end under this driver; None where it has not ended."""
+def outcome_of(run: Run, *, num_steps: int) -> dict[str, Any] | None:
+    """Returns what a run said at its end, under this driver or where it is finished; None where it has not ended.
+
+    Args:
+        run: it.
+        num_steps: of the whole training.
+    """
     driver, outcome = _kept_outcome(run.run_uri)
-    return outcome if driver == run.driver else None
+    is_told = outcome is not None and (driver == run.driver or _is_finished(outcome, run.spec, num_steps=num_steps))
+    return outcome if is_told else None
 
 
 def _kept_outcome(run_uri: str) -> tuple[str | None, dict[str, Any] | None]:
@@ -192,15 +199,9 @@ def _kept_outcome(run_uri: str) -> tuple[str | None, dict[str, Any] | None]:
     return outcome.pop("driver", None), outcome
 
 
-def _finished_outcome(run_uri: str, spec: RunSpec, plan: TrainingPlan) -> dict[str, Any] | None:
-    """Returns the outcome of a finished run; one that is to go on loses it."""
-    _, outcome = _kept_outcome(run_uri)
-    if outcome is None:
-        return None
+def _is_finished(outcome: Mapping[str, Any], spec: RunSpec, *, num_steps: int) -> bool:
+    """Says whether a run that has ended so need not go on."""
     patience = spec.training.patience
     num_stale = outcome.get("stale_validations", 0)
     stays_stopped = outcome.get("stopped_early") and patience is not None and num_stale >= patience
-    if outcome.get("step", 0) >= plan.num_steps or stays_stopped:
-        return outcome
-    storage.delete(storage.join(run_uri, OUTCOME_NAME))
-    return None
+    return outcome.get("step", 0) >= num_steps or bool(stays_stopped)

@@ -33,6 +33,11 @@ def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -
     if not all("version" in source for source in there["sources"]):  # Written before there were any.
         wanted["sources"] = [_unversioned(source) for source in wanted["sources"]]
     different = [name for name in wanted if wanted[name] != there.get(name)]
+    if different == ["sources"] and _without_content(there) == _without_content(wanted):
+        raise UserError(
+            f"files of the sources have changed since the finished ingest in {output}; choose another --output, or "
+            "delete that one first"
+        )
     if different:
         raise UserError(
             f"{output} holds a finished ingest with other {' and '.join(_names(there, wanted, different))}; "
