@@ -266,12 +266,11 @@ def table(result: Mapping[str, Any]) -> str:
             f"| {name} | {by_judge['films']['spearman']:.3f} | {by_judge['products']['spearman']:.3f} | {means} |"
         )
     known = result["known"]
-    lines += [
-        "",
-        f"of {known['texts']} reviews by people, told their own stars: likeliest so {known['accuracy']:.3f}, ",
-    ]
-    lines[-1] += f"Spearman {known['spearman']:.3f}, {known['bits_per_character_saved']:+.4f} bits per character saved"
-    return "\n".join(lines)
+    said = (
+        f"of {known['texts']} reviews by people, told their own stars: likeliest so {known['accuracy']:.3f}, "
+        f"Spearman {known['spearman']:.3f}, {known['bits_per_character_saved']:+.4f} bits per character saved"
+    )
+    return "\n".join([*lines, "", said])
 
 
 def say(line: str) -> None:

@@ -64,7 +64,7 @@ def test_a_size_that_was_refused_is_told_and_not_chosen(tmp_path: object, monkey
     monkeypatch.setattr(search, "run_experiment", lambda *_, **__: outcomes)
     monkeypatch.setattr(search, "_trial_resources", lambda *_: {"CPU": 1.0})
     candidates, lines = search._sweep_units(
-        tiny_spec(), manifest, str(tmp_path), driver="own", num_workers=1, say=[].append
+        tiny_spec(), manifest, str(tmp_path), driver="own", num_steps=10, num_workers=1, say=[].append
     )
     assert [candidate.units for candidate in candidates] == [6]
     assert [line.get("error") for line in lines] == [None, "it was begun with other settings"]

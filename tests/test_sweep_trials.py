@@ -90,19 +90,18 @@ def test_divergence_of_completions_from_val(
     assert lowest <= reported[0]["divergence"] <= highest
 
 
+def train_8_units(output: Path, *, driver: str) -> None:
+    config = {"units": 8}
+    trials.training_trial(
+        config, spec=tiny_spec(), windows_uri="", output=str(output), driver=driver, num_workers=1, num_threads=1
+    )
+
+
 def test_a_trial_of_a_sweep_that_was_begun_anew_does_not_train(tmp_path: Path) -> None:
     for driver in ("older", "newer"):
         ownership.take(str(tmp_path), driver)
     with pytest.raises(TakenOverError, match="another command works on"):
-        trials.training_trial(
-            {"units": 8},
-            spec=tiny_spec(),
-            windows_uri="",
-            output=str(tmp_path),
-            driver="older",
-            num_workers=1,
-            num_threads=1,
-        )
+        train_8_units(tmp_path, driver="older")
 
 
 def test_a_run_that_goes_on_reports_its_validations_so_far_first(
@@ -115,15 +114,7 @@ def test_a_run_that_goes_on_reports_its_validations_so_far_first(
     reported: list[dict[str, Any]] = []
     monkeypatch.setattr(trials.tune, "report", reported.append)
     monkeypatch.setattr(training, "train_here", lambda *_, **__: {"step": 30, "val_bits_per_character": 2.0})
-    trials.training_trial(
-        {"units": 8},
-        spec=tiny_spec(),
-        windows_uri="",
-        output=str(tmp_path),
-        driver="own",
-        num_workers=1,
-        num_threads=1,
-    )
+    train_8_units(tmp_path, driver="own")
     assert [(figures["step"], figures["val_bits_per_character"]) for figures in reported] == [
         (10, 3.0),
         (20, 2.5),

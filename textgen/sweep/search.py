@@ -90,9 +90,12 @@ def sweep(
         return finished
     for units in spec.sweep.units:
         check_goes_on(storage.join(runs_uri(output), run_name(units)), trial_spec(spec, units), manifest)
+    num_steps = TrainingPlan.of(spec, manifest).num_steps
     driver = secrets.token_hex(8)
-    ownership.take(output, driver)
-    candidates, sizes = _sweep_units(spec, manifest, output, driver=driver, num_workers=num_workers, say=say)
+    ownership.take(output, driver)  # After all that may be refused.
+    candidates, sizes = _sweep_units(
+        spec, manifest, output, driver=driver, num_steps=num_steps, num_workers=num_workers, say=say
+    )
     best, temperature, temperatures = _sweep_temperatures(spec, manifest, candidates, say=say)
     sampling = dataclasses.replace(spec.sampling, temperature=temperature.config["temperature"])
     ownership.check(output, driver)
@@ -116,10 +119,9 @@ def sweep(
 
 
 def _sweep_units(
-    spec: RunSpec, manifest: Manifest, output: str, *, driver: str, num_workers: int, say: Say
+    spec: RunSpec, manifest: Manifest, output: str, *, driver: str, num_steps: int, num_workers: int, say: Say
 ) -> tuple[list[Candidate], list[dict[str, Any]]]:
     """Trains every hidden size and returns those that left a checkpoint, the best first, and a line on each trial."""
-    num_steps = TrainingPlan.of(spec, manifest).num_steps
     resources = _trial_resources(spec.sweep, num_workers)
     outcomes = run_experiment(
         functools.partial(
