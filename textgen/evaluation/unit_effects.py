@@ -133,8 +133,7 @@ def traces(
         number = (handy or numbers)[0]
         text = test.texts[number]
         title = f"label {labels[positive]}, document {test.document_ids[number]}"
-        values = reader.trace(text)[:, cells.places[unit.number]]
-        found.append(Trace(title=title, text=text, values=values))
+        found.append(Trace(title=title, text=text, values=reader.trace(text)[:, cells.places[unit.number]]))
     return found
 
 
