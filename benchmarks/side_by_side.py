@@ -71,12 +71,18 @@ def measure(contenders: Sequence[Contender], *, rounds: int, seconds: float) -> 
     return {name: Measured(name=name, rates=tuple(values)) for name, values in rates.items()}
 
 
-def save(name: str, table: Sequence[str], details: Mapping[str, Any]) -> None:
-    """Prints a table, and keeps it with its command, hardware, versions and date."""
+def save(
+    name: str, table: Sequence[str], details: Mapping[str, Any], *, versions: Mapping[str, str] | None = None
+) -> None:
+    """Prints a table below its command, date, hardware and versions, those of peers included, and keeps them all."""
+    command, about = " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]), environment()
+    about["versions"] |= versions or {}
+    words = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+    print(f"`{command}`, {about['date']}, {about['commit']}, {about['hardware']}; {words}\n")
     print("\n".join(table))
-    content = {"command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]), **environment()}
     SPEED.mkdir(parents=True, exist_ok=True)
-    (SPEED / f"{name}.json").write_text(json.dumps({**content, "table": list(table), **details}, indent=1) + "\n")
+    content = {"command": command, **about, "table": list(table), **details}
+    (SPEED / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def cores() -> list[int]:

@@ -1,16 +1,17 @@
-"""How long a training takes to begin, and to go on: seconds until a step, and until the first batch of an epoch's end.
+"""How long a training takes to begin, and to go on, and where its time goes once it runs.
 
-python -m benchmarks.starting    # some minutes on two cores
+python -m benchmarks.starting    # a quarter of an hour on two cores
 
 On a running local head, with windows and checkpoints on its S3 server. A step is seen by its checkpoint, as every step
 is saved. The time until the first batch is that of the reader alone, with nothing in its cache: at 1, 50 and 99 percent
-of an epoch of the built-in film reviews.
+of an epoch of the built-in film reviews. The shares are those of a training that saves once a minute.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import statistics
@@ -38,6 +39,13 @@ from textgen.windows.shards import IdReader
 WINDOWS = "s3://textgen/windows"
 PLACES = (0.01, 0.5, 0.99)
 NUM_WORKERS = 2
+TRAINING = (
+    *("train", "--preset", "reviews_best", "--windows", WINDOWS, "--output", "s3://textgen/runs"),
+    *("--num-workers", str(NUM_WORKERS), "--set", "model.units=128", "--set", "training.validate_every_steps=100000"),
+)
+NUM_STEPS = 1500
+"""Of a training whose time is shared out: more than a minute of them."""
+PARTS = ("compute", "reduce", "data", "checkpoint")
 PATIENCE_SECONDS = 300.0
 
 
@@ -51,21 +59,24 @@ def main(argv: list[str]) -> int:
     with _local_head() as bucket:
         _job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", WINDOWS)
         reading: dict[float, list[float]] = {place: [] for place in PLACES}
-        begun, gone_on = [], []
+        begun, gone_on, shares = [], [], []
         for number in range(arguments.rounds):
             for place in PLACES:
                 reading[place].append(_first_batch(place))
             begin, go_on = _begin_and_go_on(bucket, f"run{number}")
             begun.append(begin)
             gone_on.append(go_on)
+            shares.append(_time_shares(f"shared{number}"))
             print(f"round {number + 1}: {begin:.1f} s to begin, {go_on:.1f} s to go on", file=sys.stderr, flush=True)
     table = ["| from | to | seconds, median (range) |", "|---|---|---:|"]
     table.append(f"| `jobs.train` with {NUM_WORKERS} workers on a running head | the first step | {_words(begun)} |")
     table.append(f"| SIGKILL of one of {NUM_WORKERS} workers | the next step | {_words(gone_on)} |")
     for place, seconds in reading.items():
         table.append(f"| a reader without cache | the batch at {place:.0%} of an epoch | {_words(seconds)} |")
+    table += ["", "| of the time of a training | percent, median (range) |", "|---|---:|"]
+    table += [f"| {part} | {_words([100 * one[part] for one in shares])} |" for part in PARTS]
     details = {"begin": begun, "go_on": gone_on, "read": {str(place): seconds for place, seconds in reading.items()}}
-    save("starting", table, {"seconds": details})
+    save("starting", table, {"seconds": details, "time_shares": shares})
     return 0
 
 
@@ -99,11 +110,7 @@ def _begin_and_go_on(bucket: Path, name: str) -> tuple[float, float]:
     """Returns the seconds from the command to its first step, and from a worker's end to the next step."""
     run = bucket / "runs" / name
     started = time.monotonic()
-    driver = _started(
-        *("train", "--preset", "reviews_best", "--windows", WINDOWS, "--output", "s3://textgen/runs"),
-        *("--run-name", name, "--num-workers", str(NUM_WORKERS), "--set", "model.units=128"),
-        *("--set", "training.checkpoint_every_steps=1", "--set", "training.validate_every_steps=100000"),
-    )
+    driver = _started(*TRAINING, "--run-name", name, "--set", "training.checkpoint_every_steps=1")
     try:
         _await(driver, lambda: _newest(run) >= 1)
         begin = time.monotonic() - started
@@ -117,6 +124,13 @@ def _begin_and_go_on(bucket: Path, name: str) -> tuple[float, float]:
     finally:
         driver.terminate()
         driver.communicate(timeout=PATIENCE_SECONDS)
+
+
+def _time_shares(name: str) -> dict[str, float]:
+    """Returns what share of the time of a training each part had."""
+    words = (*TRAINING, "--run-name", name, "--set", f"training.max_steps={NUM_STEPS}")
+    shares: dict[str, float] = json.loads(_job(*words).splitlines()[-1])["time_shares"]
+    return shares
 
 
 def _first_batch(place: float) -> float:
@@ -144,19 +158,20 @@ def _newest(run: Path) -> int:
     return int(uris[-1].rsplit("-", 1)[-1]) if uris else 0
 
 
-def _job(*words: str) -> None:
-    """Runs a job to its end."""
+def _job(*words: str) -> str:
+    """Runs a job to its end and returns what it printed."""
     driver = _started(*words)
-    _, told = driver.communicate()
+    out, told = driver.communicate()
     if driver.returncode:
         raise SystemExit(told)
+    return out
 
 
 def _started(name: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", f"jobs.{name}", *words],
         cwd=ROOT,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )

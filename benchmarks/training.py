@@ -10,6 +10,7 @@ the better of ours in 32 bits; where the CPU has instructions for bfloat16, ours
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,8 +51,13 @@ def main(argv: list[str]) -> int:
         measured = measure(contenders, rounds=arguments.rounds, seconds=arguments.seconds)
         details[shape] = {name: one.rates for name, one in measured.items()}
         table += _rows(shape, measured)
-    save("training", table, {"rates": details})
+    save("training", table, {"rates": details}, versions={"torch": _torch_version(arguments.pytorch)})
     return 0
+
+
+def _torch_version(python: Path) -> str:
+    code = "import importlib.metadata as m; print(m.version('torch'))"
+    return subprocess.run([python, "-c", code], text=True, capture_output=True, check=True).stdout.strip()
 
 
 def _contenders(shape: str, pytorch: Path) -> list[Contender]:
