@@ -65,6 +65,27 @@ def _middle(uri: str) -> bytes:
         return stream.read(MIB + 3)
 
 
+@pytest.mark.parametrize("way", ["upload", "write"])
+def test_an_upload_whose_end_was_not_heard_of_is_made_again(
+    faulty: FaultyS3, folder: str, tmp_path: Path, way: str
+) -> None:
+    content = secrets.token_bytes(MIB)
+    uri, source = storage.join(folder, "a"), tmp_path / "source"
+    source.write_bytes(content)
+    ends = []
+
+    def cut_first_end(method: str, path: str) -> Fault | None:
+        if method == "POST" and "uploadId=" in path:
+            ends.append(path)
+            return "cut" if len(ends) == 1 else None
+        return None
+
+    with faulty.under(cut_first_end):
+        storage.upload(source, uri) if way == "upload" else storage.write_bytes(uri, content)
+    assert len(ends) == 3  # That was cut, asked for again in vain, and of an upload anew.
+    assert storage.read_bytes(uri) == content
+
+
 def test_an_answer_that_does_not_come_is_asked_for_again(faulty: FaultyS3, folder: str) -> None:
     uri = storage.join(folder, "a")
     storage.write_bytes(uri, b"whole")

@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from textgen.errors import UnavailableError, UserError
@@ -165,25 +166,53 @@ def patiently(call: Callable[[], Result]) -> Result:
     return call()
 
 
-@functools.cache
-def in_parts() -> TransferConfig:
-    """Sends an object in parts, even where one part is enough.
+def send(source: Path | bytes, *, bucket: str, key: str) -> None:
+    """Puts an object in parts, even where one part is enough.
 
     A server over a file system, such as rclone's, shows an object that is put in one piece while it grows; one in
     parts appears when it is complete.
     """
+    for attempt in range(ATTEMPTS):
+        try:
+            if isinstance(source, bytes):
+                client().upload_fileobj(io.BytesIO(source), bucket, key, Config=_in_parts())
+            else:
+                client().upload_file(str(source), bucket, key, Config=_in_parts())
+            return
+        except Exception as error:
+            # The server was restarted; or the upload is complete, and the answer that said so was lost.
+            if attempt == ATTEMPTS - 1 or _code(_cause(error)) != "NoSuchUpload":
+                raise
+
+
+@functools.cache
+def _in_parts() -> TransferConfig:
     from boto3.s3.transfer import TransferConfig
 
     return TransferConfig(multipart_threshold=1, use_threads=False)
 
 
-def error_of(error: Exception, uri: str) -> Exception:
-    """Returns what a user is to read of an error that a request for `uri` raised; other errors as they are."""
+def _cause(error: Exception) -> Exception:
+    """Returns what stopped a transfer; other errors as they are."""
     from boto3.exceptions import RetriesExceededError, S3UploadFailedError
-    from botocore import exceptions
 
     if isinstance(error, S3UploadFailedError | RetriesExceededError) and isinstance(error.__context__, Exception):
-        error = error.__context__  # What stopped the transfer.
+        return error.__context__
+    return error
+
+
+def _code(error: Exception) -> str:
+    """Returns the code of an answer that is an error; that of another error is empty."""
+    from botocore.exceptions import ClientError
+
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def error_of(error: Exception, uri: str) -> Exception:
+    """Returns what a user is to read of an error that a request for `uri` raised; other errors as they are."""
+    from botocore import exceptions
+
+    error = _cause(error)
     where = os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
     if isinstance(error, exceptions.ClientError):
         return _refusal(error, uri, where)
@@ -211,7 +240,7 @@ def error_of(error: Exception, uri: str) -> Exception:
 def _refusal(error: Any, uri: str, where: str) -> UserError:
     """Returns the words for a request that was answered by an error."""
     bucket = uri.removeprefix("s3://").partition("/")[0]
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = _code(error)
     mistakes = {
         "NoSuchBucket": f"there is no bucket {bucket!r} at {where}; create it, or check the name and AWS_ENDPOINT_URL",
         "NoSuchKey": f"{uri} does not exist; check the name",

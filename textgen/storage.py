@@ -92,7 +92,7 @@ def write_bytes(uri: str, content: bytes) -> None:
     with _explained(uri):
         if is_s3(uri):
             bucket, key = _split(uri)
-            s3_client.client().upload_fileobj(io.BytesIO(content), bucket, key, Config=s3_client.in_parts())
+            s3_client.send(content, bucket=bucket, key=key)
         else:
             with _renamed_into_place(_path(uri)) as temporary:
                 temporary.write_bytes(content)
@@ -103,7 +103,7 @@ def upload(path: Path, uri: str) -> None:
     with _explained(uri):
         if is_s3(uri):
             bucket, key = _split(uri)
-            s3_client.client().upload_file(str(path), bucket, key, Config=s3_client.in_parts())
+            s3_client.send(path, bucket=bucket, key=key)
         else:
             with _renamed_into_place(_path(uri)) as temporary:
                 shutil.copyfile(path, temporary)

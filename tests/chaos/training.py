@@ -74,8 +74,15 @@ class DisturbedTraining:
         self._seen = self._newest()
 
     def finish(self) -> dict[str, Any]:
-        """Waits for the end and returns the job's result."""
-        out, _ = self._driver.communicate(timeout=PATIENCE_SECONDS)
+        """Waits for the end, however long it is away while there is progress, and returns the job's result."""
+        out = None
+        while out is None:
+            try:
+                out, _ = self._driver.communicate(timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                newest = self._newest()
+                assert newest > self._seen, f"no new checkpoint: {self._told()}"
+                self._seen = newest
         assert self._driver.returncode == 0, self._told()
         result: dict[str, Any] = json.loads(out.splitlines()[-1])
         return result
