@@ -30,7 +30,7 @@ from textgen.local.background import free_port
 from textgen.local.checkout import Checkout, this_checkout
 from textgen.local.head import ray_environment, start_head, stop_head
 from textgen.local.s3 import s3_environment, start_s3, stop_s3
-from textgen.model.checkpoint import checkpoint_uris
+from textgen.model.checkpoint import checkpoint_uris, step_of
 from textgen.training.plan import TrainingPlan
 from textgen.windows.batches import WindowReader
 from textgen.windows.manifest import Manifest
@@ -155,7 +155,7 @@ def _first_batch(place: float) -> float:
 def _newest(run: Path) -> int:
     """Returns the step of a run's newest checkpoint; 0 where there is none."""
     uris = checkpoint_uris(str(run))
-    return int(uris[-1].rsplit("-", 1)[-1]) if uris else 0
+    return step_of(uris[-1]) if uris else 0
 
 
 def _job(*words: str) -> str:

@@ -6,8 +6,7 @@ python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3
 from __future__ import annotations
 
 from jobs.command_line import finish, job_parser, run
-from textgen.model.checkpoint import find_checkpoint
-from textgen.training.trace import trace
+from textgen.training.trace import trace, trained_at
 from textgen.windows.manifest import Manifest
 
 
@@ -21,20 +20,20 @@ def main(argv: list[str]) -> None:
         takes_preset=False,
         takes_settings=False,
     )
-    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
+    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a run, or a checkpoint of it")
     parser.add_argument("--windows", metavar="URI", help="where the run's windows are now (default: where they were)")
     parser.add_argument("--step", type=int, required=True, metavar="N", help="number of the step, from 0")
     parser.add_argument("--row", type=int, metavar="N", help="row of the global batch, from 0 (default: all)")
     arguments = parser.parse_args(argv)
-    checkpoint = find_checkpoint(arguments.checkpoint)
-    manifest = Manifest.load(arguments.windows or checkpoint.manifest_uri)
-    rows = trace(checkpoint, manifest, step=arguments.step, row=arguments.row)
+    trained = trained_at(arguments.checkpoint)
+    manifest = Manifest.load(arguments.windows or trained.manifest_uri)
+    rows = trace(trained, manifest, step=arguments.step, row=arguments.row)
     for row in rows:
         names = ", ".join(document["document_id"] for document in row["documents"])
         print(f"row {row['row']}: documents {names}")
         if "text" in row:
             print(f"  window {row['window']}: {row['text']!r}")
-    finish({"checkpoint_uri": checkpoint.uri, "step": arguments.step, "rows": rows}, output=arguments.output)
+    finish({"uri": trained.uri, "step": arguments.step, "rows": rows}, output=arguments.output)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
         "--device",
         choices=("auto", "cpu", "gpu"),
         default="auto",
-        help="what each worker has; gpu waits for the cluster to start them (default: a GPU where there is one)",
+        help="what each worker has; gpu waits for the cluster to start them (default: GPUs where there are as many)",
     )
     parser.add_argument(
         "--from",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 
 from tests.rendezvous import Member, together  # noqa: E402
-from tests.step_records import recorded  # noqa: E402
+from tests.step_records import assert_same, recorded  # noqa: E402
 from tests.written_windows import tiny_spec, written_manifest  # noqa: E402
+from textgen import storage  # noqa: E402
 from textgen.errors import UserError  # noqa: E402
 from textgen.model.checkpoint import (  # noqa: E402
     Checkpoint,
@@ -28,9 +31,11 @@ from textgen.model.checkpoint import (  # noqa: E402
     weights_hash,
 )
 from textgen.spec import RunSpec, override  # noqa: E402
+from textgen.training import restoring  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
+from textgen.training.leaving import MachineLeavesError  # noqa: E402
 from textgen.training.loop import TrainingLoop, train_alone  # noqa: E402
-from textgen.training.position import Run  # noqa: E402
+from textgen.training.position import Run, save_checkpoint  # noqa: E402
 from textgen.training.recorder import HISTORY_NAME  # noqa: E402
 from textgen.windows.batches import Batch, WindowReader  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
@@ -62,13 +67,20 @@ def spec_with(**changes: Any) -> RunSpec:
 
 
 def train(
-    manifest: Manifest, folder: Path, spec: RunSpec, *, collective: Collective | None = None
+    manifest: Manifest,
+    folder: Path,
+    spec: RunSpec,
+    *,
+    collective: Collective | None = None,
+    machine_leaves: threading.Event | None = None,
 ) -> tuple[dict[str, Any], list[str], list[Mapping[str, Any]]]:
     """Trains and returns the outcome, the lines said, and the reports."""
     lines: list[str] = []
     reports: list[Mapping[str, Any]] = []
     run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(folder), run_name=folder.name)
-    loop = TrainingLoop(run, collective or Alone(), say=lines.append, report=reports.append)
+    loop = TrainingLoop(
+        run, collective or Alone(), say=lines.append, report=reports.append, machine_leaves=machine_leaves
+    )
     return loop.run(), lines, reports
 
 
@@ -251,10 +263,73 @@ def test_without_val_the_training_loss_decides_and_val_figures_are_null(tmp_path
 def test_a_training_that_loses_its_numbers_says_where(manifest: Manifest, tmp_path: Path) -> None:
     spec = spec_with(training__learning_rate=1e38, training__optimizer="sgd", training__clip_norm=None)
     told = (
-        r"no numbers at step \d+ \(loss .*; windows \d+, .*\) of .*, whose last checkpoint is none; lower training\.l"
+        r"loss \(\S+\) or gradient are no numbers at step \d+ \(windows \d+, .*\) of .*, whose last checkpoint is "
+        r"none; lower training\.l"
     )
     with pytest.raises(UserError, match=told):
         train(manifest, tmp_path, spec)
+
+
+def test_a_training_that_diverges_says_where(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(
+        training__learning_rate=50.0,
+        training__decay="constant",
+        training__warmup_steps=0,
+        training__max_steps=150,
+        training__epochs=20.0,
+        training__checkpoint_every_steps=60,
+        training__validate_every_steps=1000,
+    )
+    told = (
+        r"the loss has diverged: \d+\.\d nats over the last 100 steps, where guessing has \d\.\d, at step 99 "
+        r"\(windows .*--step 99\) of \S+, whose last checkpoint is \S+step-00000060; lower .*--run-name$"
+    )
+    with pytest.raises(UserError, match=told):
+        train(manifest, tmp_path, spec)
+
+
+@pytest.mark.parametrize("why", ["no number", "machine leaves"])
+def test_no_worker_ends_before_the_last_checkpoint_is_written(
+    why: str, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one ends in an error, Ray Train ends the others, the one that writes among them."""
+    spec = spec_with(training__max_steps=9, training__checkpoint_every_steps=4)
+    train(manifest, tmp_path / "whole", spec)
+    ended, leaves = threading.Event(), threading.Event()
+    read_batch, save = WindowReader.batch, save_checkpoint
+
+    def batch(self: WindowReader, step: int) -> Batch:
+        read = read_batch(self, step)
+        if why == "no number":
+            return dataclasses.replace(read, weights=read.weights * (np.nan if step == 4 else 1.0))
+        if step == 2:
+            leaves.set()
+        return read
+
+    def save_slowly(*arguments: Any, **more: Any) -> None:
+        assert not ended.wait(0.3)
+        save(*arguments, **more)
+
+    def work(member: Member) -> int:
+        own = leaves if member.rank == 1 else None
+        try:
+            train(manifest, tmp_path / "run", spec, collective=member, machine_leaves=own)
+        except (UserError, MachineLeavesError) as error:
+            ended.set()
+            return error.step if isinstance(error, MachineLeavesError) else 4
+        return -1
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WindowReader, "batch", batch)
+        patched.setattr("textgen.training.loop.save_checkpoint", save_slowly)
+        steps = together(2, work)
+    saved = latest_checkpoint(str(tmp_path / "run"))
+    assert saved is not None
+    assert steps == [saved.step] * 2
+    assert saved.step < 9
+    _, lines, _ = train(manifest, tmp_path / "run", spec)
+    assert lines[0] == f"resumed run from step {saved.step}"
+    assert_same(recorded(str(tmp_path / "whole")), recorded(str(tmp_path / "run")))
 
 
 @pytest.mark.parametrize("lost", [7, 10, 23])
@@ -272,7 +347,7 @@ def test_a_step_that_loses_its_numbers_can_be_left_out(
     assert (outcome["step"], outcome["skipped_steps"]) == (23, 1)
     assert np.isfinite(outcome["loss"])
     (line,) = (line for line in lines if "left out" in line)
-    assert f"no numbers: step {lost - 1} (loss nan; windows " in line
+    assert f"loss (nan) or gradient are no numbers: step {lost - 1} (windows " in line
     with pytest.raises(
         UserError, match=rf"at step {lost - 1} .*--step {lost - 1}\).*step-{lost - 1:08d}; .*nonfinite=skip"
     ):
@@ -362,6 +437,44 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_goes_on(manifes
     assert [uri[-2:] for uri in checkpoint_uris(str(run))] == ["10", "15", "20"]
 
 
+@pytest.mark.parametrize("when", ["while the first worker looks", "before the second worker reads"])
+def test_a_checkpoint_that_a_lost_driver_s_workers_remove_is_looked_for_again(
+    when: str, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_with(training__max_steps=9, training__checkpoint_every_steps=4)
+    run = tmp_path / "run"
+    train(manifest, run, spec)
+    shutil.rmtree(run / "checkpoints" / "step-00000009")
+    shutil.copytree(run / "checkpoints" / "step-00000008", run / "checkpoints" / "step-00000009")
+    chosen = checkpoint_uri(str(run), 9)
+    is_first, has_read = threading.Lock(), threading.Event()
+    verify, read = Checkpoint.verify, restoring._read
+
+    def removed_first(self: Checkpoint) -> None:
+        if self.uri == chosen:
+            storage.delete(chosen)
+        verify(self)
+
+    def removed_between(uri: str) -> Any:
+        if uri != chosen:
+            return read(uri)
+        if is_first.acquire(blocking=False):
+            found = read(uri)
+            has_read.set()
+            return found
+        assert has_read.wait(30)
+        storage.delete(chosen)
+        return read(uri)
+
+    with monkeypatch.context() as patched:
+        if when == "while the first worker looks":
+            patched.setattr(Checkpoint, "verify", removed_first)
+        else:
+            patched.setattr(restoring, "_read", removed_between)
+        lines = together(2, lambda member: train(manifest, run, spec, collective=member))[0][1]
+    assert lines[0] == "resumed run from step 8"
+
+
 def test_damage_to_every_checkpoint_ends_the_training(manifest: Manifest, tmp_path: Path) -> None:
     spec = spec_with(training__max_steps=10)
     train(manifest, tmp_path, spec)
@@ -408,6 +521,22 @@ def test_what_was_left_of_unfinished_checkpoints_is_removed(manifest: Manifest, 
     train(manifest, tmp_path, spec)
     assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())][-1] == "step-00000009"
     assert not (torn / "weights.npz").exists()
+
+
+def test_what_others_leave_among_the_checkpoints_disturbs_nobody(manifest: Manifest, tmp_path: Path) -> None:
+    spec = spec_with(training__max_steps=12, training__checkpoint_every_steps=3, training__keep_checkpoints=1)
+    train(manifest, tmp_path, override(spec, {"training.max_steps": 6}))
+    checkpoints = tmp_path / "checkpoints"
+    copy = checkpoints / "step-00000006.bak"
+    shutil.copytree(checkpoints / "step-00000006", copy)
+    (checkpoints / "notes.txt").write_text("mine")
+    (checkpoints / "step-00000002").mkdir()
+    (checkpoints / "step-00000002" / "weights.npz").write_bytes(b"half")
+    _, lines, _ = train(manifest, tmp_path, spec)
+    assert lines[0] == f"resumed {tmp_path.name} from step 6"
+    assert (copy / "COMPLETE").exists()
+    assert (checkpoints / "notes.txt").read_text() == "mine"
+    assert not (checkpoints / "step-00000002" / "weights.npz").exists()
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_training(

@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
 from benchmarks.ray_workers import ray_workers
 from tests.step_records import assert_same, recorded
@@ -20,11 +22,13 @@ from tests.written_windows import tiny_spec, written_manifest
 from textgen import storage
 from textgen.errors import UserError
 from textgen.local.checkout import Checkout
-from textgen.model.checkpoint import checkpoint_uris
+from textgen.model.checkpoint import checkpoint_uris, step_of
 from textgen.spec import RunSpec, override
 from textgen.training import ownership
+from textgen.training.leaving import MachineLeavesError
 from textgen.training.ownership import DRIVERS_NAME
-from textgen.training.run import train
+from textgen.training.position import Run
+from textgen.training.run import Device, _lost_workers, _workers, train
 from textgen.training.stopping import STOP_NAME, StoppedError
 from textgen.windows.manifest import Manifest
 
@@ -86,7 +90,7 @@ def resumed(lines: list[str]) -> list[int]:
 
 
 def newest(run_uri: str) -> int:
-    return int(checkpoint_uris(run_uri)[-1].rsplit("-", 1)[-1])
+    return step_of(checkpoint_uris(run_uri)[-1])
 
 
 def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
@@ -105,10 +109,15 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
     ended = threading.Event()
     lines: list[str] = []
 
-    def run() -> dict[str, Any]:
+    def run(num_workers: int = 2) -> dict[str, Any]:
         try:
             return train(
-                spec, manifest_uri=manifest.uri, output=output, run_name="run", num_workers=2, say=lines.append
+                spec,
+                manifest_uri=manifest.uri,
+                output=output,
+                run_name="run",
+                num_workers=num_workers,
+                say=lines.append,
             )
         finally:
             ended.set()
@@ -121,7 +130,7 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
         with pytest.raises(StoppedError) as stopped:
             training.result()
         ended.clear()
-        training = pool.submit(run)
+        training = pool.submit(run, num_workers=1)
         wait_until(lambda: newest(f"{output}/run") > stopped.value.step, ended=ended)
         ownership.take(f"{output}/run", "another")  # As the workers do that the same command starts elsewhere.
         with pytest.raises(UserError, match=r"another command works on \S+/run since 20"):
@@ -146,6 +155,7 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
     )
     assert_same(recorded(str(tmp_path / "alone")), recorded(f"{output}/run"))
     assert result["weights_sha256"] == undisturbed["weights_sha256"]
+    assert result["val_loss"] == undisturbed["val_loss"]
     assert not workers_of(ray_head)
 
     again: list[str] = []
@@ -178,6 +188,51 @@ def test_a_mistake_that_one_worker_meets_ends_all_of_them(ray_head: Checkout, s3
             say=say_nothing,
         )
     assert not workers_of(ray_head)
+
+
+def test_workers_that_are_lost_too_often_are_told_in_a_sentence(tmp_path: Path) -> None:
+    run = Run(spec=tiny_spec(), manifest_uri="x", run_uri=str(tmp_path), run_name="run")
+    died = WorkerHealthCheckFailedError("A worker's health check failed.", RuntimeError("SIGKILL"))
+    others = UserExceptionWithTraceback(ConnectionError("no answer"), "Traceback ...")
+    told = _lost_workers(WorkerGroupError("two failed", {0: others, 1: died}), run)
+    assert str(told) == (
+        f"workers of {tmp_path} were lost more often than training.max_failures allows (3), the last time by: A "
+        "worker's health check failed. It has no checkpoint yet, and the same command goes on from there; "
+        "where memory was short, take fewer workers or a smaller training.global_batch_size"
+    )
+    leaves = UserExceptionWithTraceback(MachineLeavesError(7), "Traceback ...")
+    assert "a machine is being taken away; saved at step 7. It has" in str(
+        _lost_workers(WorkerGroupError("one failed", {0: leaves}), run)
+    )
+    assert _lost_workers(WorkerGroupError("one failed", {0: others}), run) is None  # A fault of ours: a traceback.
+    mistake = UserExceptionWithTraceback(UserError("wrong"), "Traceback ...")
+    assert _lost_workers(WorkerGroupError("two failed", {0: mistake, 1: died}), run) is None
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "num_workers", "device", "expected"),
+    [
+        (0, None, "auto", (1, False)),
+        (3, None, "auto", (3, True)),
+        (1, 2, "auto", (2, False)),  # Not a wait for a second one.
+        (2, 2, "auto", (2, True)),
+        (1, 2, "gpu", (2, True)),
+        (2, 2, "cpu", (2, False)),
+    ],
+)
+def test_workers_have_gpus_where_there_are_as_many(
+    num_gpus: int,
+    num_workers: int | None,
+    device: Device,
+    expected: tuple[int, bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resources = {"CPU": 4.0, "GPU": float(num_gpus)}
+    monkeypatch.setattr("ray.cluster_resources", lambda: resources)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": resources}])
+    found, reserved, use_gpu = _workers(num_workers, device)
+    assert (found, use_gpu) == expected
+    assert reserved.get("GPU", 0) == int(use_gpu)
 
 
 def test_more_workers_than_there_are_cpus_are_refused(ray_head: Checkout, manifest: Manifest, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.model.checkpoint import latest_checkpoint, weights_hash
+from textgen.training import ownership
 from textgen.training.position import Run
 from textgen.training.stopping import (
     LOOK_SECONDS,
@@ -64,11 +65,25 @@ def test_outside_of_the_main_thread_nothing_is_taken_over(heard: list[int]) -> N
 def test_a_driver_s_signal_reaches_the_first_worker(heard: list[int], tmp_path: Path) -> None:
     told = threading.Event()
     (tmp_path / STOP_NAME).write_text("an older driver")
+    ownership.take(str(tmp_path), "driver")
     with passing_on(str(tmp_path), "driver"), heeding_the_driver(str(tmp_path), "driver", told):
         assert not told.wait(2 * LOOK_SECONDS)  # Nothing is to happen, for which no event can be awaited.
         signal.raise_signal(signal.SIGTERM)
         assert told.wait(30)
         assert (tmp_path / STOP_NAME).read_text() == "driver"
+    assert not (tmp_path / STOP_NAME).exists()
+    assert heard == []
+
+
+def test_a_driver_whose_workers_do_not_train_yet_ends_as_it_would_have(heard: list[int], tmp_path: Path) -> None:
+    received = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: received.set())
+    with passing_on(str(tmp_path), "driver"):
+        signal.raise_signal(signal.SIGTERM)
+        ticks = 0
+        while not received.wait(0.1):  # In steps: a signal is heard between them.
+            ticks += 1
+            assert ticks < 300
     assert not (tmp_path / STOP_NAME).exists()
     assert heard == []
 

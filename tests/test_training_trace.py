@@ -10,10 +10,9 @@ import pytest
 
 from tests.labelled_windows import document
 from tests.written_windows import tiny_spec, written_manifest
-from textgen.model.checkpoint import Checkpoint
 from textgen.spec import RunSpec
 from textgen.training.plan import TrainingPlan
-from textgen.training.trace import trace
+from textgen.training.trace import Trained, trace
 from textgen.windows.documents import DocumentLabels
 from textgen.windows.lanes import MASKED
 from textgen.windows.manifest import Manifest
@@ -26,17 +25,8 @@ SPLITS = {
 }
 
 
-def checkpoint_of(spec: RunSpec, manifest: Manifest) -> Checkpoint:
-    return Checkpoint(
-        uri="runs/x",
-        spec=spec,
-        vocabulary=manifest.vocabulary,
-        run_name="x",
-        manifest_uri=manifest.uri,
-        manifest_hash=manifest.hash,
-        position={"step": 0},
-        metrics={},
-    )
+def trained(spec: RunSpec, manifest: Manifest) -> Trained:
+    return Trained(uri="runs/x", spec=spec, manifest_uri=manifest.uri, manifest_hash=manifest.hash)
 
 
 @pytest.mark.parametrize("order", ["stateful", "shuffled"])
@@ -49,7 +39,7 @@ def test_rows_have_the_text_and_the_documents_of_their_windows(order: str, tmp_p
     lanes = TrainingPlan.of(spec, manifest).lanes
     num_rows = 0
     for step in range(lanes.steps_per_epoch + 2):
-        rows = trace(checkpoint_of(spec, manifest), manifest, step=step, row=None)
+        rows = trace(trained(spec, manifest), manifest, step=step, row=None)
         windows = {number: lanes.window(step, number) for number in range(5)}
         assert {row["row"]: row["window"] for row in rows} == {n: w for n, w in windows.items() if w != MASKED}
         for row in rows:
@@ -58,7 +48,7 @@ def test_rows_have_the_text_and_the_documents_of_their_windows(order: str, tmp_p
             assert row["text"] == text[first : first + 8]
             expected = [name for name, _ in itertools.groupby(of_id[first : first + 8])]
             assert [one["document_id"] for one in row["documents"]] == expected
-            assert trace(checkpoint_of(spec, manifest), manifest, step=step, row=row["row"]) == [row]
+            assert trace(trained(spec, manifest), manifest, step=step, row=row["row"]) == [row]
         num_rows += len(rows)
     assert num_rows > lanes.num_windows
 
@@ -74,7 +64,7 @@ def test_rows_of_a_classifier_are_documents(tmp_path: Path) -> None:
     places = DocumentLabels.of(manifest, "train", classes=("bad", "good")).places
     lanes = TrainingPlan.of(spec, manifest).lanes
     ids = [one.document_id for one in iter_documents(manifest, "train")]
-    for row in trace(checkpoint_of(spec, manifest), manifest, step=3, row=None):
+    for row in trace(trained(spec, manifest), manifest, step=3, row=None):
         (one,) = row["documents"]
         assert one["document_id"] == ids[places[lanes.window(3, row["row"])]]
         assert one["label"] in ("bad", "good")
@@ -82,10 +72,10 @@ def test_rows_of_a_classifier_are_documents(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_explained(tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), SPLITS)
-    checkpoint = checkpoint_of(tiny_spec(training__global_batch_size=5), manifest)
+    run = trained(tiny_spec(training__global_batch_size=5), manifest)
     with pytest.raises(ValueError, match="--row is 5; the global batch has rows 0 to 4"):
-        trace(checkpoint, manifest, step=0, row=5)
+        trace(run, manifest, step=0, row=5)
     with pytest.raises(ValueError, match="--step is -1; the first step is 0"):
-        trace(checkpoint, manifest, step=-1, row=0)
+        trace(run, manifest, step=-1, row=0)
     with pytest.raises(ValueError, match="trained on other windows than"):
-        trace(dataclasses.replace(checkpoint, manifest_hash="other"), manifest, step=0, row=0)
+        trace(dataclasses.replace(run, manifest_hash="other"), manifest, step=0, row=0)

@@ -1,6 +1,6 @@
 """Ingests and trains on a small cluster of its own while things fail, and says whether that changed anything.
 
-python -m tests.chaos --faults 50 --seed 0
+python -m tests.chaos --faults 80 --seed 0
 
 Two nodes of two CPUs, a head without any, and S3 behind a proxy that misbehaves on demand. An ingest loses a reading
 worker and its driver. Once the training has written a checkpoint, the next fault is drawn. In the end windows, losses
@@ -30,11 +30,13 @@ FAULTS: dict[str, Fault] = {
     "driver killed": DisturbedTraining.kill_driver,
     "driver told to end": DisturbedTraining.end_driver,
     "node killed": DisturbedTraining.kill_node,
+    "node taken away": DisturbedTraining.drain_node,
     "S3 restarted": DisturbedTraining.restart_s3,
     "S3 fails now and then": DisturbedTraining.worsen_s3,
     "S3 stalls": DisturbedTraining.stall_s3,
 }
-STEPS_PER_FAULT = 400
+STEPS_PER_FAULT = 150
+"""Half of them are made until the next fault, the others when all faults have been."""
 
 
 def main() -> int:
@@ -48,10 +50,11 @@ def main() -> int:
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     with World() as world:
         same = {"ingest": ingest.is_same(world)}
-        alone = DisturbedTraining(world, "alone", num_steps=STEPS_PER_FAULT * len(kinds), seed=0)
+        num_steps = STEPS_PER_FAULT * len(kinds)
+        alone = DisturbedTraining(world, "alone", num_steps=num_steps, seed=0, checkpoint_steps=num_steps)
         alone.start(num_workers=1)
         expected = alone.finish()
-        training = DisturbedTraining(world, "disturbed", num_steps=STEPS_PER_FAULT * len(kinds), seed=arguments.seed)
+        training = DisturbedTraining(world, "disturbed", num_steps=num_steps, seed=arguments.seed)
         training.start(num_workers=2)
         for number, kind in enumerate(kinds, 1):
             training.await_progress()
@@ -65,7 +68,7 @@ def main() -> int:
         same |= {
             "weights": result["weights_sha256"] == expected["weights_sha256"],
             "windows and losses": training.recorded() == alone.recorded(),
-            "steps": result["step"] == expected["step"] == STEPS_PER_FAULT * len(kinds),
+            "steps": result["step"] == expected["step"] == num_steps,
         }
     print("| fault | times | seconds to the next checkpoint, median (range) |\n|---|---:|---:|")
     for kind, values in seconds.items():

@@ -12,7 +12,7 @@ import pytest
 from tests.chaos.__main__ import FAULTS, drawn
 from tests.chaos.world import ROOT
 
-KINDS = ("S3 fails now and then", "driver killed", "node killed")
+KINDS = ("S3 fails now and then", "driver killed", "node killed", "node taken away")
 
 
 @pytest.mark.chaos
@@ -21,14 +21,14 @@ KINDS = ("S3 fails now and then", "driver killed", "node killed")
 @pytest.mark.timeout(600)
 def test_a_disturbed_training_ends_as_one_that_was_left_alone() -> None:
     finished = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", "--faults", "3", "--only", ",".join(KINDS)],
+        [sys.executable, "-m", "tests.chaos", "--faults", str(len(KINDS)), "--only", ",".join(KINDS)],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert finished.returncode == 0, finished.stderr[-4000:]
     outcome = json.loads(finished.stdout.splitlines()[-1])
-    assert outcome["faults"] == 3
+    assert outcome["faults"] == len(KINDS)
     assert set(outcome["same"].values()) == {True}
     assert all(outcome["seen_by_s3"][fault] for fault in ("slow_down", "drop", "cut"))
 

@@ -17,7 +17,7 @@ from tests.faulty_s3 import sometimes
 from tests.step_records import recorded
 from tests.written_windows import written_manifest
 from textgen.local.s3 import BUCKET
-from textgen.model.checkpoint import checkpoint_uris
+from textgen.model.checkpoint import checkpoint_uris, step_of
 
 SETTINGS = (
     "windows.context_length=7",
@@ -31,10 +31,11 @@ SETTINGS = (
     "training.learning_rate=0.02",
     "training.epochs=100000",
     "training.validate_every_steps=1000000",
-    "training.checkpoint_every_steps=25",
     "training.max_failures=1000",
     "training.record_steps=true",
 )
+CHECKPOINT_STEPS = 25
+NUM_WORKERS = (1, 2, 4)
 STOPPED = 143
 COLOURS = ("red", "blue", "green", "grey")
 
@@ -42,11 +43,14 @@ COLOURS = ("red", "blue", "green", "grey")
 class DisturbedTraining:
     """One run, whose driver is a process of its own."""
 
-    def __init__(self, world: World, name: str, *, num_steps: int, seed: int) -> None:
+    def __init__(
+        self, world: World, name: str, *, num_steps: int, seed: int, checkpoint_steps: int = CHECKPOINT_STEPS
+    ) -> None:
         self._world = world
         self._name = name
         self._draw = random.Random(seed)
-        self._settings = (*SETTINGS, f"training.max_steps={num_steps}")
+        every = f"training.checkpoint_every_steps={checkpoint_steps}"
+        self._settings = (*SETTINGS, f"training.max_steps={num_steps}", every)
         self._log = world.folder / f"{name}.log"
         self._place = world.bucket_folder / "runs" / name
         if not (world.bucket_folder / "windows").exists():
@@ -56,6 +60,7 @@ class DisturbedTraining:
 
     def start(self, *, num_workers: int) -> None:
         """Gives the command that begins the run or goes on with it."""
+        self._num_workers = num_workers
         words = [word for setting in self._settings for word in ("--set", setting)]
         with open(self._log, "a") as log:
             self._driver = subprocess.Popen(
@@ -104,7 +109,7 @@ class DisturbedTraining:
     def kill_worker(self) -> None:
         """Kills one of the processes that train."""
         os.kill(self._draw.choice(self._world.processes("RayTrainWorker")).pid, signal.SIGKILL)
-        self._seen = self._newest()
+        self._forget_what_was_under_way()
 
     def kill_driver(self) -> None:
         """Kills the driver, and gives its command again, with another number of workers perhaps."""
@@ -121,7 +126,15 @@ class DisturbedTraining:
     def kill_node(self) -> None:
         """Kills a machine."""
         self._world.replace_node(self._draw.randrange(2))
-        self._seen = self._newest()
+        self._forget_what_was_under_way()
+
+    def drain_node(self) -> None:
+        """Announces that a machine will be taken away, and takes it away when the training has gone on."""
+        node = self._world.drain_node(self._draw.randrange(2))
+        self._forget_what_was_under_way()
+        self.await_progress()
+        self._world.remove_node(node)
+        self._forget_what_was_under_way()
 
     def restart_s3(self) -> None:
         """Restarts the S3 server."""
@@ -143,11 +156,15 @@ class DisturbedTraining:
 
     def _start_again(self) -> None:
         self._driver.communicate()
-        self.start(num_workers=self._draw.choice((1, 2, 4)))
+        self.start(num_workers=self._draw.choice([number for number in NUM_WORKERS if number != self._num_workers]))
+
+    def _forget_what_was_under_way(self) -> None:
+        """A checkpoint that was being written, and may still appear, is no progress."""
+        self._seen = self._newest() + CHECKPOINT_STEPS
 
     def _newest(self) -> int:
         uris = checkpoint_uris(str(self._place))
-        return int(uris[-1].rsplit("-", 1)[-1]) if uris else 0
+        return step_of(uris[-1]) if uris else 0
 
     def _told(self) -> str:
         return "\n".join(self._log.read_text().splitlines()[-40:])

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,26 @@ class World:
     def replace_node(self, number: int) -> None:
         """Kills a node with everything on it, and gives the cluster another."""
         nodes = sorted(self._cluster.worker_nodes, key=lambda node: node.node_id)
-        self._cluster.remove_node(nodes[number % len(nodes)], allow_graceful=False)
+        self.remove_node(nodes[number % len(nodes)])
         self._add_node()
+
+    def drain_node(self, number: int) -> Any:
+        """Announces that a node goes, as a provider does of a spot machine, gives the cluster another, returns it."""
+        from ray._raylet import GcsClient
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+        nodes = sorted(self._cluster.worker_nodes, key=lambda node: node.node_id)
+        node = nodes[number % len(nodes)]
+        self._add_node()
+        deadline = round(1000 * (time.time() + PATIENCE_SECONDS))
+        reason = DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION
+        accepted, why = GcsClient(address=self.address).drain_node(node.node_id, reason, "it goes", deadline)
+        assert accepted, why
+        return node
+
+    def remove_node(self, node: Any) -> None:
+        """Ends a node with everything on it."""
+        self._cluster.remove_node(node, allow_graceful=False)
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Returns the Ray workers of this cluster that are busy with what begins with `name`."""

@@ -10,7 +10,9 @@ import pytest
 
 from jobs.trace import main
 from tests.written_windows import tiny_spec, written_manifest
+from textgen.errors import UserError
 from textgen.model.checkpoint import Checkpoint, checkpoint_uri
+from textgen.training.start import start_run
 from textgen.windows.shards import iter_documents
 
 
@@ -37,3 +39,17 @@ def test_a_row_of_a_step_is_traced_to_its_documents(tmp_path: Path, capsys: pyte
     assert row["text"].strip("\n") in read
     assert lines[0].startswith("row 1: documents ")
     assert lines[1] == f"  window {row['window']}: {row['text']!r}"
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_is_traced_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = written_manifest(str(tmp_path / "windows"), {"train": [f"the cat sat {i} times" for i in range(30)]})
+    spec = tiny_spec(training__global_batch_size=3)
+    run = start_run(spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="run").run
+    main(["--checkpoint", run.run_uri, "--step", "2", "--row", "1", "--output", str(tmp_path / "trace")])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["uri"] == run.run_uri
+    assert [row["row"] for row in result["rows"]] == [1]
+    with pytest.raises(UserError, match="is neither a checkpoint nor a run"):
+        main(["--checkpoint", str(tmp_path / "windows"), "--step", "2"])

@@ -25,6 +25,8 @@ QUIET_AND_QUICK = {
     "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
     # Two slow cores may need longer than a minute to import TensorFlow in every worker at once.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    # `ray job stop` kills after three seconds otherwise, before a training has saved what it stands at.
+    "RAY_JOB_STOP_WAIT_TIME_S": "300",
     "RAY_DEDUP_LOGS": "0",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -179,9 +180,28 @@ def checkpoint_uri(run_uri: str, step: int) -> str:
 
 def checkpoint_uris(run_uri: str) -> list[str]:
     """Returns the complete checkpoints of a run, the oldest first."""
-    suffix = "/" + MARKER_NAME
-    files = storage.list_files(storage.join(run_uri, "checkpoints"))
-    return [file.uri.removesuffix(suffix) for file in files if file.uri.endswith(suffix)]
+    return [uri for uri, names in _folders(run_uri).items() if MARKER_NAME in names]
+
+
+def unfinished_uris(run_uri: str) -> list[str]:
+    """Returns what there is of checkpoints that were never finished, or were set aside, the oldest first."""
+    return [uri for uri, names in _folders(run_uri).items() if MARKER_NAME not in names]
+
+
+def step_of(uri: str) -> int:
+    """Returns the steps that a checkpoint was written after."""
+    return int(uri.rsplit("-", 1)[-1])
+
+
+def _folders(run_uri: str) -> dict[str, set[str]]:
+    """Returns the folders of a run that `checkpoint_uri` names, with the names in them; others are nobody's affair."""
+    place = storage.join(storage.absolute(run_uri), "checkpoints")
+    found: dict[str, set[str]] = {}
+    for file in storage.list_files(place):
+        folder, _, name = file.uri.rpartition("/")
+        if folder.rpartition("/")[0] == place and re.fullmatch(r"step-\d{8,}", folder.rpartition("/")[2]):
+            found.setdefault(folder, set()).add(name)
+    return dict(sorted(found.items(), key=lambda item: step_of(item[0])))
 
 
 def latest_checkpoint(run_uri: str) -> Checkpoint | None:

@@ -11,11 +11,12 @@ import copy
 import functools
 import math
 import resource
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -26,13 +27,16 @@ from textgen.model.checkpoint import latest_checkpoint, weights_hash
 from textgen.training import ownership
 from textgen.training.clock import Clock
 from textgen.training.collective import Alone, Array, Collective, HostSum
+from textgen.training.divergence import NUM_STEPS, LossWatch
+from textgen.training.leaving import MachineLeavesError
 from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
 from textgen.training.ownership import TakenOverError
 from textgen.training.plan import TrainingPlan, inputs_per_row
-from textgen.training.position import Position, Run, load_checkpoint, newest_step, save_checkpoint, settle_best
+from textgen.training.position import Position, Run, save_checkpoint
 from textgen.training.processor import precision_advice
 from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
+from textgen.training.restoring import position_of, restored
 from textgen.training.saving import BackgroundWriter
 from textgen.training.schedule import learning_rate
 from textgen.training.step import Figures, TrainingStep, parts_of
@@ -46,8 +50,23 @@ Report = Callable[[Mapping[str, Any]], None]
 class TrainingLoop:
     """One worker's part in a training, from its last checkpoint to its end."""
 
-    def __init__(self, run: Run, collective: Collective, *, say: Say, report: Report) -> None:
+    def __init__(
+        self,
+        run: Run,
+        collective: Collective,
+        *,
+        say: Say,
+        report: Report,
+        machine_leaves: threading.Event | None = None,
+    ) -> None:
         """Takes the run for its driver, and builds the model.
+
+        Args:
+            run: what is trained.
+            collective: this worker's place among the others.
+            say: receives the first worker's lines of progress.
+            report: receives the figures of every validation.
+            machine_leaves: is set when this worker's machine is about to go.
 
         Raises:
             TakenOverError: another driver has taken it since; every worker raises it.
@@ -57,6 +76,7 @@ class TrainingLoop:
         self._is_first = collective.rank == 0
         self._say: Say = say if self._is_first else _say_nothing
         self._report = report
+        self._machine_leaves = machine_leaves or threading.Event()
         self._sum = HostSum(collective)
         self._look(ownership.take)  # Before anything is read, whose faults only the run's driver may tell.
         self._manifest = Manifest.load(run.manifest_uri)
@@ -74,6 +94,7 @@ class TrainingLoop:
         Raises:
             TakenOverError: another driver trains the run since; every worker raises it.
             StoppedError: it was told to stop, and is saved.
+            MachineLeavesError: a worker's machine is about to go, and the training is saved.
         """
         self._restore()
         first_step = self._position.step
@@ -96,6 +117,7 @@ class TrainingLoop:
         self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
         self._history = History(self._run.run_uri, first_step=first_step) if self._is_first else None
         self._last_saved = time.monotonic()
+        self._watch = LossWatch(len(self._plan.classes) or self._plan.vocab_size)
         self._clock = Clock(flops_per_input=self._plan.flops_per_input)
         try:
             with BackgroundWriter() as self._writer:
@@ -120,12 +142,25 @@ class TrainingLoop:
             self._step.reset_state()
         wish = self._is_first and started - self._last_saved > self._spec.checkpoint_every_seconds
         rate = learning_rate(batch.step, self._spec, num_steps=self._plan.num_steps)
-        figures = self._step(batch, learning_rate=rate, want_checkpoint=wish, want_stop=self._told_to_stop.is_set())
+        figures = self._step(
+            batch,
+            learning_rate=rate,
+            want_checkpoint=wish,
+            want_stop=self._told_to_stop.is_set(),
+            want_leave=self._machine_leaves.is_set(),
+        )
         seconds = time.monotonic() - started
         num_inputs = len(batch.inputs) * inputs_per_row(self._run.spec)
         self._clock.add_step(seconds=seconds, reduce_seconds=figures.reduce_seconds, num_inputs=num_inputs)
         if figures.is_finite:
             self._note(figures, seconds=seconds, cpu_seconds=time.process_time() - cpu_started)
+            if self._watch.has_diverged(nats=figures.nats, predictions=figures.characters):
+                watch = self._watch
+                self._refuse(
+                    f"the loss has diverged: {watch.mean:.1f} nats over the last {NUM_STEPS} steps, where guessing has "
+                    f"{watch.guessing:.1f},",
+                    batch.step,
+                )
         else:
             self._note_lost(batch.step, figures.nats)
         if self._record is not None:
@@ -138,13 +173,17 @@ class TrainingLoop:
                 self._save(is_best=is_best)
                 self._writer.wait()  # A sweep that stops a trial at a report still has what it learnt.
             self._report({"step": self._position.step, "epoch": self._position.epoch, **self._position.metrics})
-        elif figures.checkpoint_wanted or figures.stop_wanted or self._checkpoints():
+        elif figures.checkpoint_wanted or figures.stop_wanted or figures.leave_wanted or self._checkpoints():
             with self._clock.measuring("checkpoint"):
                 self._save(is_best=False)
         if figures.stop_wanted:
-            self._writer.wait()
+            self._await_writing()
             self._say(f"told to stop: saved at step {self._position.step:,}")
             raise StoppedError(self._run.run_name, self._position.step)
+        if figures.leave_wanted:
+            self._await_writing()
+            self._say(f"a machine is being taken away: saved at step {self._position.step:,}")
+            raise MachineLeavesError(self._position.step)
 
     def _batches(self, first_step: int) -> Iterator[Batch]:
         """Yields this worker's rows of every step, each read while the one before it is computed."""
@@ -179,18 +218,30 @@ class TrainingLoop:
         Raises:
             UserError: it ends.
         """
-        windows = ", ".join(map(str, self._plan.lanes.windows(step).tolist()))
-        where = f"step {step} (loss {nats}; windows {windows}; see jobs.trace --step {step})"
+        lost = f"loss ({nats}) or gradient are no numbers"
         if self._spec.nonfinite == "stop":
-            self._writer.wait()
-            found = latest_checkpoint(self._run.run_uri)
-            raise UserError(
-                f"loss or gradient are no numbers at {where} of {self._run.run_uri}, whose last checkpoint is "
-                f"{'none' if found is None else found.uri}; lower training.learning_rate or set training.clip_norm "
-                "and begin a new --run-name, or leave such steps out by training.nonfinite=skip"
-            )
+            self._refuse(lost, step, advice=", or leave such steps out by training.nonfinite=skip")
         self._position.note_skipped(steps_per_epoch=self._plan.lanes.steps_per_epoch)
-        self._say(f"left out because loss or gradient are no numbers: {where}")
+        self._say(f"left out because {lost}: {self._place(step)}")
+
+    def _refuse(self, what: str, step: int, *, advice: str = "") -> NoReturn:
+        """Ends a training that has nothing more to learn.
+
+        Raises:
+            UserError: always, on every worker.
+        """
+        self._await_writing()
+        found = latest_checkpoint(self._run.run_uri)
+        raise UserError(
+            f"{what} at {self._place(step)} of {self._run.run_uri}, whose last checkpoint is "
+            f"{'none' if found is None else found.uri}; lower training.learning_rate or set training.clip_norm "
+            f"and begin a new --run-name{advice}"
+        )
+
+    def _place(self, step: int) -> str:
+        """Returns where a step read, in words."""
+        windows = ", ".join(map(str, self._plan.lanes.windows(step).tolist()))
+        return f"step {step} (windows {windows}; see jobs.trace --step {step})"
 
     def _validates(self) -> bool:
         step = self._position.step
@@ -257,6 +308,11 @@ class TrainingLoop:
             )
         self._last_saved = time.monotonic()
 
+    def _await_writing(self) -> None:
+        """Waits until the first worker has written everything: Ray Train ends it when another one ends in an error."""
+        self._writer.wait()
+        self._sum(np.zeros(1))
+
     def _look(self, at: Callable[[str, str], None]) -> None:
         """Lets the first worker look whether the run is this driver's, or take it, and every worker know.
 
@@ -283,28 +339,20 @@ class TrainingLoop:
 
     def _restore(self) -> None:
         """Takes up the newest checkpoint of the run, the same one on every worker, or begins anew."""
-        step = self._newest_step()
-        if step is None:
+        found = restored(self._run, self._manifest, self._sum, say=self._say)
+        if found is None:
             if self._run.lineage is not None:
                 self._take_up(self._run.lineage)
             self._objective.prepare()
             self._share_initial_weights()
             return
-        checkpoint, self._position = load_checkpoint(self._run, self._manifest, step=step)
+        checkpoint, arrays = found
+        self._position = position_of(checkpoint)
         self._model.set_weights_by_name(dict(checkpoint.weights))
-        arrays = dict(checkpoint.training_arrays)
-        if self._is_first:
-            settle_best(self._run, self._position)
         self._step.load_optimizer_arrays(arrays)
         rows = slice(*self._rows)
         self._step.state = [tf.constant(arrays[f"state/{i}"][rows]) for i in range(len(self._step.state))]
-        self._say(f"resumed {self._run.run_name} from step {step:,}")
-
-    def _newest_step(self) -> int | None:
-        """Returns the step to go on from, the first worker's on every worker; None where there is none."""
-        found = newest_step(self._run, say=self._say) if self._is_first else None
-        step = int(self._sum.of_first(np.array([-1 if found is None else found]))[0])
-        return None if step < 0 else step
+        self._say(f"resumed {self._run.run_name} from step {self._position.step:,}")
 
     def _take_up(self, lineage: Lineage) -> None:
         """Begins with the weights of another run's checkpoint; every worker reads it, so that all meet its faults."""

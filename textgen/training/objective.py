@@ -26,12 +26,12 @@ from textgen.model.language_model import LanguageModel
 from textgen.model.sliding import as_trained
 from textgen.spec import RunSpec
 from textgen.training.collective import HostSum
-from textgen.training.plan import TrainingPlan
+from textgen.training.plan import TrainingPlan, num_parts
 from textgen.training.samples import Sampler
 from textgen.training.validation import Validator
 from textgen.windows.batches import Batch, WindowReader
 from textgen.windows.documents import DocumentBatches, DocumentLabels, DocumentReader
-from textgen.windows.lanes import worker_rows
+from textgen.windows.lanes import worker_parts
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
 
@@ -102,7 +102,13 @@ class NextCharacter:
         self._spec = spec.windows
         self._manifest = manifest
         self._lanes = plan.lanes
-        self._validator = Validator(used, manifest, host_sum, max_ids=spec.training.validation_chars)
+        self._validator = Validator(
+            used,
+            manifest,
+            host_sum,
+            max_ids=spec.training.validation_chars,
+            num_parts=num_parts(spec.training, num_workers=host_sum.num_workers),
+        )
         self._sampler = Sampler(used, manifest, spec.training) if host_sum.rank == 0 else None
 
     def prepare(self) -> None:
@@ -160,6 +166,7 @@ class DocumentLabel:
         self._documents = plan.documents
         self._classes = plan.classes
         self._sum = host_sum
+        self._num_parts = num_parts(spec.training, num_workers=host_sum.num_workers)
         self._val = DocumentLabels.of(manifest, "val", classes=plan.classes)
         self._scorer = DocumentScorer(self.model, vocabulary, num_classes=len(plan.classes))
 
@@ -180,14 +187,16 @@ class DocumentLabel:
             ).batch
 
     def validate(self) -> Validation | None:
-        """Scores the labelled documents of `val`; every worker scores a run of them, and all get all logits."""
+        """Scores the labelled documents of `val`; every worker scores some parts of them, and all get all logits."""
         labels = self._val.labels
         if not len(labels):
             return None
-        first, last = worker_rows(len(labels), self._sum.rank, self._sum.num_workers)
         logits = np.zeros((len(labels), len(self._classes)))
+        parts = worker_parts(len(labels), self._sum.rank, self._sum.num_workers, num_parts=self._num_parts)
         with contextlib.closing(DocumentReader(self._manifest, "val")) as reader:
-            logits[first:last] = self._scorer.logits(reader.ids(int(place)) for place in self._val.places[first:last])
+            for part in parts:
+                places = self._val.places[part.start : part.stop]
+                logits[part.start : part.stop] = self._scorer.logits(reader.ids(int(place)) for place in places)
         logits = self._sum(logits)
         temperature = fitted_temperature(logits, labels)
         confidences = probabilities(logits, temperature=temperature).max(axis=1)

@@ -33,10 +33,10 @@ def take(uri: str, driver: str) -> None:
     Raises:
         TakenOverError: it has, and another one does since.
     """
-    drivers = _drivers(uri)
-    if driver in [one["driver"] for one in drivers]:
+    if has_taken(uri, driver):
         check(uri, driver)
         return
+    drivers = _drivers(uri)
     since = datetime.now(UTC).isoformat(timespec="seconds")
     own = {"driver": driver, "host": socket.gethostname(), "process": os.getpid(), "since": since}
     content = "".join(json.dumps(one) + "\n" for one in (*drivers, own))
@@ -57,6 +57,11 @@ def check(uri: str, driver: str) -> None:
         f"another command works on {uri} since {newest['since']} (process {newest['process']} on {newest['host']}), so "
         "that this one has ended; leave it to that one, or give another name or --output to this one"
     )
+
+
+def has_taken(uri: str, driver: str) -> bool:
+    """Says whether a driver has ever been the one that works in a folder."""
+    return driver in [one["driver"] for one in _drivers(uri)]
 
 
 def _drivers(uri: str) -> list[dict[str, Any]]:

@@ -196,6 +196,14 @@ CHANGEABLE = {
 """Fields of `TrainingSpec` that a run may change when it goes on: they do not change what was learnt so far."""
 
 
+def num_parts(spec: TrainingSpec, *, num_workers: int) -> int:
+    """Returns how many parts the rows of a batch are shared out in: virtual workers', or the workers' own.
+
+    Products of other numbers of rows round differently, so that in `fixed_order` no part may depend on the workers.
+    """
+    return spec.virtual_workers if spec.reduction == "fixed_order" else num_workers
+
+
 def check_resumable(old: RunSpec, new: RunSpec, *, run_uri: str) -> None:
     """Makes sure that a run that goes on is the same run.
 

@@ -9,11 +9,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from textgen import storage
-from textgen.errors import UnavailableError, UserError
-from textgen.model.checkpoint import BEST_NAME, MARKER_NAME, Arrays, Checkpoint, checkpoint_uri, checkpoint_uris
+from textgen.model.checkpoint import (
+    BEST_NAME,
+    Arrays,
+    Checkpoint,
+    checkpoint_uri,
+    checkpoint_uris,
+    step_of,
+    unfinished_uris,
+)
 from textgen.spec import RunSpec
 from textgen.training.lineage import Lineage
-from textgen.training.recorder import Say
 from textgen.windows.manifest import Manifest
 
 
@@ -132,89 +138,27 @@ def save_checkpoint(
     ).save(weights=weights, training_arrays=training_arrays)
     place = storage.join(run.run_uri, BEST_NAME)
     if is_best:
-        _name_best(place, saved.uri.rsplit("/", 1)[-1], loss=position.best_loss)
-    best = _named_best(place)
+        name_best(place, saved.uri.rsplit("/", 1)[-1], loss=position.best_loss)
+    best = named_best(place)
     for uri in checkpoint_uris(run.run_uri)[: -run.spec.training.keep_checkpoints]:
         if uri.rsplit("/", 1)[-1] != best:
             storage.delete(uri)
     _remove_unfinished(run.run_uri)
 
 
-def _name_best(place: str, name: str, *, loss: float | None) -> None:
+def name_best(place: str, name: str, *, loss: float | None) -> None:
+    """Writes which checkpoint is a run's best."""
     storage.write_bytes(place, json.dumps({"checkpoint": name, "loss": loss}).encode())
 
 
-def _named_best(place: str) -> str | None:
+def named_best(place: str) -> str | None:
+    """Returns which checkpoint is named a run's best; None where none is."""
     return str(json.loads(storage.read_bytes(place))["checkpoint"]) if storage.exists(place) else None
 
 
 def _remove_unfinished(run_uri: str) -> None:
     """Removes what was left of checkpoints that were never finished, or set aside, before the oldest whole one."""
-    whole = checkpoint_uris(run_uri)
-    folders = {file.uri.rsplit("/", 1)[0] for file in storage.list_files(storage.join(run_uri, "checkpoints"))}
-    for uri in folders - set(whole):
-        if _step_of(uri) < _step_of(whole[0]):
+    oldest = step_of(checkpoint_uris(run_uri)[0])
+    for uri in unfinished_uris(run_uri):
+        if step_of(uri) < oldest:
             storage.delete(uri)
-
-
-def _step_of(uri: str) -> int:
-    return int(uri.rsplit("-", 1)[-1])
-
-
-def newest_step(run: Run, *, say: Say) -> int | None:
-    """Returns the step of a run's newest checkpoint that is whole; None where there has been none.
-
-    Damaged ones that are newer are named, and set aside: they count as unfinished from then on.
-
-    Raises:
-        UserError: all are damaged, and stay as they are; or storage is not available.
-    """
-    uris = checkpoint_uris(run.run_uri)
-    damaged: dict[str, UserError] = {}
-    for uri in reversed(uris):
-        try:
-            Checkpoint.load(uri).verify()
-        except UnavailableError:
-            raise  # Nothing is known of it.
-        except UserError as error:
-            damaged[uri] = error
-        else:
-            for lost, why in damaged.items():
-                say(f"a damaged checkpoint is set aside: {why}")
-                storage.delete(storage.join(lost, MARKER_NAME))
-            return _step_of(uri)
-    if damaged:
-        raise UserError(
-            f"every checkpoint of {run.run_uri} is damaged ({', '.join(uri.rsplit('/', 1)[-1] for uri in uris)}); "
-            "bring one back, or begin anew with another --run-name"
-        )
-    return None
-
-
-def settle_best(run: Run, position: Position) -> None:
-    """Makes `best.json` of a run that goes on from a position say what is so, wherever the start before was ended.
-
-    Between a best checkpoint and its name, or after it was named and then set aside, it did not.
-    """
-    place = storage.join(run.run_uri, BEST_NAME)
-    named = _named_best(place)
-    own = checkpoint_uri(run.run_uri, position.step).rsplit("/", 1)[-1]
-    if position.is_at_its_best and named != own:
-        _name_best(place, own, loss=position.best_loss)
-    elif named is not None and not any(uri.endswith(f"/{named}") for uri in checkpoint_uris(run.run_uri)):
-        storage.delete(place)
-
-
-def load_checkpoint(run: Run, manifest: Manifest, *, step: int) -> tuple[Checkpoint, Position]:
-    """Returns a run's checkpoint and the position that it keeps.
-
-    Raises:
-        UserError: it was trained on other windows.
-    """
-    checkpoint = Checkpoint.load(checkpoint_uri(run.run_uri, step))
-    if checkpoint.manifest_hash != manifest.hash:
-        raise UserError(
-            f"{checkpoint.uri} was trained on other windows than {run.manifest_uri}; "
-            "give those it was begun with, or another --run-name"
-        )
-    return checkpoint, Position(**checkpoint.position, metrics=dict(checkpoint.metrics))

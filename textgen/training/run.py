@@ -12,15 +12,17 @@ from typing import Any, Literal
 
 import ray
 import ray.train
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from textgen import storage
 from textgen.errors import UnavailableError, UserError
-from textgen.model.checkpoint import find_checkpoint
+from textgen.model.checkpoint import find_checkpoint, latest_checkpoint
 from textgen.spec import RunSpec
 from textgen.training import ownership
 from textgen.training.backend import CollectiveConfig
+from textgen.training.leaving import MachineLeavesError, watching_this_machine
 from textgen.training.lineage import Source
 from textgen.training.model_card import write_model_card
 from textgen.training.ownership import TakenOverError
@@ -55,7 +57,7 @@ def train(
         output: folder or prefix of runs; this one lives under its name.
         run_name: None derives it from spec and windows, so that the same command resumes the same run.
         num_workers: None takes one for each GPU of the cluster, or one where it has none.
-        device: what each worker has; `auto` is a GPU where the cluster has one now, `gpu` waits until it has.
+        device: what each worker has; `auto` is a GPU where the cluster has one for each now, `gpu` waits until it has.
         callbacks: Ray Train's `UserCallback`s, which see every report; how a sweep watches its trials.
         source: the checkpoint that it begins from; None begins with random weights.
         acknowledge: where the texts are one person's, says that they may be used so (`start.check_acknowledged`).
@@ -120,7 +122,10 @@ def _fit(
         ),
     )
     with following(run.run_uri, say), passing_on(run.run_uri, run.driver):
-        trainer.fit()
+        try:
+            trainer.fit()
+        except ray.train.WorkerGroupError as error:
+            raise _lost_workers(error, run) or error from error
     outcome = outcome_of(run, num_steps=start.plan.num_steps)
     if outcome is None:
         ownership.check(run.run_uri, run.driver)
@@ -130,6 +135,26 @@ def _fit(
     if "stopped_at" in outcome:
         raise StoppedError(run.run_name, outcome["stopped_at"])
     return outcome
+
+
+def _lost_workers(error: ray.train.WorkerGroupError, run: Run) -> UserError | None:
+    """Returns the words for workers that were lost once more than the spec allows; None where they failed otherwise."""
+    failures = list(error.worker_failures.values())
+    raised = [failure._base_exc for failure in failures if isinstance(failure, UserExceptionWithTraceback)]
+    lost = [failure for failure in failures if not isinstance(failure, UserExceptionWithTraceback)]
+    lost += [one for one in raised if isinstance(one, MachineLeavesError)]
+    # Where one is lost, the others fail in what they were doing together.
+    if not lost or any(isinstance(one, UserError) for one in raised):
+        return None
+    saved = latest_checkpoint(run.run_uri)
+    state = "has no checkpoint yet" if saved is None else f"is saved at step {saved.step:,}"
+    why = str(lost[0]).strip().splitlines()[0].rstrip(".")
+    return UserError(
+        f"workers of {run.run_uri} were lost more often than training.max_failures allows "
+        f"({run.spec.training.max_failures}), the last time by: {why}. It {state}, "
+        "and the same command goes on from there; where memory was short, take fewer workers or a smaller "
+        "training.global_batch_size"
+    )
 
 
 def work(config: Mapping[str, Any]) -> None:
@@ -144,8 +169,9 @@ def work(config: Mapping[str, Any]) -> None:
 
     collective = Workers() if ray.train.get_context().get_world_size() > 1 else Alone()
     try:
-        with storage.telling_of_full_disks():
-            outcome = TrainingLoop(run, collective, say=RunLog(run.run_uri).say, report=_report).run()
+        with storage.telling_of_full_disks(), watching_this_machine() as leaves:
+            say = RunLog(run.run_uri).say
+            outcome = TrainingLoop(run, collective, say=say, report=_report, machine_leaves=leaves).run()
     except UnavailableError:
         raise  # Ray Train starts all workers again, a few times: what is not available now may be then.
     except TakenOverError:  # All workers know, and the driver will find the same.
@@ -200,7 +226,8 @@ def _workers(num_workers: int | None, device: Device) -> tuple[int, dict[str, fl
     """Returns how many workers there are, what each reserves, and whether that is a GPU."""
     total = ray.cluster_resources()
     num_gpus = int(total.get("GPU", 0))
-    use_gpu = device == "gpu" or (device == "auto" and num_gpus > 0)
+    # Fewer than there are workers would never be enough; whoever names them waits for more.
+    use_gpu = device == "gpu" or (device == "auto" and num_gpus >= max(1, num_workers or 1))
     if num_workers is None:
         num_workers = max(1, num_gpus) if use_gpu else 1
     if num_workers < 1:

@@ -11,7 +11,7 @@ Letters: R rows of this worker, T time, P parameters that learn, V virtual worke
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +24,15 @@ from textgen.model.language_model import LanguageModel, State
 from textgen.spec import TrainingSpec
 from textgen.training.collective import Collective
 from textgen.training.optimizers import Optimizers
+from textgen.training.plan import num_parts
 from textgen.windows.batches import Batch
 from textgen.windows.lanes import worker_parts, worker_rows
 
 FRESH_LANES = 63
 """Number of the random stream that draws lanes: no layer's."""
-NUM_FIGURES = 4
-"""Numbers that travel behind the gradients: nats, characters (a classifier's documents), wishes for a checkpoint, and
-to stop."""
+NUM_FIGURES = 5
+"""Numbers that travel behind the gradients: nats, characters (a classifier's documents), wishes for a checkpoint, to
+stop, and to leave a machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Figures:
     characters: float
     checkpoint_wanted: bool
     stop_wanted: bool
+    leave_wanted: bool
     is_finite: bool
     """Whether loss and gradient are numbers; where they are not, no weight has changed."""
     reduce_seconds: float
@@ -50,8 +52,8 @@ class Figures:
 
 def parts_of(spec: TrainingSpec, collective: Collective) -> list[range]:
     """Returns the rows of the global batch that a worker computes: its virtual workers', or all of its own at once."""
-    num_parts = spec.virtual_workers if spec.reduction == "fixed_order" else collective.num_workers
-    return worker_parts(spec.global_batch_size, collective.rank, collective.num_workers, num_parts=num_parts)
+    parts = num_parts(spec, num_workers=collective.num_workers)
+    return worker_parts(spec.global_batch_size, collective.rank, collective.num_workers, num_parts=parts)
 
 
 class TrainingStep:
@@ -82,7 +84,13 @@ class TrainingStep:
         self.state = [tf.zeros_like(part) for part in self.state]
 
     def __call__(
-        self, batch: Batch, *, learning_rate: float, want_checkpoint: bool = False, want_stop: bool = False
+        self,
+        batch: Batch,
+        *,
+        learning_rate: float,
+        want_checkpoint: bool = False,
+        want_stop: bool = False,
+        want_leave: bool = False,
     ) -> Figures:
         """Updates the weights by one global batch, of which `batch` holds this worker's rows.
 
@@ -95,15 +103,16 @@ class TrainingStep:
             self.state,
             tf.constant(batch.step, tf.int64),
             tf.constant(learning_rate, tf.float32),
-            tf.constant([want_checkpoint, want_stop], tf.float32),
+            tf.constant([want_checkpoint, want_stop, want_leave], tf.float32),
             num_frozen=self.optimizers.num_frozen(batch.step),
         )
-        nats, characters, checkpoint, stop, is_finite, reduce_seconds = figures.numpy().tolist()
+        nats, characters, checkpoint, stop, leave, is_finite, reduce_seconds = figures.numpy().tolist()
         return Figures(
             nats=nats,
             characters=characters,
             checkpoint_wanted=checkpoint > 0,
             stop_wanted=stop > 0,
+            leave_wanted=leave > 0,
             is_finite=bool(is_finite),
             reduce_seconds=reduce_seconds,
         )
@@ -112,7 +121,7 @@ class TrainingStep:
         """Returns the optimizers' variables, numbered in their fixed order."""
         return {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(self.optimizers.variables)}
 
-    def load_optimizer_arrays(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    def load_optimizer_arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Sets the optimizers' variables from `optimizer_arrays`' result."""
         for index, variable in enumerate(self.optimizers.variables):
             variable.assign(arrays[f"optimizer/{index}"])

@@ -2,12 +2,13 @@
 
 Who receives the signal need not be who trains: a process that trains by itself, or the driver of Ray's workers (as at
 `ray job stop`), which leaves a file in the run's folder for the first worker to find. A worker's own process does not
-hear it: Ray keeps its main thread outside of Python.
+hear it, as Ray keeps its main thread outside of Python: it asks Ray (`training.leaving`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 
 from textgen import storage
 from textgen.errors import UnavailableError, UserError
+from textgen.training import ownership
 
 STOP_NAME = "STOP"
 """File of a run's folder by which a driver asks its first worker to save and to end; it holds the driver's name."""
@@ -83,17 +85,27 @@ def install() -> None:
 @contextlib.contextmanager
 def heeding_the_driver(run_uri: str, driver: str, told: threading.Event) -> Iterator[None]:
     """Sets the event when this driver of the run asks for an end, for as long as the context lasts."""
-    with _once(lambda: _asks_for_an_end(run_uri, driver), told.set):
+    with acting_once(lambda: _asks_for_an_end(run_uri, driver), told.set):
         yield
 
 
 @contextlib.contextmanager
 def passing_on(run_uri: str, driver: str) -> Iterator[None]:
-    """Passes a SIGTERM that this process, a driver of the run, receives on to its own first worker."""
+    """Passes a SIGTERM that this process, a driver of the run, receives on to its own first worker.
+
+    While it has none that trains, as it waits for machines, the signal does what it did before.
+    """
     install()
     place = storage.join(run_uri, STOP_NAME)
+
+    def pass_on() -> None:
+        if ownership.has_taken(run_uri, driver):
+            storage.write_bytes(place, driver.encode())
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)  # Heard for the second time.
+
     try:
-        with LISTENER.training() as told, _once(told.is_set, lambda: storage.write_bytes(place, driver.encode())):
+        with LISTENER.training() as told, acting_once(told.is_set, pass_on):
             yield
     finally:
         with contextlib.suppress(UnavailableError):  # What stays says nothing to another driver.
@@ -114,8 +126,8 @@ def _asks_for_an_end(run_uri: str, driver: str) -> bool:
 
 
 @contextlib.contextmanager
-def _once(condition: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
-    """Acts when a condition comes to hold, beside the context and no longer than it lasts."""
+def acting_once(condition: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
+    """Acts when a condition comes to hold, beside the context and no longer than it lasts; looks now and then."""
     ended = threading.Event()
 
     def look() -> None:

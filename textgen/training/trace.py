@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +17,61 @@ import pyarrow.parquet as pq
 
 from textgen import storage
 from textgen.errors import UserError
-from textgen.model.checkpoint import Checkpoint
+from textgen.model.checkpoint import find_checkpoint
+from textgen.spec import RunSpec
 from textgen.training.plan import TrainingPlan
+from textgen.training.start import RUN_NAME
 from textgen.windows.lanes import MASKED
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
 
 
-def trace(checkpoint: Checkpoint, manifest: Manifest, *, step: int, row: int | None) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a run, or a checkpoint, says of the windows that it was trained on."""
+
+    uri: str
+    spec: RunSpec
+    manifest_uri: str
+    manifest_hash: str
+
+
+def trained_at(uri: str) -> Trained:
+    """Returns what is known of the run, which may have no checkpoint yet, or of the checkpoint at `uri`.
+
+    Raises:
+        UserError: there is neither.
+    """
+    folder = storage.absolute(uri)
+    place = storage.join(folder, RUN_NAME)
+    if storage.exists(place):
+        run = json.loads(storage.read_bytes(place))
+        names = {name: run[name] for name in ("manifest_uri", "manifest_hash")}
+        return Trained(uri=folder, spec=RunSpec.from_dict(run["spec"]), **names)
+    checkpoint = find_checkpoint(folder)
+    return Trained(
+        uri=checkpoint.uri,
+        spec=checkpoint.spec,
+        manifest_uri=checkpoint.manifest_uri,
+        manifest_hash=checkpoint.manifest_hash,
+    )
+
+
+def trace(trained: Trained, manifest: Manifest, *, step: int, row: int | None) -> list[dict[str, Any]]:
     """Returns what rows of the global batch at a step were made of, JSON-ready; a row whose lane has ended is left out.
 
     Args:
-        checkpoint: Of the run; its spec says how windows were laid out.
+        trained: The run; its spec says how windows were laid out.
         manifest: The windows that it was trained on.
-        step: From 0; may lie beyond the checkpoint's.
+        step: From 0; may lie beyond what was trained.
         row: Of the global batch; None traces all.
 
     Raises:
         UserError: there is no such step or row, or the windows are not the run's.
     """
-    spec = checkpoint.spec
-    if checkpoint.manifest_hash != manifest.hash:
-        raise UserError(f"{checkpoint.uri} was trained on other windows than {manifest.uri}; name those as --windows")
+    spec = trained.spec
+    if trained.manifest_hash != manifest.hash:
+        raise UserError(f"{trained.uri} was trained on other windows than {manifest.uri}; name those as --windows")
     if step < 0:
         raise UserError(f"--step is {step}; the first step is 0")
     plan = TrainingPlan.of(spec, manifest)

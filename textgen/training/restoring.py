@@ -1,0 +1,123 @@
+"""Which checkpoint a run goes on from: the newest that is whole, the same one on every worker."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from textgen import storage
+from textgen.errors import UnavailableError, UserError
+from textgen.model.checkpoint import (
+    BEST_NAME,
+    MARKER_NAME,
+    Arrays,
+    Checkpoint,
+    checkpoint_uri,
+    checkpoint_uris,
+    step_of,
+)
+from textgen.training.collective import HostSum
+from textgen.training.position import Position, Run, name_best, named_best
+from textgen.training.recorder import Say
+from textgen.windows.manifest import Manifest
+
+NUM_TRIES = 3
+
+
+def restored(run: Run, manifest: Manifest, host_sum: HostSum, *, say: Say) -> tuple[Checkpoint, Arrays] | None:
+    """Returns the checkpoint to go on from and its training arrays, the same on every worker; None where there is none.
+
+    Workers of a driver that was lost may still write a checkpoint, and remove the one that this start has chosen: then
+    it looks again.
+
+    Raises:
+        UserError: every checkpoint is damaged, or it was trained on other windows.
+    """
+    for _ in range(NUM_TRIES):
+        newest = _newest_step(run, say=say) if host_sum.rank == 0 else None
+        step = int(host_sum.of_first(np.array([-1 if newest is None else newest]))[0])
+        if step < 0:
+            return None
+        found = _read(checkpoint_uri(run.run_uri, step))
+        if not host_sum(np.array([float(found is None)]))[0]:
+            break
+    else:
+        raise UnavailableError(
+            f"the checkpoints of {run.run_uri} are removed as fast as they are read; try again later"
+        )
+    assert found is not None, "a worker lacks it, and the sum did not say so"
+    checkpoint, _ = found
+    if checkpoint.manifest_hash != manifest.hash:
+        raise UserError(
+            f"{checkpoint.uri} was trained on other windows than {run.manifest_uri}; "
+            "give those it was begun with, or another --run-name"
+        )
+    if host_sum.rank == 0:
+        _settle_best(run, position_of(checkpoint))
+    return found
+
+
+def position_of(checkpoint: Checkpoint) -> Position:
+    """Returns the position that a checkpoint keeps."""
+    return Position(**checkpoint.position, metrics=dict(checkpoint.metrics))
+
+
+def _read(uri: str) -> tuple[Checkpoint, Arrays] | None:
+    """Returns a checkpoint with all its arrays in memory; None where it is gone."""
+    try:
+        checkpoint = Checkpoint.load(uri)
+        checkpoint.weights  # noqa: B018 - it is kept.
+        return checkpoint, checkpoint.training_arrays
+    except UnavailableError:
+        raise
+    except UserError:
+        if storage.exists(storage.join(uri, MARKER_NAME)):
+            raise
+        return None
+
+
+def _newest_step(run: Run, *, say: Say) -> int | None:
+    """Returns the step of a run's newest checkpoint that is whole; None where there has been none.
+
+    Damaged ones that are newer are named, and set aside: they count as unfinished from then on.
+
+    Raises:
+        UserError: all are damaged, and stay as they are; or storage is not available.
+    """
+    for _ in range(NUM_TRIES):
+        uris = checkpoint_uris(run.run_uri)
+        damaged: dict[str, UserError] = {}
+        for uri in reversed(uris):
+            try:
+                Checkpoint.load(uri).verify()
+            except UnavailableError:
+                raise  # Nothing is known of it.
+            except UserError as error:
+                if storage.exists(storage.join(uri, MARKER_NAME)):
+                    damaged[uri] = error
+            else:
+                for lost, why in damaged.items():
+                    say(f"a damaged checkpoint is set aside: {why}")
+                    storage.delete(storage.join(lost, MARKER_NAME))
+                return step_of(uri)
+        if len(damaged) == len(uris):  # None was removed meanwhile.
+            break
+    if damaged:
+        raise UserError(
+            f"every checkpoint of {run.run_uri} is damaged ({', '.join(uri.rsplit('/', 1)[-1] for uri in damaged)}); "
+            "bring one back, or begin anew with another --run-name"
+        )
+    return None
+
+
+def _settle_best(run: Run, position: Position) -> None:
+    """Makes `best.json` of a run that goes on from a position say what is so, wherever the start before was ended.
+
+    Between a best checkpoint and its name, or after it was named and then set aside, it did not.
+    """
+    place = storage.join(run.run_uri, BEST_NAME)
+    named = named_best(place)
+    own = checkpoint_uri(run.run_uri, position.step).rsplit("/", 1)[-1]
+    if position.is_at_its_best and named != own:
+        name_best(place, own, loss=position.best_loss)
+    elif named is not None and not any(uri.endswith(f"/{named}") for uri in checkpoint_uris(run.run_uri)):
+        storage.delete(place)
