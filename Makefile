@@ -10,9 +10,10 @@ LOCAL := $(BIN)/python -m textgen.local
 COMPILE := uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
 	--no-annotate --no-cache --python-version 3.11
 
-# A Python to make the environment with; the first that is new enough.
+# A Python to make the environment with; the first that TensorFlow has packages for.
+IS_SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+	$$python -c '$(IS_SUITED)' 2>/dev/null && echo $$python && break; done)
 
 export KERAS_HOME := $(CURDIR)/.run/keras
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -30,10 +31,10 @@ help: ## list the targets
 setup: $(INSTALLED) ## make .venv with everything in requirements.lock
 
 $(INSTALLED): requirements.lock
-	@if [ -z "$(PYTHON)" ]; then echo "error: Python 3.11 or newer is needed, and none was found; install one," \
+	@if [ -z "$(PYTHON)" ]; then echo "error: Python 3.11, 3.12 or 3.13 is needed, and none was found; install one," \
 		"or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; fi
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than" \
-		"Python 3.11; name a newer one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c '$(IS_SUITED)' || { echo "error: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one that is:" \
+		"make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) lacks the module venv;" \
 		"install it (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 2; }
 	@echo "Installing into $(VENV) (about 3 GB, some minutes) ..."

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from textgen.errors import UserError
 from textgen.spec import TrainingSpec
-from textgen.training.threads import share_threads
+from textgen.training.threads import require_gpu, share_threads
 
 pytestmark = pytest.mark.tensorflow
 
@@ -32,3 +33,13 @@ def test_gpus_that_the_worker_has_not_reserved_are_left_alone(use_gpu: bool, mon
         monkeypatch.setattr(tf.config, name, call)
     share_threads(2, TrainingSpec(), use_gpu=use_gpu)
     assert visible == grown == (gpus if use_gpu else [])
+
+
+def test_a_gpu_that_tensorflow_does_not_find_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["gpu 0"])
+    require_gpu()
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: [])
+    with pytest.raises(UserError, match=r"TensorFlow finds none; install requirements-cuda\.lock .*--device cpu$"):
+        require_gpu()

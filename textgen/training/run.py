@@ -30,7 +30,7 @@ from textgen.training.position import Run
 from textgen.training.recorder import RunLog, following
 from textgen.training.start import Start, keep_outcome, outcome_of, start_run
 from textgen.training.stopping import StoppedError, install, passing_on
-from textgen.training.threads import share_threads
+from textgen.training.threads import require_gpu, share_threads
 
 Device = Literal["auto", "cpu", "gpu"]
 Say = Callable[[str], None]
@@ -169,6 +169,8 @@ def work(config: Mapping[str, Any]) -> None:
 
     collective = Workers() if ray.train.get_context().get_world_size() > 1 else Alone()
     try:
+        if config["use_gpu"]:
+            require_gpu()
         with storage.telling_of_full_disks(), watching_this_machine() as leaves:
             say = RunLog(run.run_uri).say
             outcome = TrainingLoop(run, collective, say=say, report=_report, machine_leaves=leaves).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 
+from textgen.errors import UserError
 from textgen.spec import TrainingSpec
 
 
@@ -26,3 +27,18 @@ def share_threads(num_threads: int, spec: TrainingSpec, *, use_gpu: bool = True)
             tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.threading.set_intra_op_parallelism_threads(1 if is_fixed else num_threads)
         tf.config.threading.set_inter_op_parallelism_threads(num_threads if is_fixed else max(1, num_threads // 2))
+
+
+def require_gpu() -> None:
+    """Makes sure that TensorFlow computes on the GPU that this worker has reserved.
+
+    Raises:
+        UserError: it finds none, and would compute on one core.
+    """
+    import tensorflow as tf
+
+    if not tf.config.get_visible_devices("GPU"):
+        raise UserError(
+            "Ray gave this worker a GPU and TensorFlow finds none; install requirements-cuda.lock on every machine, "
+            "or give --device cpu"
+        )
