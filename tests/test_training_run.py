@@ -25,7 +25,6 @@ from textgen.local.checkout import Checkout
 from textgen.model.checkpoint import checkpoint_uris, step_of
 from textgen.spec import RunSpec, override
 from textgen.training import ownership
-from textgen.training.leaving import MachineLeavesError
 from textgen.training.ownership import DRIVERS_NAME
 from textgen.training.position import Run
 from textgen.training.run import Device, _lost_workers, _workers, train
@@ -199,10 +198,6 @@ def test_workers_that_are_lost_too_often_are_told_in_a_sentence(tmp_path: Path) 
         f"workers of {tmp_path} were lost more often than training.max_failures allows (3), the last time by: A "
         "worker's health check failed. It has no checkpoint yet, and the same command goes on from there; "
         "where memory was short, take fewer workers or a smaller training.global_batch_size"
-    )
-    leaves = UserExceptionWithTraceback(MachineLeavesError(7), "Traceback ...")
-    assert "a machine is being taken away; saved at step 7. It has" in str(
-        _lost_workers(WorkerGroupError("one failed", {0: leaves}), run)
     )
     assert _lost_workers(WorkerGroupError("one failed", {0: others}), run) is None  # A fault of ours: a traceback.
     mistake = UserExceptionWithTraceback(UserError("wrong"), "Traceback ...")

@@ -131,7 +131,7 @@ class DisturbedTraining:
     def drain_node(self) -> None:
         """Announces that a machine will be taken away, and takes it away when the training has gone on."""
         node = self._world.drain_node(self._draw.randrange(2))
-        self._forget_what_was_under_way()
+        self._seen = self._newest() + 2 * CHECKPOINT_STEPS  # It is saved at once, and has then to go on.
         self.await_progress()
         self._world.remove_node(node)
         self._forget_what_was_under_way()

@@ -22,7 +22,7 @@ from textgen.model.checkpoint import find_checkpoint, latest_checkpoint
 from textgen.spec import RunSpec
 from textgen.training import ownership
 from textgen.training.backend import CollectiveConfig
-from textgen.training.leaving import MachineLeavesError, watching_this_machine
+from textgen.training.leaving import watching_this_machine
 from textgen.training.lineage import Source
 from textgen.training.model_card import write_model_card
 from textgen.training.ownership import TakenOverError
@@ -142,7 +142,6 @@ def _lost_workers(error: ray.train.WorkerGroupError, run: Run) -> UserError | No
     failures = list(error.worker_failures.values())
     raised = [failure._base_exc for failure in failures if isinstance(failure, UserExceptionWithTraceback)]
     lost = [failure for failure in failures if not isinstance(failure, UserExceptionWithTraceback)]
-    lost += [one for one in raised if isinstance(one, MachineLeavesError)]
     # Where one is lost, the others fail in what they were doing together.
     if not lost or any(isinstance(one, UserError) for one in raised):
         return None
