@@ -1,9 +1,13 @@
-"""A loss that grows past what guessing has: the training has diverged, and more steps will not mend it."""
+"""A training that has nothing more to learn: its numbers are lost, or its loss grew past what guessing has."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
+
+from textgen.errors import UserError
+from textgen.model.checkpoint import latest_checkpoint
+from textgen.training.plan import TrainingPlan
 
 NUM_STEPS = 100
 """Over which the loss is averaged: single steps may be bad."""
@@ -28,3 +32,26 @@ class LossWatch:
         """Adds a step, and says whether the loss is past the limit; never before there were enough steps."""
         self._last.append((nats, predictions))
         return len(self._last) == NUM_STEPS and self.mean > LIMIT * self.guessing
+
+    def words(self) -> str:
+        """Returns what has happened where it has diverged."""
+        return (
+            f"the loss has diverged: {self.mean:.1f} nats over the last {NUM_STEPS} steps, where guessing has "
+            f"{self.guessing:.1f},"
+        )
+
+
+def refusal(what: str, step: int, *, run_uri: str, plan: TrainingPlan, advice: str = "") -> UserError:
+    """Returns the words for a run that ends at a step; `advice` is one more way out."""
+    found = latest_checkpoint(run_uri)
+    return UserError(
+        f"{what} at {place_of(step, plan)} of {run_uri}, whose last checkpoint is "
+        f"{'none' if found is None else found.uri}; lower training.learning_rate or set training.clip_norm "
+        f"and begin a new --run-name{advice}"
+    )
+
+
+def place_of(step: int, plan: TrainingPlan) -> str:
+    """Returns where a step read, in words."""
+    windows = ", ".join(map(str, plan.lanes.windows(step).tolist()))
+    return f"step {step} (windows {windows}; see jobs.trace --step {step})"

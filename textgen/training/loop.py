@@ -13,30 +13,27 @@ import math
 import resource
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from textgen.errors import UserError
 from textgen.model import recurrence
-from textgen.model.checkpoint import latest_checkpoint, weights_hash
+from textgen.model.checkpoint import weights_hash
 from textgen.training import ownership
 from textgen.training.clock import Clock
-from textgen.training.collective import Alone, Array, Collective, HostSum
-from textgen.training.divergence import NUM_STEPS, LossWatch
+from textgen.training.collective import Alone, Collective, HostSum
+from textgen.training.divergence import LossWatch, place_of, refusal
 from textgen.training.leaving import MachineLeavesError
-from textgen.training.lineage import Lineage, first_weights
 from textgen.training.objective import objective_of
 from textgen.training.ownership import TakenOverError
 from textgen.training.plan import TrainingPlan, inputs_per_row
 from textgen.training.position import Position, Run, save_checkpoint
 from textgen.training.processor import precision_advice
-from textgen.training.recorder import History, ProgressLines, Say, StepRecord, TensorBoard
-from textgen.training.restoring import position_of, restored
+from textgen.training.recorder import ProgressLines, Say, StepRecord, ValidationRecords
+from textgen.training.restoring import position_of, restored, share_weights, take_up
 from textgen.training.saving import BackgroundWriter
 from textgen.training.schedule import learning_rate
 from textgen.training.step import Figures, TrainingStep, parts_of
@@ -114,8 +111,7 @@ class TrainingLoop:
             self._record = StepRecord(
                 self._run.run_uri, rank=self._sum.rank, num_workers=self._sum.num_workers, first_step=first_step
             )
-        self._tensorboard = TensorBoard(self._run.run_uri) if self._is_first else None
-        self._history = History(self._run.run_uri, first_step=first_step) if self._is_first else None
+        self._kept = ValidationRecords(self._run.run_uri, first_step=first_step) if self._is_first else None
         self._last_saved = time.monotonic()
         self._watch = LossWatch(len(self._plan.classes) or self._plan.vocab_size)
         self._clock = Clock(flops_per_input=self._plan.flops_per_input)
@@ -128,8 +124,8 @@ class TrainingLoop:
                         break
                     self._train_on(batch)
         finally:
-            if self._tensorboard is not None:
-                self._tensorboard.close()
+            if self._kept is not None:
+                self._kept.close()
         outcome = self._outcome()
         shares = "  ".join(f"{part} {share:.1%}" for part, share in outcome["time_shares"].items())
         self._say(f"time: {shares}; {outcome['gflops_per_worker']:,.1f} GFLOP/s a worker while it computes")
@@ -155,12 +151,8 @@ class TrainingLoop:
         if figures.is_finite:
             self._note(figures, seconds=seconds, cpu_seconds=time.process_time() - cpu_started)
             if self._watch.has_diverged(nats=figures.nats, predictions=figures.characters):
-                watch = self._watch
-                self._refuse(
-                    f"the loss has diverged: {watch.mean:.1f} nats over the last {NUM_STEPS} steps, where guessing has "
-                    f"{watch.guessing:.1f},",
-                    batch.step,
-                )
+                self._await_writing()
+                raise refusal(self._watch.words(), batch.step, run_uri=self._run.run_uri, plan=self._plan)
         else:
             self._note_lost(batch.step, figures.nats)
         if self._record is not None:
@@ -220,28 +212,11 @@ class TrainingLoop:
         """
         lost = f"loss ({nats}) or gradient are no numbers"
         if self._spec.nonfinite == "stop":
-            self._refuse(lost, step, advice=", or leave such steps out by training.nonfinite=skip")
+            self._await_writing()
+            advice = ", or leave such steps out by training.nonfinite=skip"
+            raise refusal(lost, step, run_uri=self._run.run_uri, plan=self._plan, advice=advice)
         self._position.note_skipped(steps_per_epoch=self._plan.lanes.steps_per_epoch)
-        self._say(f"left out because {lost}: {self._place(step)}")
-
-    def _refuse(self, what: str, step: int, *, advice: str = "") -> NoReturn:
-        """Ends a training that has nothing more to learn.
-
-        Raises:
-            UserError: always, on every worker.
-        """
-        self._await_writing()
-        found = latest_checkpoint(self._run.run_uri)
-        raise UserError(
-            f"{what} at {self._place(step)} of {self._run.run_uri}, whose last checkpoint is "
-            f"{'none' if found is None else found.uri}; lower training.learning_rate or set training.clip_norm "
-            f"and begin a new --run-name{advice}"
-        )
-
-    def _place(self, step: int) -> str:
-        """Returns where a step read, in words."""
-        windows = ", ".join(map(str, self._plan.lanes.windows(step).tolist()))
-        return f"step {step} (windows {windows}; see jobs.trace --step {step})"
+        self._say(f"left out because {lost}: {place_of(step, self._plan)}")
 
     def _validates(self) -> bool:
         step = self._position.step
@@ -267,24 +242,12 @@ class TrainingLoop:
             words += f"  {validation.words}"
         is_best = position.note_validation(loss if validation is None else validation.loss)
         self._say(words + ("  best so far" if is_best else ""))
-        if self._history is not None:
-            self._history.add(
-                {
-                    "step": position.step,
-                    "epoch": position.epoch,
-                    "predictions": position.predictions,
-                    "seconds": position.seconds,
-                    "cpu_seconds": position.cpu_seconds,
-                    **metrics,
-                }
-            )
         samples = self._objective.samples()
         for name, text in samples.items():
             self._say(f"  {name}: {text!r}")
-        if self._tensorboard is not None:
-            scalars = {name: value for name, value in metrics.items() if value is not None}
-            scalars |= {"learning_rate": rate, f"{self._objective.counted}_per_second": self._lines.per_second}
-            self._tensorboard.write(position.step, scalars=scalars, texts=samples)
+        if self._kept is not None:
+            speed = {"learning_rate": rate, f"{self._objective.counted}_per_second": self._lines.per_second}
+            self._kept.add(position.figures, metrics | speed, samples)
         return is_best
 
     def _save(self, *, is_best: bool) -> None:
@@ -292,7 +255,7 @@ class TrainingLoop:
         self._look(ownership.check)
         if self._record is not None:
             self._record.save()  # Before the workers meet: no checkpoint without the record of all of them.
-        state = self._gathered_state()
+        state = self._step.gathered_state(self._sum)
         if self._is_first:
             self._writer.write(
                 functools.partial(
@@ -328,48 +291,22 @@ class TrainingLoop:
         if self._sum(np.array([float(error is not None)]))[0]:
             raise error or TakenOverError(f"the run {self._run.run_uri} is trained by another command since")
 
-    def _gathered_state(self) -> dict[str, Array]:
-        """Returns the recurrent state of all lanes, each part [G, H]: every worker gives its rows, the others zeros."""
-        gathered = {}
-        for index, part in enumerate(self._step.state):
-            lanes = np.zeros((self._spec.global_batch_size, part.shape[1]), np.float32)
-            lanes[slice(*self._rows)] = part.numpy()
-            gathered[f"state/{index}"] = self._sum(lanes)
-        return gathered
-
     def _restore(self) -> None:
         """Takes up the newest checkpoint of the run, the same one on every worker, or begins anew."""
         found = restored(self._run, self._manifest, self._sum, say=self._say)
         if found is None:
             if self._run.lineage is not None:
-                self._take_up(self._run.lineage)
+                vocabulary = self._manifest.vocabulary
+                take_up(self._run.lineage, self._model, vocabulary, seed=self._spec.seed, say=self._say)
             self._objective.prepare()
-            self._share_initial_weights()
+            share_weights(self._model, self._sum)
             return
         checkpoint, arrays = found
         self._position = position_of(checkpoint)
         self._model.set_weights_by_name(dict(checkpoint.weights))
         self._step.load_optimizer_arrays(arrays)
-        rows = slice(*self._rows)
-        self._step.state = [tf.constant(arrays[f"state/{i}"][rows]) for i in range(len(self._step.state))]
+        self._step.load_state(arrays)
         self._say(f"resumed {self._run.run_name} from step {self._position.step:,}")
-
-    def _take_up(self, lineage: Lineage) -> None:
-        """Begins with the weights of another run's checkpoint; every worker reads it, so that all meet its faults."""
-        vocabulary = self._manifest.vocabulary
-        self._model.set_weights_by_name(first_weights(lineage, self._model, vocabulary, seed=self._spec.seed))
-        self._say(
-            f"begun from {lineage.uri}: {lineage.num_known_ids} of {vocabulary.size} ids known, "
-            f"{lineage.num_added_ids} new"
-        )
-
-    def _share_initial_weights(self) -> None:
-        """Gives every worker the first one's initial weights, and makes sure that they have them."""
-        shared = {name: self._sum.of_first(value) for name, value in self._model.get_weights_by_name().items()}
-        self._model.set_weights_by_name(shared)
-        own = float(zlib.crc32(b"".join(value.tobytes() for value in shared.values())))
-        if self._sum(np.array([own]))[0] != own * self._sum.num_workers:
-            raise RuntimeError("the workers began with different weights")
 
     def _outcome(self) -> dict[str, Any]:
         position = self._position

@@ -78,6 +78,18 @@ class Position:
     """`loss`, and what the last validation measured."""
 
     @property
+    def figures(self) -> dict[str, Any]:
+        """What a validation is kept with."""
+        return {
+            "step": self.step,
+            "epoch": self.epoch,
+            "predictions": self.predictions,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            **self.metrics,
+        }
+
+    @property
     def is_at_its_best(self) -> bool:
         """Whether the validation of this very step was the best so far."""
         return self.best_loss is not None and not self.stale_validations and not self.interval_characters

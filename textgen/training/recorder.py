@@ -160,6 +160,24 @@ class History:
         storage.write_bytes(self._uri, ("\n".join(self._lines) + "\n").encode())
 
 
+class ValidationRecords:
+    """What the first worker keeps of every validation: its line of the history, curves and samples for TensorBoard."""
+
+    def __init__(self, run_uri: str, *, first_step: int) -> None:
+        self._history = History(run_uri, first_step=first_step)
+        self._tensorboard = TensorBoard(run_uri)
+
+    def add(self, figures: Mapping[str, Any], scalars: Mapping[str, float | None], samples: Mapping[str, str]) -> None:
+        """Adds a validation: `figures` to the history, `scalars` that were measured and `samples` to the curves."""
+        self._history.add(figures)
+        measured = {name: value for name, value in scalars.items() if value is not None}
+        self._tensorboard.write(figures["step"], scalars=measured, texts=samples)
+
+    def close(self) -> None:
+        """Ends the writing."""
+        self._tensorboard.close()
+
+
 class StepRecord:
     """The windows and the loss of every step, one file per worker and start: proof of what was learnt from when."""
 

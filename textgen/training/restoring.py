@@ -1,6 +1,10 @@
-"""Which checkpoint a run goes on from: the newest that is whole, the same one on every worker."""
+"""What a run goes on from, or begins with, the same on every worker: its newest checkpoint that is whole, another
+run's weights, or the first worker's own."""
 
 from __future__ import annotations
+
+import zlib
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +20,11 @@ from textgen.model.checkpoint import (
     step_of,
 )
 from textgen.training.collective import HostSum
+from textgen.training.lineage import Lineage, first_weights
 from textgen.training.position import Position, Run, name_best, named_best
 from textgen.training.recorder import Say
 from textgen.windows.manifest import Manifest
+from textgen.windows.vocabulary import Vocabulary
 
 NUM_TRIES = 3
 
@@ -54,6 +60,23 @@ def restored(run: Run, manifest: Manifest, host_sum: HostSum, *, say: Say) -> tu
     if host_sum.rank == 0:
         _settle_best(run, position_of(checkpoint))
     return found
+
+
+def take_up(lineage: Lineage, model: Any, vocabulary: Vocabulary, *, seed: int, say: Say) -> None:
+    """Gives a model the weights of another run's checkpoint; every worker reads it, so that all meet its faults."""
+    model.set_weights_by_name(first_weights(lineage, model, vocabulary, seed=seed))
+    say(
+        f"begun from {lineage.uri}: {lineage.num_known_ids} of {vocabulary.size} ids known, {lineage.num_added_ids} new"
+    )
+
+
+def share_weights(model: Any, host_sum: HostSum) -> None:
+    """Gives every worker the first one's weights, and makes sure that they have them."""
+    shared = {name: host_sum.of_first(value) for name, value in model.get_weights_by_name().items()}
+    model.set_weights_by_name(shared)
+    own = float(zlib.crc32(b"".join(value.tobytes() for value in shared.values())))
+    if host_sum(np.array([own]))[0] != own * host_sum.num_workers:
+        raise RuntimeError("the workers began with different weights")
 
 
 def position_of(checkpoint: Checkpoint) -> Position:

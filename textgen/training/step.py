@@ -22,7 +22,7 @@ from textgen.model.classifier import Classifier
 from textgen.model.dropout import DropoutKey, dropout_mask
 from textgen.model.language_model import LanguageModel, State
 from textgen.spec import TrainingSpec
-from textgen.training.collective import Collective
+from textgen.training.collective import Array, Collective, HostSum
 from textgen.training.optimizers import Optimizers
 from textgen.training.plan import num_parts
 from textgen.windows.batches import Batch
@@ -74,6 +74,7 @@ class TrainingStep:
         self._spec = spec
         self._collective = collective
         self._parts = parts
+        self._rows = slice(parts[0].start, parts[-1].stop)
         self._last_only = spec.loss_at == "last"
         forward: Any = model  # Without types, as all of Keras's.
         self._forward = functools.partial(forward, last_only=True) if self._last_only else forward
@@ -117,11 +118,24 @@ class TrainingStep:
             reduce_seconds=reduce_seconds,
         )
 
-    def optimizer_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+    def gathered_state(self, host_sum: HostSum) -> dict[str, Array]:
+        """Returns the recurrent state of all lanes, each part [G, H]: every worker gives its rows, the others zeros."""
+        gathered = {}
+        for index, part in enumerate(self.state):
+            lanes = np.zeros((self._spec.global_batch_size, part.shape[1]), np.float32)
+            lanes[self._rows] = part.numpy()
+            gathered[f"state/{index}"] = host_sum(lanes)
+        return gathered
+
+    def load_state(self, arrays: Mapping[str, Array]) -> None:
+        """Sets the recurrent state of this worker's lanes from `gathered_state`'s result."""
+        self.state = [tf.constant(arrays[f"state/{index}"][self._rows]) for index in range(len(self.state))]
+
+    def optimizer_arrays(self) -> dict[str, Array]:
         """Returns the optimizers' variables, numbered in their fixed order."""
         return {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(self.optimizers.variables)}
 
-    def load_optimizer_arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def load_optimizer_arrays(self, arrays: Mapping[str, Array]) -> None:
         """Sets the optimizers' variables from `optimizer_arrays`' result."""
         for index, variable in enumerate(self.optimizers.variables):
             variable.assign(arrays[f"optimizer/{index}"])
