@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     measured = measure(contenders, rounds=arguments.rounds, seconds=arguments.seconds)
     loop = measured["a plain Python loop"].median
     table = ["| contender | MB per second and core, median (range) | times the loop |", "|---|---:|---:|"]
-    table += [f"| {one.name} | {one.words(1e6)} | {one.median / loop:.1f} |" for one in measured.values()]
+    table += [f"| {one.name} | {one.words(1e6, digits=1)} | {one.median / loop:.1f} |" for one in measured.values()]
     save("ingest", table, {"rates": {one.name: one.rates for one in measured.values()}, "goal": GOAL})
     return 0
 

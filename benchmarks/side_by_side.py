@@ -51,9 +51,10 @@ class Measured:
         """The middle one."""
         return statistics.median(self.rates)
 
-    def words(self, unit: float = 1.0) -> str:
-        """Returns median and range, in multiples of a unit."""
-        return f"{self.median / unit:,.0f} ({min(self.rates) / unit:,.0f} to {max(self.rates) / unit:,.0f})"
+    def words(self, unit: float = 1.0, *, digits: int = 0) -> str:
+        """Returns median and range, in multiples of a unit, with so many digits behind the point."""
+        middle, low, high = (f"{rate / unit:,.{digits}f}" for rate in (self.median, min(self.rates), max(self.rates)))
+        return f"{middle} ({low} to {high})"
 
 
 def measure(contenders: Sequence[Contender], *, rounds: int, seconds: float) -> dict[str, Measured]:

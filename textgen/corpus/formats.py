@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -121,6 +122,7 @@ def _table_records(rows: Iterator[Row], spec: CorpusSpec, uri: str, *, separator
         text = header.index(columns.text)
         label = None if columns.label is None else header.index(columns.label)
         category = None if columns.category is None else header.index(columns.category)
+    read_value = functools.lru_cache(maxsize=1000)(value_text)  # Labels and categories are few, and come again.
     for number, fields in rows:
         if isinstance(fields, Record):
             yield fields
@@ -130,8 +132,8 @@ def _table_records(rows: Iterator[Row], spec: CorpusSpec, uri: str, *, separator
             yield Record(
                 number,
                 fields[text],
-                None if label is None else value_text(fields[label]),
-                None if category is None else value_text(fields[category]),
+                None if label is None else read_value(fields[label]),
+                None if category is None else read_value(fields[category]),
             )
 
 
