@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from benchmarks.side_by_side import Contender, Measured, cores, measure
+from benchmarks.environment import ROOT
+from benchmarks.side_by_side import SPEED, Contender, Measured, cores, measure
 
 SGEMM = ("benchmarks.peers.sgemm",)
 
@@ -17,6 +20,17 @@ def test_contenders_take_turns_and_each_round_begins_with_the_last(capsys: pytes
     for name in "ab":
         assert len(measured[name].rates) == 3
         assert min(measured[name].rates) > 1e6
+
+
+def test_the_readme_shows_the_tables_as_they_were_measured() -> None:
+    readme = (ROOT / "README.md").read_text()
+    results = {path.stem: json.loads(path.read_text()) for path in SPEED.glob("*.json")}
+    assert results.keys() == {"ingest", "scaling", "starting", "training"}
+    for name, result in results.items():
+        for table in "\n".join(result["table"]).split("\n\n"):
+            assert f"\n\n{table}\n\n" in readme, name
+        for what in ("command", "date", "commit"):
+            assert result[what] in readme, name
 
 
 def test_processes_of_one_contender_work_together() -> None:
