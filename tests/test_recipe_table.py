@@ -1,4 +1,4 @@
-"""The table of recipes: what it makes of results, and that the README's is made from those of full length."""
+"""The table of recipes: what it makes of results, and that the documented one is made from those of full length."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_results_are_read_in_the_order_of_the_recipes(tmp_path: Path) -> None:
     assert [found["recipe"] for found in saved(tmp_path)] == ["tweets", "reviews"]
 
 
-def test_the_readme_shows_the_results_of_full_length() -> None:
+def test_the_documents_show_the_results_of_full_length() -> None:
     assert saved()
-    assert table(saved()) in (ROOT / "README.md").read_text()
+    assert table(saved()) in (ROOT / "docs" / "recipes.md").read_text()
 
 
 def test_a_result_says_how_it_was_made() -> None:

@@ -27,12 +27,26 @@ def needed(*extras: str) -> set[str]:
     return {re.split(r"[\[~=; ]", line)[0].lower() for line in lines}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", ".ci/run"])
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/recipes.md", ".ci/run"])
 def test_documents_name_only_targets_that_exist(document: str) -> None:
     text = (ROOT / document).read_text()
     named = set(re.findall(r"(?:^|`)\s*(?:\$ )?make ([a-z][a-z0-9-]*)", text, flags=re.MULTILINE))
     assert named, f"{document} names no target"
     assert named <= make_targets()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_link_only_to_files_that_exist(document: str) -> None:
+    place = ROOT / document
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", place.read_text())
+    assert [link for link in links if not (place.parent / link).exists()] == []
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
 
 
 def test_make_alone_lists_every_target() -> None:

@@ -1,6 +1,6 @@
 """Results of recipes on disk, and the table that shows them.
 
-python -m benchmarks.recipes.table    # the table of the full-length results, as it stands in the README
+python -m benchmarks.recipes.table    # the table of the full-length results, as it stands in docs/recipes.md
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `--help` teaches: every job's example is one of the README's commands."""
+"""What `--help` teaches: every job's example is one of the documented commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOBS = ("ingest", "train", "evaluate", "generate", "sweep", "serve", "probe", "c
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_help_ends_with_an_example_that_the_readme_has_too(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_ends_with_an_example_that_the_documents_have_too(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = importlib.import_module(f"jobs.{job}")
     with pytest.raises(SystemExit) as ended:
         module.main(["--help"])
@@ -24,8 +24,9 @@ def test_help_ends_with_an_example_that_the_readme_has_too(job: str, capsys: pyt
     assert example is not None
     words = " ".join(example[1].split())
     assert words.startswith(f"python -m jobs.{job} --")
-    readme = [" ".join(line.split()) for line in (ROOT / "README.md").read_text().splitlines()]
-    assert any(line.startswith(words) for line in readme), f"the README lacks: {words}"
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    lines = [" ".join(line.split()) for document in documents for line in document.read_text().splitlines()]
+    assert any(line.startswith(words) for line in lines), f"no document has: {words}"
     assert words in " ".join((module.__doc__ or "").split()), "the file's own docstring shows another command"
 
 
