@@ -37,8 +37,10 @@ def test_a_changed_spec_survives_json() -> None:
     assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
-def test_a_missing_section_or_field_takes_its_default() -> None:
-    assert RunSpec.from_dict({"preset": "mine", "model": {"units": 3}}) == override(DEFAULT, {"model.units": 3})
+def test_a_field_that_every_version_had_takes_its_default_where_it_is_missing() -> None:
+    read = RunSpec.from_dict({"preset": "mine", "model": {"units": 3}})
+    assert (read.model.units, read.model.embedding_dim) == (3, DEFAULT.model.embedding_dim)
+    assert read.sampling == DEFAULT.sampling
 
 
 @pytest.mark.parametrize(

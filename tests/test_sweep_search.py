@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,16 +72,22 @@ def test_a_size_that_was_refused_is_told_and_not_chosen(tmp_path: object, monkey
     assert [line.get("error") for line in lines] == [None, "it was begun with other settings"]
 
 
-def test_a_result_counts_while_its_best_exists_and_the_settings_are_the_same(tmp_path: object) -> None:
-    output = str(tmp_path)
-    assert search._finished(output, {"a": 1}) is None
+def test_a_result_counts_while_its_best_exists_and_the_settings_are_the_same(tmp_path: Path) -> None:
+    output, manifest = str(tmp_path), written_manifest(f"{tmp_path}/windows", {"train": ["abcd efgh"] * 20})
+    assert search._finished(output, tiny_spec(), manifest) is None
     best_uri = search._write_best(saved_checkpoint(f"{output}/run"), SamplingSpec(), f"{output}/best")
-    content = {"request": {"a": 1}, "result": {"best_uri": best_uri}}
+    stored = tiny_spec().to_dict()
+    content: dict[str, Any] = {"request": {"spec": stored, "manifest_hash": manifest.hash}}
+    content["result"] = {"best_uri": best_uri}
     storage.write_bytes(f"{output}/sweep.json", json.dumps(content).encode())
-    assert search._finished(output, {"a": 1}) == {"best_uri": best_uri}
-    assert search._finished(output, {"a": 2}) is None
-    storage.delete(f"{best_uri}/COMPLETE")
-    assert search._finished(output, {"a": 1}) is None
+    assert search._finished(output, tiny_spec(), manifest) == {"best_uri": best_uri}
+    assert search._finished(output, tiny_spec(sweep__units=(3,)), manifest) is None
+    del stored["version"], stored["training"]["fresh_share"]  # As an older version wrote it.
+    storage.write_bytes(f"{output}/sweep.json", json.dumps(content).encode())
+    assert search._finished(output, tiny_spec(), manifest) == {"best_uri": best_uri}
+    content["request"]["manifest_hash"] = "another"
+    storage.write_bytes(f"{output}/sweep.json", json.dumps(content).encode())
+    assert search._finished(output, tiny_spec(), manifest) is None
 
 
 def test_without_val_there_is_nothing_to_compare_with(tmp_path: object) -> None:

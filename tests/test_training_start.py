@@ -16,7 +16,7 @@ from textgen.model.checkpoint import Checkpoint
 from textgen.spec import override
 from textgen.training.lineage import Source
 from textgen.training.position import Run
-from textgen.training.start import Start, start_run
+from textgen.training.start import Start, check_goes_on, start_run
 from textgen.windows.manifest import Manifest
 
 ONE_PERSON = {"corpus__single_author": True}
@@ -128,6 +128,48 @@ def test_other_windows_and_other_settings_are_another_run(manifest: Manifest, tm
         start(others, tmp_path)
     with pytest.raises(UserError, match=r"model\.units \(6 -> 7\)"):
         start(manifest, tmp_path, spec=override(tiny_spec(), {"model.units": 7}))
+
+
+def begun_of_old(folder: Path, manifest: Manifest, *, version: int) -> dict[str, Any]:
+    """Writes the `run.json` of `tiny_spec()` that an old version wrote, for these windows."""
+    stored: dict[str, Any] = json.loads((Path(__file__).parent / "old_runs" / f"version-{version}.json").read_text())
+    stored |= {"manifest_uri": manifest.uri, "manifest_hash": manifest.hash}
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(stored))
+    return stored
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_run_of_old_goes_on_with_what_was_in_force_then(manifest: Manifest, tmp_path: Path, version: int) -> None:
+    begun_of_old(tmp_path / "run", manifest, version=version)
+    for _ in range(3):  # Each start writes down what the run is.
+        begun = start(manifest, tmp_path)
+        assert begun.kept_settings == {"training.fresh_share": 0.0, "model.hold_conditions": False}
+        assert begun.run.spec == override(tiny_spec(), begun.kept_settings)
+        check_goes_on(str(tmp_path / "run"), tiny_spec(), manifest)
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())["spec"]
+    assert stored["training"]["fresh_share"] == 0.0
+    assert stored["version"] == version
+
+
+def test_a_run_of_old_is_not_another_one_that_was_asked_for(manifest: Manifest, tmp_path: Path) -> None:
+    begun_of_old(tmp_path / "run", manifest, version=3)
+    asked = tiny_spec(training__fresh_share=0.1, training__learning_rate=0.5)
+    for refuse in (
+        lambda: start(manifest, tmp_path, spec=asked),
+        lambda: check_goes_on(str(tmp_path / "run"), asked, manifest),
+    ):
+        with pytest.raises(
+            UserError, match=r"settings: training\.fresh_share \(0\.0 -> 0\.1\), .*rate \(0\.01 -> 0\.5\)"
+        ):
+            refuse()
+
+
+def test_a_run_of_today_keeps_nothing_of_old(manifest: Manifest, tmp_path: Path) -> None:
+    start(manifest, tmp_path, spec=tiny_spec(training__fresh_share=0.0))
+    with pytest.raises(UserError, match=r"training\.fresh_share \(0\.0 -> 0\.05\)"):
+        start(manifest, tmp_path)
+    assert start(manifest, tmp_path, spec=tiny_spec(training__fresh_share=0.0)).kept_settings == {}
 
 
 def test_a_finished_run_keeps_its_outcome_until_it_is_to_go_on(manifest: Manifest, tmp_path: Path) -> None:

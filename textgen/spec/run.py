@@ -14,6 +14,7 @@ from textgen.spec.corpus import CorpusSpec, WindowsSpec
 from textgen.spec.model import ClassifierSpec, ModelSpec
 from textgen.spec.training import TrainingSpec
 from textgen.spec.use import SamplingSpec, SweepSpec
+from textgen.spec.versions import CHANGES, SPEC_VERSION, VERSION_KEY, completed, version_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +62,25 @@ class RunSpec:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the spec as JSON-ready nested dictionaries."""
+        """Returns the spec as JSON-ready nested dictionaries, with the version that wrote it."""
         as_dict: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return as_dict
+        return {VERSION_KEY: SPEC_VERSION, **as_dict}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
-        """Builds a spec from `to_dict`'s result; unknown names are errors, missing ones take their defaults."""
+        """Builds a spec from `to_dict`'s result, of this or of an older version (`textgen.spec.versions`).
+
+        A field that the version did not have takes the value that was in force then.
+
+        Raises:
+            UserError: a name is unknown, a value does not fit, or a newer version has written it.
+        """
+        version_of(values)
         sections = {}
-        for name, value in values.items():
+        whole = {name: {} for name in dict.fromkeys(change.section for change in CHANGES)} | dict(values)
+        for name, value in whole.items():
+            if name == VERSION_KEY:
+                continue
             section = field_types(cls).get(name)
             if section is None:
                 raise UserError(f"a spec has no section {name!r}; {nearest(name, field_types(cls))}")
@@ -81,7 +92,7 @@ class RunSpec:
                 if key not in known:
                     raise UserError(f"the section {name} has no field {key!r}; {nearest(key, known)}")
             sections[name] = section(  # type: ignore[operator]
-                **{key: coerce(item, known[key], f"{name}.{key}") for key, item in value.items()}
+                **{key: coerce(item, known[key], f"{name}.{key}") for key, item in completed(name, value).items()}
             )
         return cls(**sections)
 

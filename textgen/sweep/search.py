@@ -24,12 +24,12 @@ from textgen import storage
 from textgen.errors import UserError
 from textgen.generation.completions import SAMPLING_NAME
 from textgen.model.checkpoint import MARKER_NAME, Checkpoint, best_checkpoint
-from textgen.spec import RunSpec, SamplingSpec, SweepSpec
+from textgen.spec import RunSpec, SamplingSpec, SweepSpec, override
 from textgen.sweep.experiment import Outcome, run_experiment
 from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperature_trial, training_trial, trial_spec
 from textgen.training import ownership
 from textgen.training.plan import TrainingPlan
-from textgen.training.start import check_acknowledged, check_goes_on
+from textgen.training.start import check_acknowledged, check_goes_on, settings_in_force
 from textgen.windows.manifest import Manifest
 
 UNITS_METRIC = "val_bits_per_character"
@@ -84,7 +84,7 @@ def sweep(
             f"the split val of {manifest.uri} has no text to compare with; ingest with corpus.val_share above 0"
         )
     request = {"spec": spec.to_dict(), "manifest_hash": manifest.hash}
-    finished = _finished(output, request)
+    finished = _finished(output, spec, manifest)
     if finished is not None:
         say(f"the sweep in {output} is finished; give another --output to begin a new one")
         return finished
@@ -231,15 +231,17 @@ def _write_best(checkpoint: Checkpoint, sampling: SamplingSpec, uri: str) -> str
     return dataclasses.replace(checkpoint, uri=uri, spec=spec).save(weights=checkpoint.weights).uri
 
 
-def _finished(output: str, request: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(output: str, spec: RunSpec, manifest: Manifest) -> dict[str, Any] | None:
     """Returns the result of a finished sweep of the same settings; None where there is none."""
     place = storage.join(output, SWEEP_NAME)
     if not storage.exists(place):
         return None
     before = json.loads(storage.read_bytes(place))
-    result: dict[str, Any] = before["result"]
+    request, result = before["request"], before["result"]
+    stored = request["spec"]
+    is_same = RunSpec.from_dict(stored) == override(spec, settings_in_force(spec, stored))
     complete = storage.exists(storage.join(result["best_uri"], MARKER_NAME))
-    return result if before["request"] == request and complete else None
+    return dict(result) if is_same and request["manifest_hash"] == manifest.hash and complete else None
 
 
 def _summary(error: Exception) -> str:

@@ -68,6 +68,9 @@ def train(
         spec, manifest_uri=manifest_uri, output=output, run_name=run_name, source=source, acknowledge=acknowledge
     )
     run, outcome = start.run, start.outcome
+    if start.kept_settings:
+        listed = ", ".join(f"{path}={value}" for path, value in start.kept_settings.items())
+        say(f"the run {run.run_name} was begun by an older version of textgen, and goes on with its settings: {listed}")
     if outcome is not None:
         setting = "raise training.patience" if outcome["stopped_early"] else "change training.max_steps"
         say(f"the run {run.run_name} is finished; {setting} to go on, or --run-name to begin anew")

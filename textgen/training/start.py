@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from textgen import storage
+from textgen import presets, storage
 from textgen.corpus.marks import mark_rules
 from textgen.errors import UserError
-from textgen.spec import RunSpec
+from textgen.spec import RunSpec, override
+from textgen.spec.versions import VERSION_KEY, changed_since, version_of
 from textgen.training import ownership
 from textgen.training.lineage import Lineage, Source, lineage_of, with_model
 from textgen.training.plan import TrainingPlan, check_resumable
@@ -31,6 +32,8 @@ class Start:
     plan: TrainingPlan
     outcome: dict[str, Any] | None
     """What it said when it ended; None where it has not."""
+    kept_settings: Mapping[str, Any]
+    """Settings that an older version of textgen began the run with and that this one would choose otherwise."""
 
 
 def start_run(
@@ -54,10 +57,13 @@ def start_run(
     run_uri = storage.join(storage.absolute(output), run_name)
     before = _before(run_uri)
     lineage = None
+    kept_settings: dict[str, Any] = {}
     if before is not None:
         lineage = _same_lineage(before, source, run_uri)
         if source is not None:
             spec = with_model(spec, RunSpec.from_dict(before["spec"]).model, source)
+        kept_settings = settings_in_force(spec, before["spec"])
+        spec = override(spec, kept_settings)
         _check_same(before, spec, manifest, run_uri)
     elif source is not None:
         lineage, checkpoint = lineage_of(source, manifest.vocabulary)
@@ -69,7 +75,8 @@ def start_run(
         "manifest_hash": manifest.hash,
         "from": lineage.to_dict() if lineage is not None else None,
         "acknowledged": _acknowledged(before or {}, spec, manifest, acknowledge=acknowledge),
-        "spec": spec.to_dict(),
+        # With the version that began the run: by it the next start knows which settings are not its own choice either.
+        "spec": spec.to_dict() | ({} if before is None else {VERSION_KEY: version_of(before["spec"])}),
     }
     storage.write_bytes(storage.join(run_uri, RUN_NAME), json.dumps(content, ensure_ascii=False, indent=1).encode())
     _, outcome = _kept_outcome(run_uri)
@@ -78,7 +85,25 @@ def start_run(
         manifest=manifest,
         plan=plan,
         outcome=outcome if outcome is not None and _is_finished(outcome, spec, num_steps=plan.num_steps) else None,
+        kept_settings=kept_settings,
     )
+
+
+def settings_in_force(spec: RunSpec, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings by which a stored spec differs from `spec` because an older version wrote it.
+
+    They are the fields that came, or changed their default, since then. Whoever gives the command of that time again
+    cannot have meant today's value of such a field, unless it is another one than the preset's.
+    """
+    older = RunSpec.from_dict(stored)
+    default = presets.preset(spec.preset) if spec.preset in presets.PRESET_NAMES else RunSpec(preset=spec.preset)
+    found = {}
+    for path in changed_since(version_of(stored)):
+        section, name = path.split(".")
+        then, now, chosen = (getattr(getattr(one, section), name) for one in (older, spec, default))
+        if then != now == chosen:
+            found[path] = then
+    return found
 
 
 def check_goes_on(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
@@ -89,7 +114,7 @@ def check_goes_on(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
     """
     before = _before(run_uri)
     if before is not None:
-        _check_same(before, spec, manifest, run_uri)
+        _check_same(before, override(spec, settings_in_force(spec, before["spec"])), manifest, run_uri)
 
 
 def default_run_name(spec: RunSpec, manifest: Manifest, *, source: Source | None = None) -> str:

@@ -12,6 +12,7 @@ from textgen.corpus.sources import SourceFile
 from textgen.corpus.staging import REJECTED_NAME, STAGING_NAME
 from textgen.errors import UserError
 from textgen.spec import RunSpec
+from textgen.spec.versions import completed
 from textgen.windows.manifest import MANIFEST_NAME, UNHASHED_WINDOWS_FIELDS, Manifest
 
 FINGERPRINT_NAME = "fingerprint.json"
@@ -28,7 +29,11 @@ def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -
     if not storage.exists(storage.join(output, MANIFEST_NAME)):
         return None
     manifest = Manifest.load(output)
-    there = _described([dict(source) for source in manifest.sources], dict(manifest.corpus), dict(manifest.windows))
+    there = _described(
+        [dict(source) for source in manifest.sources],
+        completed("corpus", manifest.corpus),
+        completed("windows", manifest.windows),
+    )
     wanted = _wanted(files, spec)
     if not all("version" in source for source in there["sources"]):  # Written before there were any.
         wanted["sources"] = [_unversioned(source) for source in wanted["sources"]]

@@ -1,0 +1,114 @@
+"""What a stored spec means that lacks a field of today: the value that was in force when it was written.
+
+Every field that was added since the first version, and every default that was changed, has an entry in `CHANGES`;
+`tests/test_spec_versions.py` fails where one is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textgen.errors import UserError
+
+Section = Mapping[str, Any]
+VERSION_KEY = "version"
+"""Where a stored spec keeps the version that wrote it."""
+LAST_WITHOUT_NUMBER = 7
+"""Versions up to this one wrote no number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A field that exists since a version, or whose default is another one since."""
+
+    path: str
+    """`section.field`."""
+    version: int
+    before: Any
+    """What was in force until then, as JSON has it; a function derives it from the fields of the stored section."""
+
+    @property
+    def section(self) -> str:
+        """The section that has the field."""
+        return self.path.partition(".")[0]
+
+    @property
+    def field(self) -> str:
+        """The field's name in its section."""
+        return self.path.partition(".")[2]
+
+    def value_before(self, stored: Section) -> Any:
+        """Returns what was in force for a stored section."""
+        return self.before(stored) if isinstance(self.before, Callable) else self.before  # type: ignore[arg-type]
+
+
+def _dense_dropout(model: Section) -> float:
+    """Returns the dropout after the Dense layer, which was that of the recurrent layers."""
+    return float(model.get("dropout", 0.0)) if model.get("dense_units") is not None else 0.0
+
+
+CHANGES = (
+    Change(path="model.dense_dropout", version=2, before=_dense_dropout),
+    Change(path="corpus.single_author", version=3, before=False),
+    Change(path="corpus.keep_categories", version=3, before=[]),
+    Change(path="corpus.test_categories", version=3, before=[]),
+    Change(path="corpus.condition_on", version=3, before=[]),
+    Change(path="corpus.condition_none_share", version=3, before=0.1),
+    Change(path="windows.max_vocab_size", version=3, before=None),
+    Change(path="model.cell", version=3, before="lstm"),
+    Change(path="model.layer_units", version=3, before=[]),
+    Change(path="classifier.features", version=3, before=None),
+    Change(path="classifier.hidden_units", version=3, before=[512, 256]),
+    Change(path="classifier.hidden_activations", version=3, before=["relu", "sigmoid"]),
+    Change(path="classifier.dropout", version=3, before=0.5),
+    Change(path="classifier.max_document_ids", version=3, before=512),
+    Change(path="classifier.document_part", version=3, before="last"),
+    Change(path="classifier.max_unknown_share", version=3, before=0.4),
+    Change(path="classifier.answered_share", version=3, before=0.9),
+    Change(path="training.loss_at", version=3, before="every"),
+    Change(path="training.layer_rate_factor", version=3, before=1.0),
+    Change(path="training.unfreeze_every_steps", version=3, before=None),
+    Change(path="model.hold_conditions", version=4, before=False),  # A condition was read once, before the text.
+    Change(path="training.fresh_share", version=4, before=0.0),  # Lanes kept their state to the end.
+    Change(path="training.reduction", version=5, before="all_reduce"),
+    Change(path="training.virtual_workers", version=5, before=2),
+    Change(path="training.nonfinite", version=6, before="stop"),
+    Change(path="training.mixed_precision", version=7, before=False),
+)
+"""The oldest first. A field that decides nothing where the older ones decide (a classifier's, say) has its default."""
+
+SPEC_VERSION = max(change.version for change in CHANGES)
+
+
+def version_of(stored: Mapping[str, Any]) -> int:
+    """Returns the version that wrote a spec; without a number, the one before the first whose field it lacks.
+
+    Raises:
+        UserError: it is newer than this program.
+    """
+    number = stored.get(VERSION_KEY)
+    if number is None:
+        lacking = (change.version for change in CHANGES if change.field not in stored.get(change.section, {}))
+        return min(lacking, default=LAST_WITHOUT_NUMBER + 1) - 1
+    if not isinstance(number, int) or number > SPEC_VERSION:
+        raise UserError(
+            f"the stored settings have version {number!r} and this program reads versions up to {SPEC_VERSION}; "
+            "use the version of textgen that wrote them, or a later one"
+        )
+    return number
+
+
+def completed(section: str, stored: Section) -> dict[str, Any]:
+    """Returns a stored section with what was in force for the fields that it lacks."""
+    values = dict(stored)
+    for change in CHANGES:
+        if change.section == section and change.field not in stored:
+            values.setdefault(change.field, change.value_before(stored))
+    return values
+
+
+def changed_since(version: int) -> tuple[str, ...]:
+    """Returns the paths of the fields that came, or whose default was changed, after a version."""
+    return tuple(dict.fromkeys(change.path for change in CHANGES if change.version > version))
