@@ -119,3 +119,7 @@ def test_the_figures_of_documents_by_hand() -> None:
     assert figures["calibrated_loss"] == pytest.approx(figures["loss"])
     assert figures["confusion"] == {"neg": {"neg": 2, "pos": 0}, "pos": {"neg": 1, "pos": 1}}
     assert figures["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
+
+
+def test_a_confidence_that_is_no_number_is_the_least() -> None:
+    assert answer_threshold(np.array([np.nan, 0.9, 0.6, 0.7]), share=0.75) == 0.6

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from textgen.errors import UserError
 from textgen.evaluation.regression import (
     INVERSE_PENALTIES,
     NUM_FOLDS,
@@ -94,3 +95,11 @@ def test_figures_by_hand() -> None:
     costs = [math.log1p(math.exp(-one)) for one in (1.0, -1.0, -2.0, 3.0)]
     assert figures["loss"] == pytest.approx(sum(costs) / 4)
     assert 0 < figures["calibration_error"] < 1
+
+
+def test_features_that_are_no_numbers_are_refused() -> None:
+    rows, positive = made(20, width=3)
+    form = Form(name="mean", matrix=rows, penalty="l2")
+    broken = Form(name="mean", matrix=np.full((20, 3), np.nan), penalty="l2")
+    with pytest.raises(UserError, match=r"no finite cost by the features mean, .* no numbers"):
+        fitted([form], positive, val=([broken], positive))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from textgen.sweep.experiment import Outcome
 from textgen.windows.vocabulary import Vocabulary
 
 
-def saved_checkpoint(uri: str) -> Checkpoint:
+def saved_checkpoint(uri: str, *, bits: float = 2.5) -> Checkpoint:
     checkpoint = Checkpoint(
         uri=uri,
         spec=tiny_spec(),
@@ -29,7 +30,7 @@ def saved_checkpoint(uri: str) -> Checkpoint:
         manifest_uri="windows",
         manifest_hash="0123",
         position={"step": 5},
-        metrics={"val_bits_per_character": 2.5},
+        metrics={"val_bits_per_character": bits},
     )
     arrays = {"logits/bias": np.arange(4.0)}
     return checkpoint.save(weights=arrays, training_arrays={"state/0": np.ones((2, 3))})
@@ -70,6 +71,47 @@ def test_a_size_that_was_refused_is_told_and_not_chosen(tmp_path: object, monkey
     )
     assert [candidate.units for candidate in candidates] == [6]
     assert [line.get("error") for line in lines] == [None, "it was begun with other settings"]
+
+
+def test_sizes_whose_best_is_no_number_come_last_and_no_size_at_all_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["abcd efgh"] * 20
+    manifest = written_manifest(f"{tmp_path}/windows", {"train": texts, "val": texts[:3]})
+    bits = {5: math.nan, 6: 2.5, 9: 2.25}
+    for units, value in bits.items():
+        uri = f"{tmp_path}/runs/units-{units}"
+        saved_checkpoint(f"{uri}/checkpoints/step-00000005", bits=value)
+        storage.write_bytes(f"{uri}/best.json", json.dumps({"checkpoint": "step-00000005"}).encode())
+    monkeypatch.setattr(search, "run_experiment", lambda _, configs, **__: [Outcome(config=one) for one in configs])
+    monkeypatch.setattr(search, "_trial_resources", lambda *_: {"CPU": 1.0})
+
+    def found(*sizes: int) -> list[int]:
+        spec = tiny_spec(sweep__units=sizes)
+        more: dict[str, Any] = {"driver": "own", "num_steps": 10, "num_workers": 1, "say": [].append}
+        candidates, _ = search._sweep_units(spec, manifest, str(tmp_path), **more)
+        return [candidate.units for candidate in candidates]
+
+    assert found(5, 6, 9) == [9, 6, 5]
+    with pytest.raises(UserError, match=r"no validation gave a number; lower training\.learning_rate"):
+        found(7)
+
+
+def test_temperatures_are_compared_by_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = written_manifest(f"{tmp_path}/windows", {"train": ["abcd efgh"] * 20})
+    candidate = search.Candidate(units=6, checkpoint=saved_checkpoint(f"{tmp_path}/run"))
+    divergences = {0.5: math.nan, 0.7: 0.25, 1.0: 0.125}
+    monkeypatch.setattr(
+        search,
+        "run_experiment",
+        lambda _, configs, **__: [
+            Outcome(config=one, metrics={"divergence": divergences[one["temperature"]]}) for one in configs
+        ],
+    )
+    monkeypatch.setattr(search, "_trial_resources", lambda *_: {"CPU": 1.0})
+    spec = tiny_spec(sweep__temperatures=tuple(divergences))
+    _, best, _ = search._sweep_temperatures(spec, manifest, [candidate], say=[].append)
+    assert best.config["temperature"] == 1.0
 
 
 def test_a_result_counts_while_its_best_exists_and_the_settings_are_the_same(tmp_path: Path) -> None:

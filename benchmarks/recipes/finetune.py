@@ -18,6 +18,7 @@ from benchmarks.recipes.result import DataAbsentError, Figure, RecipeResult
 from benchmarks.recipes.reviews import film_model
 from benchmarks.recipes.runs import Trained, best_count_model, ingested, test_bits, trained
 from textgen import presets
+from textgen.evaluation.comparable import comparable
 from textgen.model.checkpoint import find_checkpoint
 from textgen.spec import RunSpec, override
 from textgen.training.plan import TrainingPlan
@@ -56,7 +57,7 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     }
     anew = _anew(dataclasses.replace(spec, model=source.spec.model), windows, folder / "runs", say=say)
     best, equal = (
-        min(runs, key=lambda name: float(runs[name]["val"]))
+        min(runs, key=lambda name: comparable(runs[name]["val"]))
         for runs in (tuned, {name: figures for name, figures in anew.items() if name != "anew-long"})
     )
     counted = best_count_model(windows)
@@ -112,7 +113,7 @@ def _anew(spec: RunSpec, windows: Path, folder: Path, *, say: Say) -> dict[str, 
     for rate in SCRATCH_RATES:
         changed = override(spec, PLAIN | {"training.learning_rate": rate})
         runs[f"anew-{rate:g}"] = _figures(trained(changed, windows, folder, f"anew-{rate:g}", say=say))
-    rate = min(SCRATCH_RATES, key=lambda rate: float(runs[f"anew-{rate:g}"]["val"]))
+    rate = min(SCRATCH_RATES, key=lambda rate: comparable(runs[f"anew-{rate:g}"]["val"]))
     epochs = spec.training.epochs * LONG_FACTOR
     longer = override(spec, PLAIN | {"training.learning_rate": rate, "training.epochs": epochs})
     runs["anew-long"] = _figures(trained(longer, windows, folder, "anew-long", say=say))

@@ -59,11 +59,14 @@ def fitted_temperature(logits: Floats, labels: Classes) -> float:
 
 
 def answer_threshold(confidences: Floats, *, share: float) -> float:
-    """Returns the least confidence among the surest `share` of documents; 0 where there are none to go by."""
+    """Returns the least confidence among the surest `share` of documents; 0 where there are none to go by.
+
+    A confidence that is NaN is none at all.
+    """
     num_answered = math.ceil(share * len(confidences))
     if not len(confidences):
         return 0.0
-    return float(np.sort(confidences)[::-1][num_answered - 1]) if num_answered else 1.0
+    return float(np.sort(np.nan_to_num(confidences))[::-1][num_answered - 1]) if num_answered else 1.0
 
 
 def confusion(labels: Classes, predicted: Classes, *, num_classes: int) -> Counts:

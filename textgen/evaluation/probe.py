@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from textgen import storage
 from textgen.errors import UserError
+from textgen.evaluation.comparable import comparable
 from textgen.evaluation.document_forms import Forms, state_forms, tfidf_forms
 from textgen.evaluation.features import DocumentFeatures, features_of
 from textgen.evaluation.labelled import labelled_documents
@@ -162,7 +163,7 @@ def probe_all_labels(
         val_loss = regression_figures(logits[name]["val"], positive["val"])["loss"]
         found[name] = {**figures, "val_loss": val_loss, **regression.to_dict()}
         say(f"{name:12} accuracy {figures['accuracy']:.3f} on test, by {found[name]['nonzero_weights']:,} weights")
-    best = min((name for name in found if name != "tfidf"), key=lambda name: found[name]["val_loss"])
+    best = min((name for name in found if name != "tfidf"), key=lambda name: comparable(found[name]["val_loss"]))
     share = best_share(logits[best]["val"], logits["tfidf"]["val"], positive["val"])
     both = share * logits[best]["test"] + (1 - share) * logits["tfidf"]["test"]
     combined = {**regression_figures(both, positive["test"]), "language_model_share": share}

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from textgen.errors import UserError
 from textgen.evaluation.classification import accuracy, calibration_error, confusion, macro_f1, nats_of, probabilities
 
 Matrix: TypeAlias = npt.NDArray[np.floating[Any]] | scipy.sparse.csr_array
@@ -104,7 +105,12 @@ def fitted(
             if nats > before:  # The cost has one valley.
                 break
             before = nats
-    assert best is not None  # A cost is finite.
+    if best is None:
+        names = ", ".join(form.name for form in forms)
+        raise UserError(
+            f"the labels have no finite cost by the features {names}, which hold values that are no numbers; "
+            "use another checkpoint"
+        )
     return _learnt(chosen, positive, best.inverse_penalty) if val is None else best  # Which has seen all of them.
 
 

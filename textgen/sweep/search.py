@@ -22,6 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from textgen import storage
 from textgen.errors import UserError
+from textgen.evaluation.comparable import comparable
 from textgen.generation.completions import SAMPLING_NAME
 from textgen.model.checkpoint import MARKER_NAME, Checkpoint, best_checkpoint
 from textgen.spec import RunSpec, SamplingSpec, SweepSpec, override
@@ -50,8 +51,8 @@ class Candidate:
 
     @property
     def bits(self) -> float:
-        """Its `val_bits_per_character`."""
-        return float(self.checkpoint.metrics[UNITS_METRIC])
+        """Its `val_bits_per_character`; infinite where that is no number."""
+        return comparable(self.checkpoint.metrics[UNITS_METRIC])
 
 
 def sweep(
@@ -155,7 +156,10 @@ def _sweep_units(
             line[UNITS_METRIC] = candidates[-1].bits
         lines.append(line)
     if not candidates:
-        raise RuntimeError(f"no trial left a checkpoint under {runs_uri(output)}")
+        raise UserError(
+            f"no trial under {runs_uri(output)} has a best checkpoint, because no validation gave a number; "
+            "lower training.learning_rate and choose another --output"
+        )
     return sorted(candidates, key=lambda candidate: candidate.bits), lines
 
 
@@ -209,7 +213,7 @@ def _sweep_temperatures(
         say=say,
     )
     succeeded = [outcome for outcome in outcomes if TEMPERATURE_METRIC in outcome.metrics]
-    best = min(succeeded, key=lambda outcome: float(outcome.metrics[TEMPERATURE_METRIC]))
+    best = min(succeeded, key=lambda outcome: comparable(outcome.metrics[TEMPERATURE_METRIC]))
     lines = []
     for outcome in outcomes:
         line = {

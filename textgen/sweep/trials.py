@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ray import tune
 
 from textgen import storage
 from textgen.corpus.marks import unmark
+from textgen.evaluation.comparable import comparable
 from textgen.evaluation.divergence import jensen_shannon, ngram_counts
 from textgen.generation.completions import engine_of
 from textgen.model.checkpoint import Checkpoint
@@ -147,7 +149,8 @@ def _engine(checkpoint_uri: str) -> Engine:
 
 
 def _report(figures: Mapping[str, Any]) -> None:
-    tune.report({name: figures[name] for name in REPORTED if figures.get(name) is not None})
+    """Reports the figures that are numbers: Tune's scheduler would take NaN for one."""
+    tune.report({name: figures[name] for name in REPORTED if math.isfinite(comparable(figures.get(name)))})
 
 
 def _say_nothing(message: str) -> None:

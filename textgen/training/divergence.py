@@ -1,9 +1,16 @@
-"""A training that has nothing more to learn: its numbers are lost, or its loss grew past what guessing has."""
+"""A training that has nothing more to learn: its numbers are lost, or its loss grew past what guessing has.
+
+Letters: S steps.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from textgen.errors import UserError
 from textgen.model.checkpoint import latest_checkpoint
@@ -13,6 +20,10 @@ NUM_STEPS = 100
 """Over which the loss is averaged: single steps may be bad."""
 LIMIT = 2.0
 """Times the loss of guessing, which a model has before it learns."""
+ARRAY_NAME = "last_losses"
+"""Under which a checkpoint keeps the losses of those steps."""
+
+Array = np.ndarray[Any, Any]
 
 
 class LossWatch:
@@ -32,6 +43,16 @@ class LossWatch:
         """Adds a step, and says whether the loss is past the limit; never before there were enough steps."""
         self._last.append((nats, predictions))
         return len(self._last) == NUM_STEPS and self.mean > LIMIT * self.guessing
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns what a checkpoint keeps: the nats and predictions of the last steps, [S, 2]."""
+        return {ARRAY_NAME: np.array(self._last, np.float64).reshape(-1, 2)}
+
+    def load_arrays(self, arrays: Mapping[str, Array]) -> None:
+        """Takes up what a checkpoint keeps; one of an older version has none, and the watch begins anew."""
+        self._last.clear()
+        if ARRAY_NAME in arrays:
+            self._last.extend((nats, count) for nats, count in arrays[ARRAY_NAME].tolist())
 
     def words(self) -> str:
         """Returns what has happened where it has diverged."""

@@ -84,6 +84,7 @@ class TrainingLoop:
         self._model = self._objective.model
         self._step = TrainingStep(self._model, self._spec, collective, parts=parts)
         self._position = Position(metrics=dict.fromkeys(("loss", *self._objective.metric_names)))
+        self._watch = LossWatch(len(self._plan.classes) or self._plan.vocab_size)
 
     def run(self) -> dict[str, Any]:
         """Trains to the end and returns the run's last figures.
@@ -113,7 +114,6 @@ class TrainingLoop:
             )
         self._kept = ValidationRecords(self._run.run_uri, first_step=first_step) if self._is_first else None
         self._last_saved = time.monotonic()
-        self._watch = LossWatch(len(self._plan.classes) or self._plan.vocab_size)
         self._clock = Clock(flops_per_input=self._plan.flops_per_input)
         try:
             with BackgroundWriter() as self._writer:
@@ -265,7 +265,7 @@ class TrainingLoop:
                     copy.deepcopy(self._position),
                     classes=self._plan.classes,
                     weights=self._model.get_weights_by_name(),
-                    training_arrays=self._step.optimizer_arrays() | state,
+                    training_arrays=self._step.optimizer_arrays() | state | self._watch.arrays(),
                     is_best=is_best,
                 )
             )
@@ -306,6 +306,7 @@ class TrainingLoop:
         self._model.set_weights_by_name(dict(checkpoint.weights))
         self._step.load_optimizer_arrays(arrays)
         self._step.load_state(arrays)
+        self._watch.load_arrays(arrays)
         self._say(f"resumed {self._run.run_name} from step {self._position.step:,}")
 
     def _outcome(self) -> dict[str, Any]:

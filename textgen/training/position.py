@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from textgen import storage
+from textgen.evaluation.comparable import comparable
 from textgen.model.checkpoint import (
     BEST_NAME,
     Arrays,
@@ -92,7 +94,7 @@ class Position:
     @property
     def is_at_its_best(self) -> bool:
         """Whether the validation of this very step was the best so far."""
-        return self.best_loss is not None and not self.stale_validations and not self.interval_characters
+        return comparable(self.best_loss) < math.inf and not self.stale_validations and not self.interval_characters
 
     def note_step(
         self, *, nats: float, characters: float, steps_per_epoch: int, seconds: float, cpu_seconds: float
@@ -115,8 +117,11 @@ class Position:
         self.epoch = self.step / steps_per_epoch
 
     def note_validation(self, loss: float) -> bool:
-        """Adds a validation's loss, begins the next interval, and says whether it is the best so far."""
-        is_best = self.best_loss is None or loss < self.best_loss
+        """Adds a validation's loss, begins the next interval, and says whether it is the best so far.
+
+        A loss that is not a finite number never is.
+        """
+        is_best = comparable(loss) < comparable(self.best_loss)
         self.best_loss = loss if is_best else self.best_loss
         self.stale_validations = 0 if is_best else self.stale_validations + 1
         self.interval_nats = self.interval_characters = 0.0
