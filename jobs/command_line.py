@@ -20,6 +20,8 @@ from textgen.training.stopping import StoppedError
 
 USER_MISTAKE = 2
 """Exit code of a mistake that the user can mend; the same as argparse's."""
+DEFAULT_PRESET = "reviews_best"
+"""What text is ingested with where nothing else is named."""
 STOPPED = 143
 """Exit code after SIGTERM, as shells have it, once a training is saved."""
 
@@ -30,10 +32,14 @@ def job_parser(
     description: str,
     example: str,
     takes_preset: bool = True,
+    preset_of_windows: bool = False,
     takes_settings: bool = True,
     needs_output: bool = False,
 ) -> argparse.ArgumentParser:
-    """Returns a parser with the flags that jobs share: `--output`, and `--preset` and `--set` where they apply."""
+    """Returns a parser with the flags that jobs share: `--output`, and `--preset` and `--set` where they apply.
+
+    With `preset_of_windows`, a preset that is not given is that of the windows (`spec_on_windows`).
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m jobs.{job}",
         description=description,
@@ -43,9 +49,10 @@ def job_parser(
     if takes_preset:
         parser.add_argument(
             "--preset",
-            default="reviews_best",
+            default=None if preset_of_windows else DEFAULT_PRESET,
             metavar="NAME",
-            help=f"the spec to begin with: {', '.join(presets.PRESET_NAMES)} (default: reviews_best)",
+            help=f"the spec to begin with: {', '.join(presets.PRESET_NAMES)} (default: "
+            f"{'the one that the windows were made with' if preset_of_windows else DEFAULT_PRESET})",
         )
     if takes_settings:
         parser.add_argument(
@@ -68,6 +75,24 @@ def job_parser(
 def spec_of(arguments: argparse.Namespace) -> RunSpec:
     """Returns the spec of `--preset` with every `--set` applied."""
     return override(presets.preset(arguments.preset), parse_settings(arguments.settings))
+
+
+def spec_on_windows(arguments: argparse.Namespace, *, run_uri: str | None = None) -> RunSpec:
+    """Returns the spec to train `--windows` with, and says which preset it begins with and why.
+
+    Without `--preset` that is the one of the run at `run_uri`, where there is one, or of the windows.
+    """
+    from textgen.training.chosen_spec import chosen_spec
+    from textgen.windows.manifest import Manifest
+
+    chosen = chosen_spec(
+        Manifest.load(arguments.windows),
+        preset=arguments.preset,
+        settings=parse_settings(arguments.settings),
+        run_uri=run_uri,
+    )
+    say(chosen.reason)
+    return chosen.spec
 
 
 def say(message: str) -> None:

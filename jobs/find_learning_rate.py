@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from jobs.command_line import finish, import_tensorflow, job_parser, run, say, spec_of
+from jobs.command_line import finish, import_tensorflow, job_parser, run, say, spec_on_windows
 from textgen import storage
 from textgen.settings import parse_settings
 
@@ -20,6 +20,7 @@ def main(argv: list[str]) -> None:
         "one: a tenth of that at the lowest smoothed loss. Takes the settings of jobs.train; no run is touched.",
         example="python -m jobs.find_learning_rate --preset tiny --windows runs/first/windows "
         "--output runs/first/rates",
+        preset_of_windows=True,
         needs_output=True,
     )
     parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.steps < 10:
         parser.error(f"--steps is {arguments.steps}; use 10 or more")
-    spec = spec_of(arguments)
+    spec = spec_on_windows(arguments)
     import_tensorflow()
     from textgen.training.lineage import source_of
     from textgen.training.rate_finder import find_learning_rate, plot

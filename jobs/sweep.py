@@ -5,7 +5,7 @@ python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/fi
 
 from __future__ import annotations
 
-from jobs.command_line import finish, job_parser, run, say, spec_of
+from jobs.command_line import finish, job_parser, run, say, spec_on_windows
 from textgen.errors import UserError
 from textgen.ray_session import connect
 
@@ -18,6 +18,7 @@ def main(argv: list[str]) -> None:
         "or on a cluster), then tries sweep.temperatures on the best. The same command goes on with an "
         "interrupted sweep.",
         example="python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/first/sweep",
+        preset_of_windows=True,
         needs_output=True,
     )
     parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.num_workers < 1:
         raise UserError(f"--num-workers is {arguments.num_workers}; use 1 or more")
-    spec = spec_of(arguments)
+    spec = spec_on_windows(arguments)
     connect()
     from textgen.sweep.search import sweep  # Imports Ray Tune, which `--help` need not wait for.
 

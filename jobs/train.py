@@ -5,9 +5,10 @@ python -m jobs.train --preset tiny --windows runs/first/windows --output runs/fi
 
 from __future__ import annotations
 
-from jobs.command_line import finish, job_parser, run, say, spec_of
+from jobs.command_line import finish, job_parser, run, say, spec_on_windows
 from textgen.ray_session import connect
 from textgen.settings import parse_settings
+from textgen.training.chosen_spec import run_uri_of
 
 
 def main(argv: list[str]) -> None:
@@ -18,6 +19,7 @@ def main(argv: list[str]) -> None:
         "sentiment_finetuned, or classifier.features), on the shards that jobs.ingest wrote. The same command resumes "
         "an interrupted run from its last checkpoint; a longer training.max_steps goes on with a finished one.",
         example="python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small",
+        preset_of_windows=True,
         needs_output=True,
     )
     parser.add_argument(
@@ -47,7 +49,7 @@ def main(argv: list[str]) -> None:
         help="say that one person's texts may be used; asked once for a run on such a corpus (corpus.single_author)",
     )
     arguments = parser.parse_args(argv)
-    spec = spec_of(arguments)
+    spec = spec_on_windows(arguments, run_uri=run_uri_of(arguments.output, arguments.run_name))
     connect()
     from textgen.training.lineage import source_of
     from textgen.training.run import train  # Imports Ray Train, which `--help` need not wait for.

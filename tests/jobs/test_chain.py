@@ -73,10 +73,11 @@ def test_the_chain_by_submitted_jobs_with_two_workers_that_learn_what_one_does(
         ingested
     )
 
+    assert Manifest.load(windows).preset == "tiny"  # Which the training takes, too.
     runs = storage.join(home, "runs")
     settings = [word for setting in SMALL for word in ("--set", setting)]
     trained = result_of(
-        ray_head, runs, "jobs.train", "--preset", "tiny", "--windows", windows, "--run-name", "one",
+        ray_head, runs, "jobs.train", "--windows", windows, "--run-name", "one",
         "--num-workers", "2", *settings,
     )  # fmt: skip
     assert trained["step"] == 20

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from jobs import train as job
+from tests.written_windows import written_manifest
 from textgen.training.lineage import Source
+from textgen.windows.manifest import Manifest
 
 pytestmark = pytest.mark.ray  # Imports Ray Train, though it starts nothing.
 
-REQUIRED = ("--preset", "finetune", "--windows", "windows", "--output", "runs")
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    written = written_manifest(str(tmp_path_factory.mktemp("windows")), {"train": ["the cat sat"] * 9})
+    manifest = dataclasses.replace(written, preset="finetune")
+    manifest.save()
+    return manifest
 
 
-def given(monkeypatch: pytest.MonkeyPatch, *flags: str) -> dict[str, Any]:
+def given(monkeypatch: pytest.MonkeyPatch, manifest: Manifest, *flags: str) -> dict[str, Any]:
     """Returns what the job hands to the training."""
     received: dict[str, Any] = {}
 
@@ -25,19 +34,24 @@ def given(monkeypatch: pytest.MonkeyPatch, *flags: str) -> dict[str, Any]:
     monkeypatch.setattr("textgen.training.run.train", train)
     monkeypatch.setattr(job, "connect", lambda: None)
     monkeypatch.setattr(job, "finish", lambda _, **__: None)
-    job.main([*REQUIRED, *flags])
+    job.main(["--windows", manifest.uri, "--output", "runs", *flags])
     return received
 
 
-def test_a_source_comes_with_the_layers_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    received = given(monkeypatch, "--from", "s3://b/run", "--set", "model.units=7", "--set", "training.epochs=2")
+def test_a_source_comes_with_the_layers_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, manifest: Manifest
+) -> None:
+    received = given(
+        monkeypatch, manifest, "--from", "s3://b/run", "--set", "model.units=7", "--set", "training.epochs=2"
+    )
     assert received["source"] == Source(uri="s3://b/run", model_settings={"model.units": "7"})
+    assert received["spec"].preset == "finetune"  # As the windows were made.
     assert received["spec"].training.epochs == 2
     assert not received["acknowledge"]
 
 
-def test_without_a_source_a_run_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    received = given(monkeypatch, "--acknowledge")
+def test_without_a_source_a_run_begins_anew(monkeypatch: pytest.MonkeyPatch, manifest: Manifest) -> None:
+    received = given(monkeypatch, manifest, "--acknowledge")
     assert received["source"] is None
     assert received["acknowledge"]
 

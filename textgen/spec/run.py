@@ -87,14 +87,24 @@ class RunSpec:
             if not dataclasses.is_dataclass(section):
                 sections[name] = value
                 continue
-            known = field_types(section)
-            for key in value:
-                if key not in known:
-                    raise UserError(f"the section {name} has no field {key!r}; {nearest(key, known)}")
-            sections[name] = section(  # type: ignore[operator]
-                **{key: coerce(item, known[key], f"{name}.{key}") for key, item in completed(name, value).items()}
-            )
+            sections[name] = section_from_dict(name, value)
         return cls(**sections)
+
+
+def section_from_dict(name: str, values: Mapping[str, Any]) -> Any:
+    """Builds one section of a spec, such as `CorpusSpec`, from its part of a stored spec or manifest.
+
+    Missing fields take what was in force when it was written.
+
+    Raises:
+        UserError: an unknown field, or a value that does not fit.
+    """
+    section = field_types(RunSpec)[name]
+    known = field_types(section)
+    for key in values:
+        if key not in known:
+            raise UserError(f"the section {name} has no field {key!r}; {nearest(key, known)}")
+    return section(**{key: coerce(item, known[key], f"{name}.{key}") for key, item in completed(name, values).items()})
 
 
 def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:

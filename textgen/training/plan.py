@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textgen.errors import UserError
-from textgen.spec import ModelSpec, RunSpec, TrainingSpec
+from textgen.spec import ModelSpec, RunSpec, TrainingSpec, WindowsSpec
 from textgen.training.schedule import total_steps
 from textgen.windows.documents import DocumentLabels, classes_of
 from textgen.windows.lanes import Lanes, num_windows
-from textgen.windows.manifest import Manifest
+from textgen.windows.manifest import UNHASHED_WINDOWS_FIELDS, Manifest
 from textgen.windows.vocabulary import Vocabulary
 
 PROCESS_BYTES = 1000 * 2**20
@@ -214,6 +214,8 @@ def check_resumable(old: RunSpec, new: RunSpec, *, run_uri: str) -> None:
     for section in ("windows", "model", "classifier", "training"):
         before, after = getattr(old, section), getattr(new, section)
         skipped = CHANGEABLE if isinstance(before, TrainingSpec) else set()
+        if isinstance(before, WindowsSpec):  # The others are the manifest's, which is the same one.
+            skipped = set(before.__dataclass_fields__) - set(UNHASHED_WINDOWS_FIELDS)
         differing += [
             f"{section}.{name} ({getattr(before, name)} -> {getattr(after, name)})"
             for name in before.__dataclass_fields__

@@ -55,7 +55,7 @@ def start_run(
     manifest = Manifest.load(manifest_uri)
     run_name = run_name or default_run_name(spec, manifest, source=source)
     run_uri = storage.join(storage.absolute(output), run_name)
-    before = _before(run_uri)
+    before = stored_run(run_uri)
     lineage = None
     kept_settings: dict[str, Any] = {}
     if before is not None:
@@ -112,7 +112,7 @@ def check_goes_on(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
     Raises:
         UserError: it was begun with others.
     """
-    before = _before(run_uri)
+    before = stored_run(run_uri)
     if before is not None:
         _check_same(before, override(spec, settings_in_force(spec, before["spec"])), manifest, run_uri)
 
@@ -161,8 +161,8 @@ def _check_marks(spec: RunSpec, manifest: Manifest) -> None:
         )
 
 
-def _before(run_uri: str) -> dict[str, Any] | None:
-    """Returns what was written down of a run when it began; None where it has not."""
+def stored_run(run_uri: str) -> dict[str, Any] | None:
+    """Returns what `run.json` says of a run since it began; None where it has not."""
     place = storage.join(run_uri, RUN_NAME)
     return json.loads(storage.read_bytes(place)) if storage.exists(place) else None
 

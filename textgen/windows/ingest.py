@@ -132,6 +132,7 @@ def _write_manifest(
     splits = _write(chunks, ranges, counted, vocabulary, output, spec)
     manifest = Manifest(
         uri=output,
+        preset=spec.preset,
         corpus=spec.to_dict()["corpus"],
         windows=spec.to_dict()["windows"],
         sources=tuple(file.to_dict() for file in files),

@@ -104,6 +104,8 @@ class Manifest:
     vocabulary: Vocabulary
     counts: Counts
     splits: Mapping[str, Split]
+    preset: str | None = None
+    """Name of the preset that it was made with; None in manifests of earlier versions."""
 
     def split(self, name: str) -> Split:
         """Returns a split by name."""
@@ -136,6 +138,7 @@ class Manifest:
         content = {
             "format_version": FORMAT_VERSION,
             "hash": self.hash,
+            "preset": self.preset,
             "origin": self.origin,
             "sources": [dict(source) for source in self.sources],
             "corpus": dict(self.corpus),
@@ -189,6 +192,7 @@ class Manifest:
             corpus=content["corpus"],
             windows=content["windows"],
             sources=tuple(content["sources"]),
+            preset=content.get("preset"),
             origin=content["origin"],
             vocabulary=vocabulary_from_dict(content["vocabulary"]),
             counts=Counts(**content["counts"]),
