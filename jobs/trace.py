@@ -16,10 +16,7 @@ def main(argv: list[str]) -> None:
         job="trace",
         description="Prints the windows of a step's rows and the documents behind them, whatever the number of workers "
         "was: where a loss was odd, this is the text. Needs no Ray.",
-        examples=(
-            "python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3",
-            "python -m jobs.trace --checkpoint runs/first/small --step 0 --output runs/first/trace",
-        ),
+        example="python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3",
         takes_preset=False,
         takes_settings=False,
     )

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.corpus_helpers import read
 from textgen.corpus.cleaning import clean
-from textgen.corpus.formats import Record, _csv_rows
-from textgen.corpus.records import read_records
-from textgen.corpus.sources import SourceFile
+from textgen.corpus.delimited import Dialect, csv_rows
+from textgen.corpus.formats import Record
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
@@ -47,12 +47,6 @@ def as_parquet() -> bytes:
     texts, labels = zip(*ROWS, strict=True)
     pq.write_table(pa.table({"stars": [int(label) for label in labels], "text": texts}), sink, row_group_size=2)
     return sink.getvalue().to_pybytes()
-
-
-def read(path: Path, content: bytes, **settings: object) -> list[Record]:
-    path.write_bytes(content)
-    file = SourceFile(index=0, uri=str(path), size_bytes=len(content), version="")
-    return list(read_records(file, CorpusSpec(**settings)))  # type: ignore[arg-type]
 
 
 def zstd(content: bytes) -> bytes:
@@ -246,11 +240,6 @@ def test_json_lines_that_are_none_are_kept_apart(tmp_path: Path) -> None:
     assert (found[1].text, found[4].text) == ("{broken\n", "7")
 
 
-def test_a_json_array_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="turn its one array into lines"):
-        read(tmp_path / "r.json", b'[\n"a"]')
-
-
 def test_rows_of_other_widths_are_kept_apart(tmp_path: Path) -> None:
     found = read(tmp_path / "r.csv", b'text,label\na,1\n\nb,c,2\nd\n"e\nf",3\n')
     assert found == [
@@ -296,7 +285,7 @@ def test_csv_rows_come_back_with_their_lines(rows: list[list[str]]) -> None:
     wrapped = io.TextIOWrapper(
         io.BytesIO(stream.getvalue().encode("utf-8", "surrogatepass")), "utf-8", "surrogatepass", newline=""
     )
-    found = list(_csv_rows(wrapped))
+    found = list(csv_rows(wrapped, Dialect(delimiter=",", quotes="csv")))
     assert [fields for _, fields in found] == rows
     assert [number for number, _ in found] == sorted({number for number, _ in found})
 

@@ -1,58 +1,67 @@
-"""Source files -> records, one at a time, out of gzip, bzip2, zstd and zip and in every format of a corpus."""
+"""Source files -> records, one at a time, out of every packer and archive and in every format of a corpus."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import lzma
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, cast
 
 import pyarrow as pa
 
 from textgen import storage
-from textgen.corpus.formats import READERS, Reader, Record
+from textgen.corpus.archives import Member, open_members
+from textgen.corpus.formats import FileReport, Reader, Record, Source
+from textgen.corpus.json_records import read_json
+from textgen.corpus.naming import format_of, holds_note_tweets, holds_tweets
+from textgen.corpus.parquet import read_parquet
+from textgen.corpus.plain_text import read_npy, read_text
+from textgen.corpus.schema import partitions_of
 from textgen.corpus.sources import MOVIE_REVIEWS, SourceFile, local_copy
-from textgen.corpus.twitter_archive import holds_tweets
+from textgen.corpus.tables import read_csv, read_tsv
+from textgen.corpus.twitter_archive import NoteTweets, read_twitter_archive
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
-FORMAT_OF_ENDING = {
-    "tsv": "tsv",
-    "csv": "csv",
-    "json": "jsonl",
-    "jsonl": "jsonl",
-    "ndjson": "jsonl",
-    "parquet": "parquet",
-    "pq": "parquet",
-    "txt": "text",
-    "text": "text",
-    "npy": "npy",
+READERS: dict[str, Reader] = {
+    "tsv": read_tsv,
+    "csv": read_csv,
+    "jsonl": read_json,
+    "parquet": read_parquet,
+    "text": read_text,
+    "npy": read_npy,
+    "twitter_archive": read_twitter_archive,
 }
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid)
+"""By the spec's name of the format."""
+DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, pa.ArrowInvalid)
 UNREADABLE = (RuntimeError, NotImplementedError)
 """What zip files raise that have a password or a method of another program's; Parquet's columns of odd types."""
 
 
-def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
+def read_records(file: SourceFile, spec: CorpusSpec, *, report: FileReport | None = None) -> Iterator[Record]:
     """Yields the records of a source file in order; bytes that are not of the encoding appear as lone surrogates.
+
+    Args:
+        file: the file.
+        spec: says what it holds.
+        report: receives how each part of the file is read, before its records come, and what a user should know.
 
     Raises:
         UserError: the file is damaged, of an unknown format, or of an unknown schema.
     """
-    with local_copy(file.uri) as path:
+    report = FileReport() if report is None else report
+    with local_copy(file.uri) as path, storage.open_read(str(path)) as stream:
         name = path.name if file.uri == MOVIE_REVIEWS else file.uri.rsplit("/", 1)[-1]
-        num_earlier = 0
         try:
-            for member, stream in _members(path, name):
+            for member in open_members(stream, name=name, uri=file.uri, spec=spec, report=report):
                 last_row = 0
-                for record in _reader(member, spec, file.uri)(stream, spec, file.uri):
+                num_earlier = report.num_earlier
+                source = _source(member, file, spec, report)
+                for record in _reader(member, spec, source.uri)(member.stream, source):
                     last_row = record.row
                     yield record._replace(row=num_earlier + record.row) if num_earlier else record
-                num_earlier += last_row
+                report.num_earlier += last_row
         except DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # The machine's affair; what unpacks says damage without a number.
@@ -71,43 +80,42 @@ def read_records(file: SourceFile, spec: CorpusSpec) -> Iterator[Record]:
             ) from None
 
 
-def _members(path: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yields name and content of what a file holds: itself, unpacked if it is packed, or the members of a zip.
-
-    Where a zip holds the tweets of an archive, its other members are other things: likes, messages, pictures.
-    """
-    with storage.open_read(str(path)) as stream:
-        magic = stream.read(4)
-        stream.seek(0)
-        if magic.startswith(b"\x1f\x8b"):
-            with gzip.open(stream) as unpacked:
-                yield name.removesuffix(".gz"), cast(IO[bytes], unpacked)
-        elif magic.startswith(b"BZh"):
-            with bz2.open(stream) as unpacked:
-                yield name.removesuffix(".bz2"), cast(IO[bytes], unpacked)
-        elif magic == b"\x28\xb5\x2f\xfd":
-            with pa.input_stream(stream, compression="zstd") as unpacked:
-                yield name.removesuffix(".zst").removesuffix(".zstd"), cast(IO[bytes], unpacked)
-        elif magic == b"PK\x03\x04":
-            with zipfile.ZipFile(stream) as archive:
-                names = [(member, member.rsplit("/", 1)[-1]) for member in sorted(archive.namelist())]
-                names = [pair for pair in names if holds_tweets(pair[1])] or names
-                for member, last in names:
-                    if last and not last.startswith(".") and not member.startswith("__MACOSX/"):
-                        with archive.open(member) as unpacked_member:
-                            yield last if "." in last else name.removesuffix(".zip"), unpacked_member
-        elif magic:  # An empty file holds no records.
-            yield name, stream
+def _source(member: Member, file: SourceFile, spec: CorpusSpec, report: FileReport) -> Source:
+    notes = None
+    if holds_tweets(member.name):
+        notes = NoteTweets.read(member.notes or _notes_beside(file, member), uri=file.uri)
+    return Source(
+        uri=f"{file.uri} ({member.path})" if member.path else file.uri,
+        spec=spec,
+        head=member.head,
+        is_whole=member.is_whole,
+        packing=member.packing,
+        partitions=partitions_of(file.uri) | partitions_of(member.path),
+        note_tweets=notes,
+        report=report,
+    )
 
 
-def _reader(name: str, spec: CorpusSpec, uri: str) -> Reader:
-    ending = name.rsplit(".", 1)[-1].lower() if "." in name else ""
-    found = "twitter_archive" if holds_tweets(name) else FORMAT_OF_ENDING.get(ending)
-    kind = found if spec.format == "auto" else spec.format
+def _notes_beside(file: SourceFile, member: Member) -> tuple[bytes, ...]:
+    """Returns the files of long tweets in the folder of an unpacked archive."""
+    folder = file.uri.rpartition("/")[0]
+    if member.path or not folder:
+        return ()
+    beside = [found.uri for found in storage.list_files(folder) if found.uri.rpartition("/")[0] == folder]
+    return tuple(storage.read_bytes(uri) for uri in sorted(beside) if holds_note_tweets(uri.rpartition("/")[2]))
+
+
+def _reader(member: Member, spec: CorpusSpec, uri: str) -> Reader:
+    kind = format_of(member.name) if spec.format == "auto" else spec.format
+    if spec.format == "auto" and member.head.startswith(b"PAR1"):
+        kind = "parquet"
+    elif spec.format == "auto" and member.head.startswith(b"\x93NUMPY"):
+        kind = "npy"
     if kind is None:
         raise UserError(
-            f"the format of {uri} is not clear from its name ({name}); set one, such as --set corpus.format=jsonl, or "
-            "narrow the source by a pattern such as 'folder/*.csv'"
+            f"the format of {uri} is not clear from its name ({member.name}); set one, such as "
+            "--set corpus.format=jsonl, or narrow the source by a pattern such as 'folder/*.csv' (in an archive: "
+            "--set corpus.members='*.csv')"
         )
     return READERS[kind]
 

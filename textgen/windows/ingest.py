@@ -52,7 +52,7 @@ def ingest(sources: Sequence[str], *, output: str, spec: RunSpec, say: Say) -> d
     """
     started = time.monotonic()
     output = storage.absolute(output)
-    files = resolve(sources, output=output)
+    files = resolve(sources, output=output, say=say)
     manifest = resuming.finished_manifest(output, files, spec)
     if manifest is not None:
         say(f"ingest: {output} is finished already, from the same sources and settings; nothing to do")

@@ -1,0 +1,206 @@
+"""What the first bytes of a file say: its encoding, its line ends, and how a table separates and quotes its fields."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from textgen.corpus.delimited import Dialect, Quotes, rows_of
+from textgen.corpus.formats import Record, Source
+from textgen.errors import UserError
+from textgen.spec import CorpusSpec
+
+ZEROS_CHARS = 1000
+ZEROS_SHARE = 0.2
+DELIMITERS = (",", ";", "\t", "|")
+CONSISTENT_SHARE = 0.9
+"""Share of the rows that must have as many fields as the header where a delimiter is to be certain."""
+NAMES_OF_DELIMITERS = {"\t": "a tab", ";": "';'", "|": "'|'", ",": "','"}
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEP_LINE = re.compile(r"\ufeff?\"?sep=(\\t|.)\"?\r?\n?\Z", re.IGNORECASE | re.DOTALL)
+
+
+def encoding_of(head: bytes, spec: CorpusSpec) -> str:
+    """Returns the encoding to read with: a byte order mark decides where the spec has the default, UTF-8."""
+    if codecs.lookup(spec.encoding).name != "utf-8":
+        return spec.encoding
+    return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8-sig")
+
+
+def head_text(source: Source, encoding: str) -> str:
+    """Returns the first bytes as text, up to a whole character.
+
+    Raises:
+        UserError: so many of them are zero that it is no text of this encoding.
+    """
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(source.head, final=False)
+    if text.count("\0", 0, ZEROS_CHARS) > ZEROS_SHARE * min(len(text), ZEROS_CHARS):
+        raise UserError(
+            f"{source.uri} holds zero bytes, as UTF-16 without a byte order mark does: set corpus.encoding=utf-16-le "
+            "or utf-16-be; or it is no text, and corpus.format should say what it is"
+        )
+    return text
+
+
+def line_end(head: str) -> str | None:
+    """Returns what a text stream should take for line ends: LF alone, unless all lines of the head end in CR."""
+    return None if "\r" in head and "\n" not in head.rstrip("\n") else "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """How well a dialect fits the first lines."""
+
+    width: int
+    share: float
+    """Of the rows: those as wide as the first one."""
+    is_wanted: bool
+    rows: list[list[str]]
+
+
+def dialect_of(source: Source, head: str, *, kind: str, is_wanted: Callable[[Sequence[str]], bool]) -> Dialect:
+    """Returns how a table is to be read: the spec says it, or the first lines make it certain, or as `kind` always is.
+
+    Args:
+        source: the file, for its spec.
+        head: its first characters.
+        kind: `csv` or `tsv`.
+        is_wanted: says whether a first row holds the wanted columns.
+    """
+    lines = _whole_lines(head, is_whole=source.is_whole)
+    sep_line = _SEP_LINE.match(lines[0]) if lines else None
+    named = source.spec.delimiter_character
+    if named is None and sep_line is not None:
+        named = "\t" if sep_line[1] == "\\t" else sep_line[1]
+    if sep_line is not None:
+        lines = lines[1:]
+    usual = "\t" if kind == "tsv" else ","
+    delimiter = named or _delimiter(lines, usual=usual, is_wanted=is_wanted, is_whole=source.is_whole)
+    dialect = Dialect(delimiter=delimiter, quotes="csv", has_sep_line=sep_line is not None)
+    if source.spec.quoting != "auto":
+        return replace(dialect, quotes="csv" if source.spec.quoting == "csv" else "none")
+    if delimiter == "\t":
+        return replace(dialect, quotes=_tab_quotes("".join(lines), source.is_whole, is_usual=kind == "csv"))
+    return _with_spaces_or_escapes(dialect, lines, is_wanted=is_wanted, is_whole=source.is_whole)
+
+
+def _whole_lines(head: str, *, is_whole: bool) -> list[str]:
+    lines = list(io.StringIO(head, newline=""))
+    return lines if is_whole or len(lines) < 2 else lines[:-1]
+
+
+def _delimiter(lines: Sequence[str], *, usual: str, is_wanted: Callable[[Sequence[str]], bool], is_whole: bool) -> str:
+    def fit(delimiter: str) -> _Fit:
+        return _fit(lines, Dialect(delimiter=delimiter, quotes="csv"), is_wanted=is_wanted, is_whole=is_whole)
+
+    first = fit(usual)
+    if first.width > 1 and first.is_wanted and (first.share >= CONSISTENT_SHARE or usual == "\t"):
+        return usual
+    others = {other: fit(other) for other in DELIMITERS if other != usual and lines and other in lines[0]}
+    certain = [
+        other
+        for other, found in others.items()
+        if found.width > 1
+        and found.is_wanted
+        and found.share >= CONSISTENT_SHARE
+        and (found.share > first.share or not (first.is_wanted and first.width > 1))
+    ]
+    return certain[0] if len(certain) == 1 else usual
+
+
+def _fit(lines: Sequence[str], dialect: Dialect, *, is_wanted: Callable[[Sequence[str]], bool], is_whole: bool) -> _Fit:
+    rows = [row for _, row in rows_of(lines, dialect)]
+    while not is_whole and rows and isinstance(rows[-1], Record) and rows[-1].reason == "unclosed_quote":
+        rows.pop()  # It may close behind the head.
+    if not rows or isinstance(rows[0], Record):
+        return _Fit(width=0, share=0.0, is_wanted=False, rows=[])
+    width = len(rows[0])
+    good = [row for row in rows if not isinstance(row, Record) and len(row) == width]
+    return _Fit(width=width, share=len(good) / len(rows), is_wanted=is_wanted(rows[0]), rows=good)
+
+
+def _with_spaces_or_escapes(
+    dialect: Dialect, lines: Sequence[str], *, is_wanted: Callable[[Sequence[str]], bool], is_whole: bool
+) -> Dialect:
+    """Returns the dialect for a CSV that puts spaces beside its delimiters, or escapes quotes by a backslash."""
+    plain = _fit(lines, dialect, is_wanted=is_wanted, is_whole=is_whole)
+    has_spaces = False
+    if len(plain.rows) > 1:
+        spaced = sum(any(cell.startswith(' "') for cell in row) for row in plain.rows)
+        has_spaces = len(plain.rows[0]) > 1 and all(cell.startswith(" ") for cell in plain.rows[0][1:])
+        has_spaces = has_spaces or spaced > len(plain.rows) / 2
+    if plain.share == 1 and not has_spaces:
+        return dialect
+    quotes: Quotes
+    for quotes, skip_spaces in (("csv", True), ("padded", True), ("backslash", False)):
+        other = replace(dialect, quotes=quotes, skip_spaces=skip_spaces)
+        found = _fit(lines, other, is_wanted=is_wanted, is_whole=is_whole)
+        is_better = found.share > plain.share or (has_spaces and found.share == plain.share)
+        if found.is_wanted and found.width > 1 and found.share >= CONSISTENT_SHARE and is_better:
+            return other
+    return dialect
+
+
+def _tab_quotes(head: str, is_whole: bool, *, is_usual: bool) -> Quotes:
+    """Returns what quotes are in a table of tabs: around fields only where nothing in the head speaks against it.
+
+    A program that quotes leaves no quote in a field that is not quoted, and doubles (or escapes) those within; what
+    tells that it does so is a doubled quote, a line break or a tab within, or quotes in nearly every row.
+    """
+    quotes: Quotes
+    for quotes, inside in (("csv", r'(?:[^"]|"")*'), ("backslash", r'(?:[^"\\]|\\.|"")*')):
+        fields = re.compile(rf'(?:"({inside})"|([^\t\r\n"]*))(\t|\r\n?|\n|\Z)', re.DOTALL)
+        widths: Counter[int] = Counter()
+        num_quoted = num_telling = num_rows = place = width = 0
+        row_is_quoted = False
+        while place < len(head):
+            found = fields.match(head, place)
+            if found is None:
+                break
+            place = found.end()
+            width += 1
+            if found[1] is not None:
+                row_is_quoted = True
+                telling = ('""' in found[1]) or "\t" in found[1] or "\n" in found[1] or "\r" in found[1]
+                num_telling += telling or (quotes == "backslash" and '\\"' in found[1])
+            if found[3] != "\t":
+                num_rows += 1
+                num_quoted += row_is_quoted
+                widths[width] += 1
+                row_is_quoted, width = False, 0
+        rest = head[place:]
+        is_open = not is_whole and rest.startswith('"') and not re.search(r'"[\t\r\n]', rest[1:])
+        if rest and not is_open:
+            continue
+        is_even = bool(widths) and widths.most_common(1)[0][1] >= 0.95 * num_rows
+        if is_even and num_quoted and (num_telling or num_quoted >= CONSISTENT_SHARE * num_rows):
+            return quotes
+        if not num_quoted and is_usual:
+            return "csv"
+    return "none"
+
+
+def cause_of(head: str, dialect: Dialect) -> str:
+    """Says, as the end of a message, what may keep a table from being read; empty where nothing is seen."""
+    first = next(iter(io.StringIO(head)), "").strip()
+    if first.startswith(("{", "[{")):
+        return "; its first line looks like JSON: set corpus.format=jsonl"
+    counts = {other: first.count(other) for other in DELIMITERS if other != dialect.delimiter and other in first}
+    if first.count(dialect.delimiter) == 0 and counts:
+        likely = max(counts, key=lambda other: counts[other])
+        shown = "tab" if likely == "\t" else f"'{likely}'"
+        return (
+            f"; no {NAMES_OF_DELIMITERS.get(dialect.delimiter, dialect.delimiter)} stands in its first line, but "
+            f"{NAMES_OF_DELIMITERS[likely]} {counts[likely]} times: set corpus.delimiter={shown}"
+        )
+    return ""

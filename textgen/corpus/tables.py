@@ -1,0 +1,218 @@
+"""TSV and CSV in all their forms -> records."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from textgen.corpus.delimited import Dialect, Row, rows_of
+from textgen.corpus.detection import cause_of, dialect_of, encoding_of, head_text, line_end
+from textgen.corpus.doubts import DOUBTED_ROWS, doubts
+from textgen.corpus.formats import PEEK_ROWS, REPEATED_HEADER, Record, Source, decoded
+from textgen.corpus.nulls import LONGEST_MISSING, MISSING
+from textgen.corpus.schema import BY_FOLDER, BY_SETTING, Columns, is_headerless, positions, recognise, value_text
+from textgen.corpus.schema import TEXT_COLUMNS as KNOWN_TEXT_COLUMNS
+from textgen.errors import UserError
+from textgen.spec import CorpusSpec
+
+
+def read_tsv(stream: IO[bytes], source: Source) -> Iterator[Record]:
+    """Reads tab-separated values; as in the Amazon bucket a quote is a quote, unless the head shows quoted fields."""
+    return _read_table(stream, source, kind="tsv")
+
+
+def read_csv(stream: IO[bytes], source: Source) -> Iterator[Record]:
+    """Reads comma-separated values."""
+    return _read_table(stream, source, kind="csv")
+
+
+def _read_table(stream: IO[bytes], source: Source, *, kind: str) -> Iterator[Record]:
+    encoding = encoding_of(source.head, source.spec)
+    head = head_text(source, encoding)
+    dialect = dialect_of(
+        source, head, kind=kind, is_wanted=functools.partial(_holds_wanted, spec=source.spec, uri=source.uri)
+    )
+    newline = line_end(head) if dialect.quotes == "none" else ""  # A lone CR may stand inside a review.
+    with decoded(stream, encoding, newline) as lines:
+        rows = rows_of(lines, dialect)
+        peeked = list(itertools.islice(rows, PEEK_ROWS))
+        if not peeked:
+            return
+        if isinstance(peeked[0][1], Record):
+            raise UserError(
+                f"the first line of {source.uri} has a quote that never closes, or text behind one that does; set "
+                "corpus.quoting=none if quotes are part of the text, or mend the file"
+            )
+        try:
+            table = _table_of(peeked, source)
+        except UserError as error:
+            raise UserError(f"{error}{cause_of(head, dialect)}") from None
+        source.begin(
+            kind,
+            table.columns,
+            encoding=encoding.removesuffix("-sig"),
+            delimiter=dialect.delimiter,
+            quotes="csv" if dialect.quotes == "padded" else dialect.quotes,
+            warnings=_doubts(table, peeked),
+        )
+        records = table.records(itertools.chain(peeked[table.has_header :], rows), dialect)
+        yield from _never_half(records, table, dialect) if table.text == table.width - 1 else records
+
+
+def _holds_wanted(header: Sequence[str], *, spec: CorpusSpec, uri: str) -> bool:
+    if spec.text_column in header:
+        return True
+    if is_headerless(spec):
+        return int(spec.text_column or 0) < len(header)
+    try:
+        recognise(header, spec, file_name=uri)
+    except UserError as error:
+        return "columns named" in str(error)  # Refused below, with that message.
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """Where the columns of a table are."""
+
+    columns: Columns
+    header: list[str] | None
+    width: int
+    text: int
+    label: int | None
+    category: int | None
+    constants: Mapping[str, str | None]
+    """Label and category where the name of a folder tells them, by role."""
+
+    @property
+    def has_header(self) -> bool:
+        return self.header is not None
+
+    def records(self, rows: Iterator[Row] | itertools.chain[Row], dialect: Dialect) -> Iterator[Record]:
+        """Yields the record of each row behind the header."""
+        read_value = functools.lru_cache(maxsize=1000)(value_text)  # Labels and categories are few, and come again.
+        text, label, category, width = self.text, self.label, self.category, self.width
+        same_label, same_category = self.constants.get("label"), self.constants.get("category")
+        again = [self.header, ["\ufeff" + self.header[0], *self.header[1:]]] if self.header else []
+        name = self.header[text] if self.header else ""
+        for number, fields in rows:
+            if isinstance(fields, Record):
+                yield fields
+            elif len(fields) != width:
+                yield Record(number, dialect.delimiter.join(fields), reason="columns")
+            else:
+                value = fields[text]
+                found_label = same_label if label is None else read_value(fields[label])
+                found_category = same_category if category is None else read_value(fields[category])
+                if value == name and fields in again:
+                    yield Record(number, dialect.delimiter.join(fields), reason=REPEATED_HEADER)
+                elif len(value) <= LONGEST_MISSING and value in MISSING:
+                    yield Record(number, value, found_label, found_category, reason="no_text")
+                else:
+                    yield Record(number, value, found_label, found_category)
+
+
+def _table_of(peeked: Sequence[Row], source: Source) -> _Table:
+    first = peeked[0][1]
+    assert not isinstance(first, Record)
+    header = list(first)
+    spec, partitions = source.spec, source.partitions
+    if is_headerless(spec) and not _is_header(peeked, spec, uri=source.uri):
+        text, label, category = positions(
+            spec, num_columns=len(header), file_name=source.uri, partitions=tuple(partitions)
+        )
+        columns, known_header = _columns_by_position(text, label, category), None
+        if header[text].strip().lower() in KNOWN_TEXT_COLUMNS:
+            known_header = header  # No text, but the name of the column.
+    else:
+        columns = recognise(header, spec, file_name=source.uri, partitions=tuple(partitions))
+        known_header = header
+        text = header.index(columns.text) if columns.text in header else -1
+        label = header.index(columns.label) if columns.label in header else columns.label
+        category = header.index(columns.category) if columns.category in header else columns.category
+    if text == -1:
+        raise UserError(
+            f"corpus.text_column is {columns.text!r}, the name of a folder of {source.uri}, which is the same for all "
+            "of its rows; name a column of the file"
+        )
+    return _Table(
+        columns=columns,
+        header=known_header,
+        width=len(header),
+        text=text,
+        label=label if isinstance(label, int) else None,
+        category=category if isinstance(category, int) else None,
+        constants={
+            role: value_text(partitions.get(name))
+            for role, name in (("label", label), ("category", category))
+            if isinstance(name, str)
+        },
+    )
+
+
+def _columns_by_position(text: int, label: int | str | None, category: int | str | None) -> Columns:
+    places = {"text": text, "label": label, "category": category}
+    named = {role: str(place) for role, place in places.items() if place is not None}
+    why = {
+        role: f"{BY_SETTING.format(role=role)}, a position" if isinstance(places[role], int) else BY_FOLDER
+        for role in named
+    }
+    return Columns(text=named["text"], label=named.get("label"), category=named.get("category"), chosen_by=why)
+
+
+def _is_header(peeked: Sequence[Row], spec: CorpusSpec, *, uri: str) -> bool:
+    """Says whether a first row that holds the number given for the text's column names columns by numbers.
+
+    Raises:
+        UserError: it may be meant either way.
+    """
+    header = peeked[0][1]
+    wanted = spec.text_column or ""
+    if isinstance(header, Record) or wanted not in header:
+        return False
+    numbers = header if header[0] else header[1:]
+    if numbers == [str(place) for place in range(len(numbers))]:  # As pandas writes a table without names.
+        return True
+    rows = [row for _, row in peeked[1:] if not isinstance(row, Record) and len(row) == len(header)]
+    named, place = header.index(wanted), int(wanted)
+    if place >= len(header):
+        return True
+
+    if not rows:
+        return " " not in header[place]
+
+    def is_text(column: int) -> bool:
+        return sum(" " in row[column].strip() for row in rows) > len(rows) / 2
+
+    if named != place and is_text(named) != is_text(place):
+        return is_text(named)
+    raise UserError(
+        f"the first line of {uri} is {header[:6]}, so that corpus.text_column={wanted} may be the column with that "
+        "name or the one at that position; give the columns names, and set corpus.text_column to one"
+    )
+
+
+def _doubts(table: _Table, peeked: Sequence[Row]) -> tuple[str, ...]:
+    names = table.header or [str(place) for place in range(table.width)]
+    rows = [
+        row
+        for _, row in peeked[table.has_header : DOUBTED_ROWS]
+        if not isinstance(row, Record) and len(row) == table.width
+    ]
+    values = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    return doubts(names[table.text], values, is_named=table.columns.chosen_by.get("text", "").startswith("named"))
+
+
+def _never_half(records: Iterator[Record], table: _Table, dialect: Dialect) -> Iterator[Record]:
+    """Rejects the row before one that is too short: where the text is the last column, a line break stood within it."""
+    held: Record | None = None
+    for record in records:
+        if held is not None:
+            is_rest = record.reason == "columns" and (record.text or "").count(dialect.delimiter) < table.width - 1
+            yield held._replace(reason="columns") if is_rest and held.reason is None else held
+        held = record
+    if held is not None:
+        yield held
