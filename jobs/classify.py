@@ -28,7 +28,10 @@ def main(argv: list[str]) -> None:
         "for texts at the terminal. A text that the classifier cannot judge gets the label null and a reason: too many "
         "of its words are unknown (classifier.max_unknown_share), the confidence lies below the threshold that was "
         "fitted on val (classifier.answered_share), or it is no higher than for an empty text.",
-        example='python -m jobs.classify --checkpoint runs/sentiment/words --text "a fine film, and funny"',
+        examples=(
+            'python -m jobs.classify --checkpoint runs/sentiment/words --text "a fine film, and funny"',
+            "python -m jobs.classify --checkpoint runs/sentiment/words --file texts.jsonl --output labels",
+        ),
         takes_preset=False,
         takes_settings=False,
     )

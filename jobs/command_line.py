@@ -8,18 +8,21 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jobs.flags import HelpFormatter, JobParser, settings_of
 from textgen import presets, storage
 from textgen.errors import UserError
 from textgen.ray_session import disconnect
-from textgen.settings import parse_settings
 from textgen.spec import RunSpec, override
 from textgen.training.stopping import StoppedError
 
 USER_MISTAKE = 2
 """Exit code of a mistake that the user can mend; the same as argparse's."""
+EPILOG_FORM = (
+    "examples:\n  {examples}\n\n`python -m jobs.settings` lists every setting with its type, default and meaning."
+)
 DEFAULT_PRESET = "reviews_best"
 """What text is ingested with where nothing else is named."""
 STOPPED = 143
@@ -30,7 +33,7 @@ def job_parser(
     *,
     job: str,
     description: str,
-    example: str,
+    examples: Sequence[str],
     takes_preset: bool = True,
     preset_of_windows: bool = False,
     takes_settings: bool = True,
@@ -40,12 +43,14 @@ def job_parser(
 
     With `preset_of_windows`, a preset that is not given is that of the windows (`spec_on_windows`).
     """
-    parser = argparse.ArgumentParser(
+    parser = JobParser(
         prog=f"python -m jobs.{job}",
         description=description,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EPILOG_FORM.format(examples="\n  ".join(examples)),
+        formatter_class=HelpFormatter,
     )
+    if not takes_preset:
+        parser.sections = ("sampling",)
     if takes_preset:
         parser.add_argument(
             "--preset",
@@ -61,7 +66,9 @@ def job_parser(
             default=[],
             dest="settings",
             metavar="SECTION.FIELD=VALUE",
-            help="change a field of the spec, such as sampling.temperature=0.8; may repeat",
+            help="change a field of the spec, such as "
+            f"{'model.units=256' if takes_preset else 'sampling.stop=[END]'}; may repeat; python -m jobs.settings "
+            "lists the fields",
         )
     parser.add_argument(
         "--output",
@@ -74,7 +81,7 @@ def job_parser(
 
 def spec_of(arguments: argparse.Namespace) -> RunSpec:
     """Returns the spec of `--preset` with every `--set` applied."""
-    return override(presets.preset(arguments.preset), parse_settings(arguments.settings))
+    return override(presets.preset(arguments.preset), settings_of(arguments))
 
 
 def spec_on_windows(arguments: argparse.Namespace, *, run_uri: str | None = None) -> RunSpec:
@@ -88,7 +95,7 @@ def spec_on_windows(arguments: argparse.Namespace, *, run_uri: str | None = None
     chosen = chosen_spec(
         Manifest.load(arguments.windows),
         preset=arguments.preset,
-        settings=parse_settings(arguments.settings),
+        settings=settings_of(arguments),
         run_uri=run_uri,
     )
     say(chosen.reason)

@@ -16,7 +16,10 @@ def main(argv: list[str]) -> None:
         job="evaluate",
         description="Scores a checkpoint on a split: bits per character and per byte, accuracy, and baselines beside; "
         "of a classifier accuracy, macro F1, calibration, and how much of the split it answers.",
-        example="python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evaluation",
+        examples=(
+            "python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evaluation",
+            "python -m jobs.evaluate --checkpoint runs/first/small --split val --count-order 3 5 --completions 100",
+        ),
         takes_preset=False,
         takes_settings=False,
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 from jobs.command_line import finish, import_tensorflow, job_parser, run, say, spec_on_windows
+from jobs.flags import settings_of
 from textgen import storage
-from textgen.settings import parse_settings
 
 
 def main(argv: list[str]) -> None:
@@ -18,14 +18,20 @@ def main(argv: list[str]) -> None:
         job="find_learning_rate",
         description="Raises the learning rate over some hundred steps on a copy of the first weights, and suggests "
         "one: a tenth of that at the lowest smoothed loss. Takes the settings of jobs.train; no run is touched.",
-        example="python -m jobs.find_learning_rate --preset tiny --windows runs/first/windows "
-        "--output runs/first/rates",
+        examples=(
+            "python -m jobs.find_learning_rate --preset tiny --windows runs/first/windows --output runs/first/rates",
+            "python -m jobs.find_learning_rate --windows runs/first/windows --output runs/first/rates --steps 200 "
+            "--set model.units=256",
+        ),
         preset_of_windows=True,
         needs_output=True,
     )
     parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
     parser.add_argument(
-        "--from", dest="source", metavar="URI", help="the checkpoint (or run) that the training would begin from"
+        "--from",
+        dest="source",
+        metavar="URI",
+        help="the checkpoint (or run) that the training would begin from",
     )
     parser.add_argument(
         "--steps", type=int, default=100, metavar="N", help="steps of the ramp, 10 or more (default: 100)"
@@ -42,7 +48,7 @@ def main(argv: list[str]) -> None:
     found = find_learning_rate(
         spec,
         manifest_uri=arguments.windows,
-        source=source_of(arguments.source, parse_settings(arguments.settings)),
+        source=source_of(arguments.source, settings_of(arguments)),
         num_steps=arguments.steps,
         say=say,
     )

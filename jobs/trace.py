@@ -16,7 +16,10 @@ def main(argv: list[str]) -> None:
         job="trace",
         description="Prints the windows of a step's rows and the documents behind them, whatever the number of workers "
         "was: where a loss was odd, this is the text. Needs no Ray.",
-        example="python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3",
+        examples=(
+            "python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3",
+            "python -m jobs.trace --checkpoint runs/first/small --step 0 --output runs/first/trace",
+        ),
         takes_preset=False,
         takes_settings=False,
     )

@@ -6,8 +6,8 @@ python -m jobs.train --preset tiny --windows runs/first/windows --output runs/fi
 from __future__ import annotations
 
 from jobs.command_line import finish, job_parser, run, say, spec_on_windows
+from jobs.flags import add_setting, settings_of
 from textgen.ray_session import connect
-from textgen.settings import parse_settings
 from textgen.training.chosen_spec import run_uri_of
 
 
@@ -18,7 +18,11 @@ def main(argv: list[str]) -> None:
         description="Trains a language model, or a classifier (the presets sentiment, sentiment_tweets and "
         "sentiment_finetuned, or classifier.features), on the shards that jobs.ingest wrote. The same command resumes "
         "an interrupted run from its last checkpoint; a longer training.max_steps goes on with a finished one.",
-        example="python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small",
+        examples=(
+            "python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small",
+            "python -m jobs.train --windows runs/first/windows --output runs/first --run-name small --steps 2000",
+            "python -m jobs.train --windows runs/first/windows --output runs/first --set model.units=256",
+        ),
         preset_of_windows=True,
         needs_output=True,
     )
@@ -48,6 +52,8 @@ def main(argv: list[str]) -> None:
         action="store_true",
         help="say that one person's texts may be used; asked once for a run on such a corpus (corpus.single_author)",
     )
+    add_setting(parser, "--steps", "training.max_steps", metavar="N", default="the preset's")
+    add_setting(parser, "--seed", "training.seed", metavar="N", default="the preset's")
     arguments = parser.parse_args(argv)
     spec = spec_on_windows(arguments, run_uri=run_uri_of(arguments.output, arguments.run_name))
     connect()
@@ -61,7 +67,7 @@ def main(argv: list[str]) -> None:
         run_name=arguments.run_name,
         num_workers=arguments.num_workers,
         device=arguments.device,
-        source=source_of(arguments.source, parse_settings(arguments.settings)),
+        source=source_of(arguments.source, settings_of(arguments)),
         acknowledge=arguments.acknowledge,
         say=say,
     )

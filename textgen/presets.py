@@ -322,3 +322,8 @@ def preset(name: str) -> RunSpec:
     if name not in _PRESETS:
         raise UserError(f"there is no preset {name!r}; the presets are {', '.join(PRESET_NAMES)}")
     return _PRESETS[name]()
+
+
+def meaning(name: str) -> str:
+    """Returns what a preset is for: the first line of its docstring."""
+    return (_PRESETS[name].__doc__ or "").strip().splitlines()[0]

@@ -16,7 +16,7 @@ from textgen import presets
 from textgen.errors import UserError
 from textgen.spec import RunSpec, override
 
-PARSER = job_parser(job="train", description="Trains.", example="python -m jobs.train --preset tiny")
+PARSER = job_parser(job="train", description="Trains.", examples=["python -m jobs.train --preset tiny"])
 
 
 def spec_for(*argv: str) -> RunSpec:
@@ -53,7 +53,7 @@ def test_the_spec_is_the_preset_with_its_changes() -> None:
 
 def test_a_job_shows_the_flags_that_it_takes_and_no_others() -> None:
     parser = job_parser(
-        job="x", description="", example="", takes_preset=False, takes_settings=False, needs_output=True
+        job="x", description="", examples=(), takes_preset=False, takes_settings=False, needs_output=True
     )
     assert vars(parser.parse_args(["--output", "there"])) == {"output": "there"}
     for argv in ([], ["--output", "there", "--preset", "tiny"], ["--output", "there", "--set", "model.units=3"]):
@@ -64,7 +64,7 @@ def test_a_job_shows_the_flags_that_it_takes_and_no_others() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--set", "training.lr=1e-3"], "no setting 'training.lr'; the nearest known names are training.learning_rate"),
+        (["--set", "training.lr=1e-3"], "no setting 'training.lr'; did you mean training.learning_rate"),
         (
             ["--set", "training.learning_rate"],
             "--set received 'training.learning_rate'; write it as section.field=value",
@@ -90,7 +90,7 @@ def test_help_shows_the_example_and_the_presets(capsys: pytest.CaptureFixture[st
         PARSER.parse_args(["--help"])
     assert raised.value.code == 0
     text = capsys.readouterr().out
-    assert "example:\n  python -m jobs.train --preset tiny" in text
+    assert "examples:\n  python -m jobs.train --preset tiny" in text
     assert text.startswith("usage: python -m jobs.train")
     assert all(name in text for name in presets.PRESET_NAMES)
 

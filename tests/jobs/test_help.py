@@ -14,20 +14,48 @@ ROOT = Path(jobs.__file__).resolve().parent.parent
 JOBS = ("ingest", "train", "evaluate", "generate", "sweep", "serve", "probe", "classify", "find_learning_rate", "trace")
 
 
-@pytest.mark.parametrize("job", JOBS)
-def test_help_ends_with_an_example_that_the_documents_have_too(job: str, capsys: pytest.CaptureFixture[str]) -> None:
-    module = importlib.import_module(f"jobs.{job}")
+def helped(job: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Returns what a job's `--help` prints."""
     with pytest.raises(SystemExit) as ended:
-        module.main(["--help"])
+        importlib.import_module(f"jobs.{job}").main(["--help"])
     assert ended.value.code == 0
-    example = re.search(r"example:\n  (python -m .*)", capsys.readouterr().out)
-    assert example is not None
-    words = " ".join(example[1].split())
+    return capsys.readouterr().out
+
+
+def examples_in(text: str) -> list[str]:
+    """Returns the commands that a help ends with."""
+    lines = text.partition("examples:\n")[2].splitlines()
+    return [line.strip() for line in lines if line.startswith("  python -m ")]
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_begins_its_examples_with_one_that_the_documents_have_too(
+    job: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"jobs.{job}")
+    words = " ".join(examples_in(helped(job, capsys))[0].split())
     assert words.startswith(f"python -m jobs.{job} --")
     documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     lines = [" ".join(line.split()) for document in documents for line in document.read_text().splitlines()]
     assert any(line.startswith(words) for line in lines), f"no document has: {words}"
     assert words in " ".join((module.__doc__ or "").split()), "the file's own docstring shows another command"
+
+
+@pytest.mark.parametrize("job", [*JOBS, "settings"])
+def test_help_teaches(job: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    text = helped(job, capsys)
+    examples = examples_in(text)
+    assert len(examples) >= 2
+    assert "python -m jobs.settings" in text
+    options = text.partition("options:\n")[2].partition("\nexamples:\n")[0]
+    flags = dict(re.findall(r"^  (--[a-z-]+)(.*?)(?=^  -|\Z)", options, flags=re.MULTILINE | re.DOTALL))
+    needed = set(re.findall(r"(?<!\[)(--[a-z-]+) [A-Z]+(?!\])", text.partition("\n\n")[0]))
+    for flag, told in flags.items():
+        assert "(default: " in told or flag in needed, f"{flag} does not say its default"
+    for example in examples:
+        used = re.findall(r"(?<= )--[a-z-]+", example)
+        assert set(used) <= set(flags), example
 
 
 @pytest.mark.parametrize("job", JOBS)

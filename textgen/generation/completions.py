@@ -14,7 +14,9 @@ from textgen.corpus.marks import mark_rules, unmark
 from textgen.errors import UserError
 from textgen.generation.stream import Request
 from textgen.model.checkpoint import Checkpoint
+from textgen.settings import field_types
 from textgen.spec import RunSpec, SamplingSpec, override
+from textgen.spec.names import meant_by, unknown_setting
 
 if TYPE_CHECKING:
     from textgen.generation.engine import Engine
@@ -67,8 +69,11 @@ def sampling_of(checkpoint: Checkpoint, changes: Mapping[str, str]) -> SamplingS
     Raises:
         UserError: a change of another section, or a wrong one.
     """
-    for path in changes:
+    known = [f"sampling.{name}" for name in field_types(SamplingSpec)]
+    for path, value in changes.items():
         if not path.startswith("sampling."):
+            if "." not in path and meant_by(path, known):
+                raise unknown_setting(path, value, known)
             raise UserError(f"--set received {path}; what a trained model can still change is sampling.*")
     spec = checkpoint.spec
     found = storage.join(checkpoint.uri, SAMPLING_NAME)

@@ -22,6 +22,7 @@ class ModelSpec:
     units: int = 256
     """Width of every recurrent layer; unused with `layer_units`."""
     num_layers: int = 1
+    """Recurrent layers, one on top of another."""
     layer_units: tuple[int, ...] = ()
     """Width of each recurrent layer, `num_layers` of them, where they differ; empty goes by `units`."""
     hold_conditions: bool = True

@@ -12,6 +12,7 @@ from textgen.errors import UserError
 from textgen.settings import check, coerce, field_types, nearest
 from textgen.spec.corpus import CorpusSpec, WindowsSpec
 from textgen.spec.model import ClassifierSpec, ModelSpec
+from textgen.spec.names import unknown_setting
 from textgen.spec.training import TrainingSpec
 from textgen.spec.use import SamplingSpec, SweepSpec
 from textgen.spec.versions import CHANGES, SPEC_VERSION, VERSION_KEY, completed, version_of
@@ -113,14 +114,14 @@ def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
     All changes to a section are made at once, since two fields may be valid only together.
 
     Raises:
-        UserError: an unknown name (the message lists the nearest known ones) or a value that does not fit.
+        UserError: an unknown name (the message says which field is meant) or a value that does not fit.
     """
     sections = {name: kind for name, kind in field_types(RunSpec).items() if dataclasses.is_dataclass(kind)}
     known = [f"{name}.{key}" for name, kind in sections.items() for key in field_types(kind)]
     by_section: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
         if path not in known:
-            raise UserError(f"there is no setting {path!r}; {nearest(path, known)}")
+            raise unknown_setting(path, value, known)
         section, key = path.split(".")
         kind = field_types(sections[section])[key]
         by_section.setdefault(section, {})[key] = coerce(value, kind, path)

@@ -44,6 +44,7 @@ class TrainingSpec:
     max_steps: int | None = None
     """Steps after which training ends; None goes by `epochs`."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    """Which update rule turns gradients into new weights, with Keras's constants."""
     learning_rate: float = 2e-3
     """Peak of the schedule."""
     warmup_steps: int = 100

@@ -1,0 +1,109 @@
+"""Flags for the settings that people change most: each is a shorter way to type one `--set`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from textgen.errors import UserError
+from textgen.settings import parse_settings
+from textgen.spec import RunSpec, override
+from textgen.spec.fields import meaning, paths, sections
+from textgen.spec.names import meant_by
+
+DESTINATION = "setting:"
+"""Begins the name under which a flag's value is kept, before the field."""
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Says the default of every flag: that of a flag whose help does not is none, or off."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        told = action.help or ""
+        if not action.option_strings or action.required or "(default: " in told or "--help" in action.option_strings:
+            return told
+        return f"{told} (default: {'off' if action.nargs == 0 else 'none'})"
+
+
+class JobParser(argparse.ArgumentParser):
+    """A parser that names the flag or setting which is meant by one that it does not have."""
+
+    sections: tuple[str, ...] = tuple(sections())
+    """Sections of the settings that the job takes."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with the message, and advice, on stderr and exit code 2."""
+        kind, _, words = message.partition(": ")
+        unknown = [word.partition("=")[0] for word in words.split() if word.startswith("--")]
+        if kind == "unrecognized arguments" and unknown:
+            advice = [one for one in map(self._advice, unknown) if one]
+            advice = advice or ["--help lists the flags, and python -m jobs.settings the settings"]
+            message = "; ".join([message, *advice])
+        super().error(message)
+
+    def _advice(self, flag: str) -> str | None:
+        name = flag.lstrip("-")
+        takes = {action.dest for action in self._actions}
+        meant = meant_by(name, [path for path in paths() if path.partition(".")[0] in self.sections])
+        flags = [one.option_strings[-1] for one in self._actions if one.dest.removeprefix(DESTINATION) in meant]
+        if flags:
+            return f"for {flag} use {' or '.join(flags)}"
+        if "settings" in takes and meant:
+            return f"for {flag} use --set {meant[0]}=VALUE"
+        return None
+
+
+def add_setting(parser: argparse.ArgumentParser, flag: str, field: str, *, metavar: str, default: str) -> None:
+    """Adds a flag that sets a field.
+
+    Args:
+        parser: of a job that takes `--set`.
+        flag: such as `--temperature`.
+        field: `section.field`.
+        metavar: of its value.
+        default: where the value comes from without it, in words.
+    """
+    told = meaning(field).replace("`", "").replace("%", "%%")
+    parser.add_argument(
+        flag, dest=DESTINATION + field, metavar=metavar, help=f"{told} The same as --set {field}. (default: {default})"
+    )
+
+
+def add_sampling_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say how completions are drawn."""
+    for flag, field, metavar in (
+        ("--temperature", "sampling.temperature", "T"),
+        ("--max-new-chars", "sampling.max_new_chars", "N"),
+        ("--top-p", "sampling.top_p", "P"),
+        ("--top-k", "sampling.top_k", "K"),
+        ("--n", "sampling.n", "N"),
+        ("--seed", "sampling.seed", "N"),
+    ):
+        add_setting(parser, flag, field, metavar=metavar, default="the checkpoint's")
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """Returns the settings that a command line asks for, by `--set` and by flags of their own.
+
+    Raises:
+        UserError: a flag and `--set` ask for different values of a field.
+    """
+    settings = parse_settings(arguments.settings)
+    for name, value in vars(arguments).items():
+        if not name.startswith(DESTINATION) or value is None:
+            continue
+        field = name.removeprefix(DESTINATION)
+        if field in settings and _value(field, settings[field]) != _value(field, value):
+            raise UserError(
+                f"{field} is {settings[field]} by --set and {value} by the flag that stands for it; give it once"
+            )
+        settings[field] = value
+    return settings
+
+
+def _value(field: str, text: str) -> Any:
+    """Returns what a text means for a field."""
+    changed: Mapping[str, Any] = override(RunSpec(preset=""), {field: text}).to_dict()
+    section, _, name = field.partition(".")
+    return changed[section][name]

@@ -1,0 +1,156 @@
+"""Lists the settings: type, a preset's value, unit and meaning of every field of a spec.
+
+python -m jobs.settings training
+python -m jobs.settings lr --preset tiny
+python -m jobs.settings --presets
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.command_line import DEFAULT_PRESET, EPILOG_FORM, run, say
+from jobs.flags import HelpFormatter
+from textgen import presets
+from textgen.errors import UserError
+from textgen.settings import nearest
+from textgen.spec.fields import FieldInWords, fields_in_words, sections
+from textgen.spec.names import meant_by
+
+NARROWEST_TABLE = 110
+"""Characters; where a meaning has less room than that leaves, fields are listed one under another."""
+
+
+def main(argv: list[str]) -> None:
+    """Prints what was asked for on stdout."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.settings",
+        description="Lists the fields that --set changes, with type, value in a preset, unit and meaning. A name that "
+        "another tool uses, such as lr or max_tokens, finds the field that is meant.",
+        epilog=EPILOG_FORM.format(
+            examples="python -m jobs.settings training\n  python -m jobs.settings lr --preset tiny\n"
+            "  python -m jobs.settings --presets"
+        ),
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a section or a field (default: all sections)")
+    parser.add_argument(
+        "--preset",
+        default=DEFAULT_PRESET,
+        metavar="NAME",
+        help=f"whose values are shown: {', '.join(presets.PRESET_NAMES)} (default: {DEFAULT_PRESET})",
+    )
+    parser.add_argument("--presets", action="store_true", help="list the presets instead (default: the fields)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object (default: a table for people)")
+    arguments = parser.parse_args(argv)
+    console = Console(highlight=False)
+    if arguments.presets:
+        rows = [preset_row(name) for name in presets.PRESET_NAMES]
+        if arguments.json:
+            print(json.dumps({"presets": rows}, ensure_ascii=False))
+        else:
+            show_presets(rows, console)
+        return
+    found = chosen_fields(fields_in_words(presets.preset(arguments.preset)), arguments.names)
+    if arguments.json:
+        fields = [dataclasses.asdict(field) for field in found]
+        print(json.dumps({"preset": arguments.preset, "fields": fields}, ensure_ascii=False))
+        return
+    show(found, console, preset=arguments.preset)
+    say("change one by --set SECTION.FIELD=VALUE; python -m jobs.settings --presets lists the presets")
+
+
+def chosen_fields(fields: Sequence[FieldInWords], names: Sequence[str]) -> list[FieldInWords]:
+    """Returns the fields of the named sections and the named fields, or all.
+
+    Raises:
+        UserError: a name means no section and no field.
+    """
+    if not names:
+        return list(fields)
+    by_path = {field.path: field for field in fields}
+    chosen: dict[str, FieldInWords] = {}
+    for name in names:
+        of_section = [path for path in by_path if path.partition(".")[0] == name]
+        paths = of_section or ([name] if name in by_path else meant_by(name, by_path))
+        if not paths:
+            raise UserError(f"there is no setting {name!r}; {nearest(name, [*by_path, *sections()])}")
+        chosen |= {path: by_path[path] for path in paths}
+    return list(chosen.values())
+
+
+def show(fields: Sequence[FieldInWords], console: Console, *, preset: str) -> None:
+    """Prints fields section by section: as tables where the terminal is wide enough for a column of meanings."""
+    for section in dict.fromkeys(field.path.partition(".")[0] for field in fields):
+        own = [field for field in fields if field.path.partition(".")[0] == section]
+        about = " ".join((sections()[section].__doc__ or "").split())
+        console.print(f"[bold]{section}[/bold]  {about}", soft_wrap=True)
+        if console.width >= NARROWEST_TABLE:
+            console.print(fields_table(own, preset=preset))
+            continue
+        for field in own:
+            unit = f", {field.unit}" if field.unit else ""
+            console.print(f"  [bold]{field.path}[/bold] = {written(field.value)}", soft_wrap=True)
+            console.print(f"      {field.type}{unit}".replace("[", "\\["), style="dim", soft_wrap=True)
+            console.print(f"      {field.meaning}", markup=False, soft_wrap=True)
+
+
+def fields_table(fields: Sequence[FieldInWords], *, preset: str) -> Table:
+    """Returns a row a field."""
+    table = Table(show_lines=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column("setting", no_wrap=True, style="bold")
+    table.add_column(f"in {preset}", max_width=24, overflow="fold")
+    table.add_column("type", max_width=22, style="dim")
+    table.add_column("unit", style="dim", max_width=14)
+    table.add_column("meaning")
+    for field in fields:
+        table.add_row(*(text.replace("[", "\\[") for text in row_of(field)))
+    return table
+
+
+def row_of(field: FieldInWords) -> tuple[str, str, str, str, str]:
+    """Returns a field's cells."""
+    return field.path, written(field.value), field.type, field.unit, field.meaning
+
+
+def written(value: Any) -> str:
+    """Returns a value as `--set` takes it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(written(item) for item in value) + "]"
+    return repr(value) if isinstance(value, str) and (not value or value != value.strip()) else str(value)
+
+
+def preset_row(name: str) -> dict[str, Any]:
+    """Returns what tells a preset from the others."""
+    spec = presets.preset(name)
+    training = spec.training
+    layers = spec.classifier.hidden_units if spec.classifier.features == "bag_of_words" else spec.model.widths
+    return {
+        "preset": name,
+        "for": presets.meaning(name),
+        "layers": " and ".join(map(str, layers)),
+        "reads": spec.windows.unit,
+        "lasts": f"{training.epochs:g} epochs" + (f", {training.max_steps:,} steps" if training.max_steps else ""),
+    }
+
+
+def show_presets(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Prints two lines a preset."""
+    for row in rows:
+        console.print(
+            f"[bold]{row['preset']}[/bold]  layers of {row['layers']}, {row['reads']}, {row['lasts']}", soft_wrap=True
+        )
+        console.print(f"    {row['for']}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(main)
