@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from jobs.command_line import import_tensorflow, job_parser, run, say
+from jobs.command_line import check_place, import_tensorflow, job_parser, run, say
 from textgen import storage
 from textgen.errors import UserError
 
@@ -44,6 +44,7 @@ def main(argv: list[str]) -> None:
         f"{STDIN} reads such objects from stdin",
     )
     arguments = parser.parse_args(argv)
+    check_place(arguments.output)
 
     import_tensorflow()
     from textgen.evaluation.labelling import Labeller, Text

@@ -14,6 +14,7 @@ from typing import Any
 from jobs.flags import HelpFormatter, JobParser, settings_of
 from textgen import presets, storage
 from textgen.errors import UserError
+from textgen.outputs import check_output
 from textgen.ray_session import disconnect
 from textgen.spec import RunSpec, override
 from textgen.training.stopping import StoppedError
@@ -27,6 +28,9 @@ DEFAULT_PRESET = "reviews_best"
 """What text is ingested with where nothing else is named."""
 STOPPED = 143
 """Exit code after SIGTERM, as shells have it, once a training is saved."""
+
+OTHERS = {"run.json": "a run of jobs.train", "manifest.json": "windows of jobs.ingest"}
+"""Files by which a folder shows whose it is."""
 
 
 def job_parser(
@@ -100,6 +104,24 @@ def spec_on_windows(arguments: argparse.Namespace, *, run_uri: str | None = None
     )
     say(chosen.reason)
     return chosen.spec
+
+
+def check_place(output: str | None, *, holds: str = "") -> None:
+    """Makes sure, before the long work, that `--output` can be written and is no other's: its `result.json` stays.
+
+    Args:
+        output: where the job writes; None where it was not given.
+        holds: the file of a finished `OTHERS` that this job may find there, because it is its own.
+
+    Raises:
+        UserError: it cannot, or it is.
+    """
+    if output is None:
+        return
+    check_output(output)
+    for name, what in OTHERS.items():
+        if name != holds and storage.exists(storage.join(output, name)):
+            raise UserError(f"--output {output} is the folder of {what}; give another, such as one in it or beside it")
 
 
 def say(message: str) -> None:

@@ -72,8 +72,8 @@ class Demo:
 
     def result(self, name: str) -> dict[str, Any] | None:
         """Returns what a stage's job printed last; None where it has not ended."""
-        uri = storage.join(self.place(name), "result.json")
-        return json.loads(storage.read_bytes(uri)) if storage.exists(uri) else None
+        content = storage.read_if_exists(storage.join(self.place(name), "result.json"))
+        return json.loads(content) if content is not None else None
 
     def run(self) -> None:
         """Runs the stages that have no result yet."""
@@ -88,7 +88,7 @@ class Demo:
             f"corpus.origin={MOVIE_REVIEWS_ORIGIN}",
         )
         self._stage(
-            "training",
+            "training/demo",
             f"train: an LSTM on {NUM_WORKERS} workers",
             f"jobs.train --preset demo --windows {windows} --output {self.place('training')} "
             f"--run-name demo --num-workers {NUM_WORKERS}",
@@ -177,7 +177,7 @@ def objects_of(rows: list[Row], number: int) -> list[tuple[str, bytes]]:
 
 def show_page(demo: Demo, console: Console) -> None:
     """Shows what came out of the run: counts, figures, samples, where everything lies, what to try next."""
-    windows, training, evaluation = (demo.result(name) for name in ("windows", "training", "evaluation"))
+    windows, training, evaluation = (demo.result(name) for name in ("windows", "training/demo", "evaluation"))
     assert windows is not None
     assert training is not None
     assert evaluation is not None

@@ -5,7 +5,7 @@ python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evalua
 
 from __future__ import annotations
 
-from jobs.command_line import finish, import_tensorflow, job_parser, run, say
+from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run, say
 from textgen.ray_session import connect
 from textgen.windows.manifest import SPLITS
 
@@ -41,6 +41,7 @@ def main(argv: list[str]) -> None:
         help="completions to generate and to measure: novelty, copied runs, loops (default: none)",
     )
     arguments = parser.parse_args(argv)
+    check_place(arguments.output)
     connect()
     import_tensorflow()
     from textgen.evaluation.baselines import ORDERS

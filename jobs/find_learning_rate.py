@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from jobs.command_line import finish, import_tensorflow, job_parser, run, say, spec_on_windows
+from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run, say, spec_on_windows
 from jobs.flags import settings_of
 from textgen import storage
 
@@ -39,6 +39,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.steps < 10:
         parser.error(f"--steps is {arguments.steps}; use 10 or more")
+    check_place(arguments.output)
     spec = spec_on_windows(arguments)
     import_tensorflow()
     from textgen.training.lineage import source_of

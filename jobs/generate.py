@@ -11,7 +11,7 @@ import json
 import time
 from typing import Any
 
-from jobs.command_line import import_tensorflow, job_parser, run, say
+from jobs.command_line import check_place, import_tensorflow, job_parser, run, say
 from jobs.flags import add_sampling_settings, settings_of
 from textgen import storage
 
@@ -19,6 +19,7 @@ from textgen import storage
 def main(argv: list[str]) -> None:
     """Runs the job with the arguments of a command line."""
     arguments = _parser().parse_args(argv)
+    check_place(arguments.output)
 
     import_tensorflow()
     from textgen.generation.completions import (

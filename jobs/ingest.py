@@ -5,7 +5,7 @@ python -m jobs.ingest --source movie-reviews --preset tiny --output runs/first/w
 
 from __future__ import annotations
 
-from jobs.command_line import finish, job_parser, run, say, spec_of
+from jobs.command_line import check_place, finish, job_parser, run, say, spec_of
 from textgen.windows.ingest import ingest
 
 
@@ -31,6 +31,7 @@ def main(argv: list[str]) -> None:
     )
     arguments = parser.parse_args(argv)
     spec = spec_of(arguments)
+    check_place(arguments.output, holds="manifest.json")
     finish(ingest(arguments.source, output=arguments.output, spec=spec, say=say), output=arguments.output)
 
 

@@ -5,7 +5,7 @@ python -m jobs.probe --checkpoint runs/first/small --output runs/first/probe
 
 from __future__ import annotations
 
-from jobs.command_line import finish, import_tensorflow, job_parser, run, say
+from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run, say
 
 
 def main(argv: list[str]) -> None:
@@ -45,6 +45,7 @@ def main(argv: list[str]) -> None:
         help="completions drawn with units held low, left alone and held high; 0 draws none (default: 200)",
     )
     arguments = parser.parse_args(argv)
+    check_place(arguments.output)
     import_tensorflow()
     from textgen.evaluation.probe import probe  # Imports TensorFlow, which `--help` need not wait for.
 

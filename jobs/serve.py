@@ -12,10 +12,11 @@ import signal
 import threading
 from typing import Any, NoReturn
 
-from jobs.command_line import finish, job_parser, run, say
+from jobs.command_line import check_place, finish, job_parser, run, say
 from jobs.flags import add_sampling_settings, settings_of
 from textgen import storage
 from textgen.errors import UserError
+from textgen.outputs import check_name
 from textgen.ray_session import connect, disconnect
 
 
@@ -47,6 +48,9 @@ def main(argv: list[str]) -> None:
         raise UserError("--detach needs a cluster that stays; set RAY_ADDRESS, or start one with `make cluster`")
     if not 1 <= arguments.port <= 65535:
         raise UserError(f"--port is {arguments.port}; use one of 1 to 65535, such as 8000")
+    if arguments.name is not None:
+        check_name(arguments.name, flag="--name")
+    check_place(arguments.output)
     from textgen.generation.completions import sampling_of
     from textgen.model.checkpoint import find_checkpoint
 

@@ -5,7 +5,7 @@ python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/fi
 
 from __future__ import annotations
 
-from jobs.command_line import finish, job_parser, run, say, spec_on_windows
+from jobs.command_line import check_place, finish, job_parser, run, say, spec_on_windows
 from jobs.flags import add_setting
 from textgen.errors import UserError
 from textgen.ray_session import connect
@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.num_workers < 1:
         raise UserError(f"--num-workers is {arguments.num_workers}; use 1 or more")
+    check_place(arguments.output)
     spec = spec_on_windows(arguments)
     connect()
     from textgen.sweep.search import sweep  # Imports Ray Tune, which `--help` need not wait for.

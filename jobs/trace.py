@@ -5,7 +5,7 @@ python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3
 
 from __future__ import annotations
 
-from jobs.command_line import finish, job_parser, run
+from jobs.command_line import check_place, finish, job_parser, run
 from textgen.training.trace import trace, trained_at
 from textgen.windows.manifest import Manifest
 
@@ -28,6 +28,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--step", type=int, required=True, metavar="N", help="number of the step, from 0")
     parser.add_argument("--row", type=int, metavar="N", help="row of the global batch, from 0 (default: all)")
     arguments = parser.parse_args(argv)
+    check_place(arguments.output)
     trained = trained_at(arguments.checkpoint)
     manifest = Manifest.load(arguments.windows or trained.manifest_uri)
     rows = trace(trained, manifest, step=arguments.step, row=arguments.row)

@@ -5,8 +5,10 @@ python -m jobs.train --preset tiny --windows runs/first/windows --output runs/fi
 
 from __future__ import annotations
 
-from jobs.command_line import finish, job_parser, run, say, spec_on_windows
+from jobs.command_line import check_place, finish, job_parser, run, say, spec_on_windows
 from jobs.flags import add_setting, settings_of
+from textgen import storage
+from textgen.outputs import check_name
 from textgen.ray_session import connect
 from textgen.training.chosen_spec import run_uri_of
 
@@ -55,6 +57,10 @@ def main(argv: list[str]) -> None:
     add_setting(parser, "--steps", "training.max_steps", metavar="N", default="the preset's")
     add_setting(parser, "--seed", "training.seed", metavar="N", default="the preset's")
     arguments = parser.parse_args(argv)
+    if arguments.run_name is not None:
+        check_name(arguments.run_name, flag="--run-name")
+    # The windows may lie there too: what this job writes lies below the run's name.
+    check_place(arguments.output, holds="manifest.json")
     spec = spec_on_windows(arguments, run_uri=run_uri_of(arguments.output, arguments.run_name))
     connect()
     from textgen.training.lineage import source_of
@@ -71,7 +77,7 @@ def main(argv: list[str]) -> None:
         acknowledge=arguments.acknowledge,
         say=say,
     )
-    finish(result, output=arguments.output)
+    finish(result, output=storage.join(arguments.output, result["run_name"]))
 
 
 if __name__ == "__main__":

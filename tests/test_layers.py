@@ -14,7 +14,10 @@ import textgen
 
 ROOT = Path(textgen.__file__).resolve().parent
 STAGES = ("corpus", "windows", "model", "generation", "evaluation", "training", "sweep", "serving")
-FLOOR = ("errors", "settings", "spec", "presets", "storage", "s3_client", "ray_session")
+FLOOR = (
+    *("errors", "settings", "spec", "presets", "storage", "local_files", "s3_client", "s3_objects", "outputs"),
+    "ray_session",
+)
 WITHOUT_TENSORFLOW = (*STAGES[: STAGES.index("model")], *FLOOR, "local")
 
 

@@ -56,7 +56,9 @@ def test_what_passes_changes_nothing(faulty: FaultyS3, folder: str, tmp_path: Pa
         faulty.seen.clear()
         with faulty.under(first(*faults)):
             assert call() in (None, True), name
-        assert faulty.seen.total() - faulty.seen["sound"] == len(faults), name
+        # The answer to a look has no body that could be cut.
+        num_met = faults.index("cut") + 1 if name in ("exists", "gone") and "cut" in faults else len(faults)
+        assert faulty.seen.total() - faulty.seen["sound"] == num_met, name
 
 
 def _middle(uri: str) -> bytes:

@@ -17,3 +17,7 @@ class UnavailableError(UserError):
 
     It may meet one worker alone, and another try may succeed.
     """
+
+
+class MissingError(UserError):
+    """There is no such file."""

@@ -10,22 +10,31 @@ import contextlib
 import errno
 import fnmatch
 import io
-import os
-import secrets
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from textgen import s3_client
-from textgen.errors import UnavailableError, UserError
-from textgen.s3_client import READ_BLOCK_BYTES
+from textgen import local_files, s3_client, s3_objects
+from textgen.errors import MissingError, UnavailableError, UserError
+from textgen.s3_objects import READ_BLOCK_BYTES
 
 GLOB = "*?["
 """Characters that make a pattern of a name."""
+
+
+REFUSALS = {
+    (errno.ENOENT,): "does not exist; check the name",
+    (errno.EISDIR,): "is a folder, not a file; give the name of a file in it",
+    (errno.ENOTDIR, errno.EEXIST): "stands in a file, not in a folder; give another name",
+    (errno.EACCES, errno.EPERM): "may not be read or written by this user; check its permissions",
+    (errno.EROFS,): "lies on a disk that can only be read; give a place that can be written",
+    (errno.ENAMETOOLONG,): "has a name that is too long for this disk (255 bytes at most); give a shorter one",
+    (errno.ELOOP,): "is a link that leads back to itself; give another name",
+}
+"""What a user is told of a file that the system refuses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,14 @@ def read_bytes(uri: str) -> bytes:
         return stream.read()
 
 
+def read_if_exists(uri: str) -> bytes | None:
+    """Returns the whole content of a file, None where there is none: one request, and nothing can happen between."""
+    try:
+        return read_bytes(uri)
+    except MissingError:
+        return None
+
+
 @contextlib.contextmanager
 def open_read(uri: str) -> Iterator[IO[bytes]]:
     """Opens a file as a stream of bytes; nothing is held beyond a buffer."""
@@ -66,7 +83,7 @@ def open_read(uri: str) -> Iterator[IO[bytes]]:
         stream: Any
         if is_s3(uri):
             bucket, key = _split(uri)
-            stream = s3_client.ObjectStream(uri, bucket=bucket, key=key)
+            stream = s3_objects.ObjectStream(uri, bucket=bucket, key=key)
         else:
             stream = open(_path(uri), "rb")  # noqa: SIM115 (closed below, as the other)
     with contextlib.closing(stream):
@@ -82,7 +99,7 @@ def open_seekable(uri: str) -> Iterator[IO[bytes]]:
         return
     with _explained(uri):
         bucket, key = _split(uri)
-        ranges = s3_client.ObjectRanges(uri, bucket=bucket, key=key)
+        ranges = s3_objects.ObjectRanges(uri, bucket=bucket, key=key)
     with contextlib.closing(io.BufferedReader(ranges, buffer_size=READ_BLOCK_BYTES // 16)) as buffered:
         yield buffered
 
@@ -92,10 +109,9 @@ def write_bytes(uri: str, content: bytes) -> None:
     with _explained(uri):
         if is_s3(uri):
             bucket, key = _split(uri)
-            s3_client.send(content, bucket=bucket, key=key)
+            s3_objects.send(content, bucket=bucket, key=key)
         else:
-            with _renamed_into_place(_path(uri)) as temporary:
-                temporary.write_bytes(content)
+            local_files.write(_path(uri), lambda temporary: temporary.write_bytes(content))
 
 
 def upload(path: Path, uri: str) -> None:
@@ -103,30 +119,30 @@ def upload(path: Path, uri: str) -> None:
     with _explained(uri):
         if is_s3(uri):
             bucket, key = _split(uri)
-            s3_client.send(path, bucket=bucket, key=key)
+            s3_objects.send(path, bucket=bucket, key=key)
         else:
-            with _renamed_into_place(_path(uri)) as temporary:
-                shutil.copyfile(path, temporary)
+            local_files.write(_path(uri), lambda temporary: shutil.copyfile(path, temporary))
 
 
 def download(uri: str, path: Path) -> None:
     """Copies the file at `uri` to a local path, whole or not at all, block by block."""
-    with (
-        open_read(uri) as source,
-        _explained(str(path)),
-        _renamed_into_place(path) as temporary,
-        open(temporary, "wb") as sink,
-    ):
-        while block := source.read(READ_BLOCK_BYTES):
-            sink.write(block)
+
+    def fill(temporary: Path) -> None:
+        with open_read(uri) as source, open(temporary, "wb") as sink:
+            while block := source.read(READ_BLOCK_BYTES):
+                sink.write(block)
+
+    with _explained(str(path)):
+        local_files.write(path, fill)
 
 
 def exists(uri: str) -> bool:
     """Says whether a file stands at exactly `uri`."""
-    if not is_s3(uri):
-        return _path(uri).is_file()
     with _explained(uri):
-        return any(file.uri == uri for file in _list_s3(uri, is_glob=False))
+        if not is_s3(uri):
+            return _path(uri).is_file()
+        bucket, key = _split(uri)
+        return s3_objects.exists(bucket=bucket, key=key)
 
 
 def list_files(uri: str) -> list[File]:
@@ -135,7 +151,7 @@ def list_files(uri: str) -> list[File]:
     None where there are none. No character of `uri` means anything else than itself.
     """
     with _explained(uri):
-        files = _list_s3(uri, is_glob=False) if is_s3(uri) else _list_local(_path(uri))
+        files = _list_s3(uri, is_glob=False) if is_s3(uri) else _local(local_files.list_below(_path(uri)))
     return sorted(files, key=lambda file: file.uri)
 
 
@@ -154,71 +170,53 @@ def list_matching(pattern: str) -> list[File]:
 
 
 def delete(uri: str) -> None:
-    """Deletes the file at `uri` and everything below it, if there is any."""
+    """Deletes the file at `uri` and everything below it, if there is any; several may delete the same at once."""
     with _explained(uri):
         if not is_s3(uri):
-            path = _path(uri)
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            local_files.delete(_path(uri))
             return
         bucket, _ = _split(uri)
-        for file in _list_s3(uri, is_glob=False):
-            s3_client.client().delete_object(Bucket=bucket, Key=_split(file.uri)[1])
+        s3_objects.delete([_split(file.uri)[1] for file in _list_s3(uri, is_glob=False)], bucket=bucket)
 
 
-def _list_local(path: Path) -> list[File]:
-    found = [path]
-    if path.is_dir():
-        found = [Path(folder, name) for folder, names in _walk(path) for name in names]
-    return _files(found)
-
-
-def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yields every folder below a path and the names of its files, also behind links, each once.
+def check_writable(uri: str) -> None:
+    """Makes sure that files can be written below a folder or prefix; leaves nothing behind.
 
     Raises:
-        OSError: a folder cannot be read.
+        UserError: they cannot be.
     """
+    with _explained(uri):
+        if not is_s3(uri):
+            local_files.check_folder(_path(uri))
+            return
+        bucket, key = _split(uri)
+        s3_objects.check_writable(bucket=bucket, key=key)
 
-    def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # Deleted meanwhile.
-            raise error
 
-    seen = set()
-    for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # A link back to where it stands.
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()  # Of two names of a folder always the same one is seen first.
-        yield folder, names
+def end_unfinished_uploads(uri: str) -> int:
+    """Ends the uploads below a prefix that have not ended for a day, because who made them was killed.
+
+    Returns how many; none on a local disk, where a server does not know uploads, or does not let this user end them.
+    """
+    if not is_s3(uri):
+        return 0
+    with _explained(uri):
+        bucket, key = _split(uri)
+        return s3_objects.end_unfinished(bucket=bucket, prefix=key.rstrip("/") + "/" if key else "")
+
+
+def _local(found: Iterable[local_files.Found]) -> list[File]:
+    return [
+        File(uri=str(path.absolute()), size_bytes=about.st_size, version=str(about.st_mtime_ns))
+        for path, about in found
+    ]
 
 
 def _match_local(pattern: str) -> list[File]:
-    path = _path(pattern)
-    anchor = Path(path.anchor) if path.is_absolute() else Path.cwd()
-    relative = path.relative_to(anchor) if path.is_absolute() else path
     try:
-        return _files(anchor.glob(str(relative / "*" if relative.name == "**" else relative)))
+        return _local(local_files.list_matching(_path(pattern)))
     except ValueError:
         raise UserError(f"{pattern} is no pattern; `**` stands alone between slashes, as in 'data/**/*.txt'") from None
-
-
-def _files(paths: Iterable[Path]) -> list[File]:
-    files = []
-    for path in paths:
-        try:
-            about = path.stat()
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise
-            continue  # A link to nothing or to itself, or deleted meanwhile.
-        if stat.S_ISREG(about.st_mode) and not _is_temporary(path):
-            files.append(File(uri=str(path.absolute()), size_bytes=about.st_size, version=str(about.st_mtime_ns)))
-    return files
 
 
 def _list_s3(uri: str, *, is_glob: bool) -> list[File]:
@@ -265,32 +263,6 @@ def _path(uri: str) -> Path:
 
 
 @contextlib.contextmanager
-def _renamed_into_place(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        _flush(temporary)  # Or a power cut may leave the name with nothing behind it.
-        os.replace(temporary, path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _is_temporary(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".tmp")
-
-
-@contextlib.contextmanager
 def telling_of_full_disks(place: str = "") -> Iterator[None]:
     """Turns the lack of space, wherever it was met, into an `UnavailableError`."""
     try:
@@ -310,17 +282,14 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         with telling_of_full_disks("" if is_s3(uri) else uri):
             yield
-    except FileNotFoundError:
-        raise UserError(f"{uri} does not exist; check the name") from None
-    except IsADirectoryError:
-        raise UserError(f"{uri} is a folder, not a file; give the name of a file in it") from None
-    except (NotADirectoryError, FileExistsError):
-        raise UserError(f"{uri} stands in a file, not in a folder; give another name") from None
-    except PermissionError:
-        raise UserError(f"{uri} may not be read or written by this user; check its permissions") from None
     except UserError:
         raise
     except Exception as error:
-        if not is_s3(uri):
+        if is_s3(uri):
+            raise s3_client.error_of(error, uri) from error
+        number = error.errno if isinstance(error, OSError) else None
+        words = next((words for numbers, words in REFUSALS.items() if number in numbers), None)
+        if words is None:
             raise
-        raise s3_client.error_of(error, uri) from error
+        kind = MissingError if number == errno.ENOENT else UserError
+        raise kind(f"{uri} {words}") from None

@@ -44,12 +44,12 @@ def submitted(head: Checkout, *words: str) -> tuple[int, str]:
     return code, "".join(pieces)
 
 
-def result_of(head: Checkout, output: str, *words: str) -> dict[str, Any]:
-    """Submits a job that must succeed; returns its last line, which must be what `result.json` holds."""
+def result_of(head: Checkout, output: str, *words: str, below: str = "") -> dict[str, Any]:
+    """Submits a job that must succeed; returns its last line, which must be what `result.json` (`below`) holds."""
     code, log = submitted(head, *words, "--output", output)
     assert code == 0, log
     result: dict[str, Any] = json.loads(log.strip().splitlines()[-1])
-    assert json.loads(storage.read_bytes(storage.join(output, "result.json"))) == result
+    assert json.loads(storage.read_bytes(storage.join(output, below, "result.json"))) == result
     return result
 
 
@@ -78,7 +78,7 @@ def test_the_chain_by_submitted_jobs_with_two_workers_that_learn_what_one_does(
     settings = [word for setting in SMALL for word in ("--set", setting)]
     trained = result_of(
         ray_head, runs, "jobs.train", "--windows", windows, "--run-name", "one",
-        "--num-workers", "2", *settings,
+        "--num-workers", "2", *settings, below="one",
     )  # fmt: skip
     assert trained["step"] == 20
     assert trained["run_name"] == "one"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -11,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from jobs import command_line
-from jobs.command_line import finish, job_parser, run, spec_of, user_error_in
+from jobs.command_line import check_place, finish, job_parser, run, spec_of, user_error_in
 from textgen import presets
 from textgen.errors import UserError
 from textgen.spec import RunSpec, override
 
+ROOT = Path(command_line.__file__).resolve().parent.parent
 PARSER = job_parser(job="train", description="Trains.", examples=["python -m jobs.train --preset tiny"])
 
 
@@ -230,3 +233,52 @@ def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     command_line.say("reading")
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "reading\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "holds", "expected"),
+    [
+        ("run.json", "", "is the folder of a run of jobs.train"),
+        ("run.json", "manifest.json", "is the folder of a run of jobs.train"),
+        ("manifest.json", "", "is the folder of windows of jobs.ingest"),
+        ("manifest.json", "manifest.json", None),
+        ("result.json", "", None),
+    ],
+)
+def test_a_result_does_not_take_the_place_of_another_kind_of_job_s(
+    tmp_path: Path, file: str, holds: str, expected: str | None
+) -> None:
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(UserError, match=expected) if expected else contextlib.nullcontext():
+        check_place(str(tmp_path), holds=holds)
+
+
+JOBS = {
+    "classify": ("--checkpoint", "c", "--text", "x"),
+    "evaluate": ("--checkpoint", "c"),
+    "find_learning_rate": ("--preset", "tiny", "--windows", "w"),
+    "generate": ("--checkpoint", "c"),
+    "ingest": ("--preset", "tiny", "--source", "s"),
+    "probe": ("--checkpoint", "c"),
+    "serve": ("--checkpoint", "c"),
+    "sweep": ("--preset", "tiny", "--windows", "w"),
+    "trace": ("--checkpoint", "c", "--step", "0"),
+    "train": ("--preset", "tiny", "--windows", "w"),
+}
+WRONG = {"train": ("--run-name", ".."), "serve": ("--name", "a/b")}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_begins_with_a_look_at_where_it_writes(tmp_path: Path, job: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    main = importlib.import_module(f"jobs.{job}").main
+    with pytest.raises(UserError, match=r"^--output is .*a file; give a folder"):
+        main([*JOBS[job], "--output", str(tmp_path / "file")])
+    if job in WRONG:
+        with pytest.raises(UserError, match=f"^{WRONG[job][0]} is "):
+            main([*JOBS[job], *WRONG[job], "--output", str(tmp_path / "out")])
+
+
+def test_every_job_that_takes_an_output_is_held_to_that() -> None:
+    taking = {path.stem for path in ROOT.glob("jobs/*.py") if "job_parser(" in path.read_text()}
+    assert taking - {"command_line"} == set(JOBS)

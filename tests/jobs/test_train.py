@@ -29,7 +29,7 @@ def given(monkeypatch: pytest.MonkeyPatch, manifest: Manifest, *flags: str) -> d
 
     def train(spec: Any, **arguments: Any) -> dict[str, Any]:
         received.update(arguments, spec=spec)
-        return {}
+        return {"run_name": "run"}
 
     monkeypatch.setattr("textgen.training.run.train", train)
     monkeypatch.setattr(job, "connect", lambda: None)

@@ -11,6 +11,7 @@ from typing import Any
 from textgen import presets, storage
 from textgen.corpus.marks import mark_rules
 from textgen.errors import UserError
+from textgen.outputs import check_name
 from textgen.spec import RunSpec, override
 from textgen.spec.versions import VERSION_KEY, changed_since, version_of
 from textgen.training import ownership
@@ -53,7 +54,8 @@ def start_run(
         UserError: it is another run than that of the name, it cannot be trained, or it needs an acknowledgement.
     """
     manifest = Manifest.load(manifest_uri)
-    run_name = run_name or default_run_name(spec, manifest, source=source)
+    run_name = default_run_name(spec, manifest, source=source) if run_name is None else run_name
+    check_name(run_name, flag="--run-name")
     run_uri = storage.join(storage.absolute(output), run_name)
     before = stored_run(run_uri)
     lineage = None

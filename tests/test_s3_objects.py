@@ -1,0 +1,198 @@
+"""Requests to S3 cost money: how many each call makes, what a server may refuse, and what an interrupted one leaves."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from botocore.stub import Stubber
+
+from tests.faulty_s3 import FaultyS3
+from textgen import s3_client, s3_objects, storage
+from textgen.errors import UserError
+from textgen.local.checkout import Checkout
+
+MIB = 2**20
+
+
+@pytest.fixture
+def counting(s3_server: str, local_checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The methods and arguments of all requests to the session's server, in their order."""
+    made: list[str] = []
+    with FaultyS3(local_checkout.s3_port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        s3_client.forget()
+        proxy.rule = lambda method, path: made.append(f"{method} {path.partition('?')[2].partition('=')[0]}".strip())
+        yield made
+    s3_client.forget()
+
+
+@pytest.fixture
+def folder(s3_server: str) -> str:
+    """A prefix of its own."""
+    return storage.join(s3_server, secrets.token_hex(4))
+
+
+@pytest.fixture
+def stub(s3_server: str) -> Iterator[Stubber]:
+    """Answers that are given in place of a server's."""
+    s3_client.forget()
+    s3_objects._known_buckets.clear()
+    s3_client._answered.set()  # An answer would lead to another client, which has more patience.
+    with Stubber(s3_client.client()) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+    s3_client.forget()
+
+
+def test_a_look_for_one_key_is_one_head(counting: list[str], folder: str) -> None:
+    uri = storage.join(folder, "a")
+    storage.write_bytes(uri, b"")
+    assert storage.exists(uri)
+    counting.clear()
+    assert storage.exists(uri)
+    assert not storage.exists(storage.join(folder, "b"))
+    assert storage.read_if_exists(storage.join(folder, "b")) is None
+    assert storage.read_if_exists(uri) == b""
+    assert counting == ["HEAD", "HEAD", "GET", "GET"]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize(("listed", "expected"), [(["a/b"], True), (["a/bc"], False), ([], False)])
+def test_a_look_that_is_refused_or_finds_nothing_asks_for_a_list(
+    stub: Stubber, status: int, listed: list[str], expected: bool
+) -> None:
+    stub.add_client_error("head_object", str(status), http_status_code=status)
+    stub.add_response("list_objects_v2", {"Contents": [{"Key": key} for key in listed]})
+    assert storage.exists("s3://bucket/a/b") is expected
+
+
+def test_a_look_that_may_not_be_made_is_no_no(stub: Stubber) -> None:
+    stub.add_client_error("head_object", "403", http_status_code=403)
+    stub.add_client_error("list_objects_v2", "AccessDenied", http_status_code=403)
+    with pytest.raises(UserError, match=r"access to s3://bucket/a at .* is denied"):
+        storage.exists("s3://bucket/a")
+
+
+@pytest.mark.parametrize(
+    ("way", "num_bytes", "expected"),
+    [
+        ("whole", 0, ["PUT"]),
+        ("whole", 8 * MIB, ["PUT"]),
+        ("whole", 8 * MIB + 1, ["POST uploads", "PUT uploadId", "PUT uploadId", "POST uploadId"]),
+        ("parts", 3, ["POST uploads", "PUT uploadId", "POST uploadId"]),
+        ("", 0, ["POST uploads", "PUT uploadId", "POST uploadId"]),
+    ],
+)
+def test_small_objects_are_put_by_one_request_where_they_appear_whole(
+    counting: list[str], folder: str, monkeypatch: pytest.MonkeyPatch, way: str, num_bytes: int, expected: list[str]
+) -> None:
+    monkeypatch.setenv("TEXTGEN_S3_PUT", way)
+    content = secrets.token_bytes(num_bytes)
+    storage.write_bytes(storage.join(folder, "a"), content)
+    assert counting == expected
+    assert storage.read_bytes(storage.join(folder, "a")) == content
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        (None, True),
+        ("https://s3.eu-west-1.amazonaws.com", True),
+        ("http://127.0.0.1:9720", False),
+        ("https://amazonaws.com.example.org", False),
+    ],
+)
+def test_amazon_alone_is_known_to_show_whole_objects(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch, endpoint: str | None, expected: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.delenv("AWS_ENDPOINT_URL") if endpoint is None else patch.setenv("AWS_ENDPOINT_URL", endpoint)
+        s3_client.forget()
+        assert s3_objects._puts_whole() is expected
+        patch.setenv("TEXTGEN_S3_PUT", "one")
+        with pytest.raises(UserError, match="TEXTGEN_S3_PUT is 'one'; use 'whole'"):
+            storage.write_bytes("s3://bucket/x", b"")
+    s3_client.forget()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_an_interrupted_upload_leaves_nothing(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupted(*_: object) -> Iterator[bytes]:
+        yield b"a" * 5 * MIB
+        raise error
+
+    monkeypatch.setattr(s3_objects, "_parts", interrupted)
+    (tmp_path / "source").write_bytes(b"")
+    calls: list[Callable[[], None]] = [
+        lambda: storage.write_bytes(storage.join(folder, "a"), b""),
+        lambda: storage.upload(tmp_path / "source", storage.join(folder, "a")),
+    ]
+    for call in calls:
+        with pytest.raises(error):
+            call()
+    assert unfinished(folder) == []
+    assert not storage.exists(storage.join(folder, "a"))
+
+
+def unfinished(folder: str) -> list[str]:
+    bucket, _, prefix = folder.removeprefix("s3://").partition("/")
+    listed = s3_client.client().list_multipart_uploads(Bucket=bucket, Prefix=prefix + "/").get("Uploads", [])
+    return [upload["Key"].removeprefix(prefix + "/") for upload in listed]
+
+
+def test_old_uploads_below_a_prefix_are_ended_and_no_others(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, _, prefix = folder.removeprefix("s3://").partition("/")
+    keys = ["a/1", "a/2/3", "ab/4", "5"]
+    for key in keys:
+        s3_client.client().create_multipart_upload(Bucket=bucket, Key=f"{prefix}/{key}")
+    assert storage.end_unfinished_uploads(storage.join(folder, "a")) == 0  # They are young: who made them may live.
+    assert sorted(unfinished(folder)) == sorted(keys)
+    monkeypatch.setattr(s3_objects, "ABANDONED", timedelta(0))
+    assert storage.end_unfinished_uploads(storage.join(folder, "a")) == 2
+    assert sorted(unfinished(folder)) == ["5", "ab/4"]
+
+
+def test_uploads_that_may_not_be_listed_are_left_alone(stub: Stubber) -> None:
+    stub.add_client_error("list_multipart_uploads", "AccessDenied", http_status_code=403)
+    assert storage.end_unfinished_uploads("s3://bucket/a") == 0
+
+
+def test_many_objects_are_deleted_by_few_requests(
+    counting: list[str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_objects, "DELETED_AT_ONCE", 2)
+    for name in ("a", "b", "c/d", "é &<\n", "x y"):
+        storage.write_bytes(storage.join(folder, "in", name), b"")
+    storage.write_bytes(storage.join(folder, "out"), b"")
+    counting.clear()
+    storage.delete(storage.join(folder, "in"))
+    assert counting == ["GET list-type", "POST delete", "POST delete", "POST delete"]
+    assert [file.uri for file in storage.list_files(folder)] == [storage.join(folder, "out")]
+
+
+def test_a_server_that_deletes_one_object_at_a_time_is_asked_so(stub: Stubber) -> None:
+    stub.add_response("list_objects_v2", {"Contents": [{"Key": "a/1", "Size": 1}, {"Key": "a/2", "Size": 1}]})
+    stub.add_client_error("delete_objects", "NotImplemented", http_status_code=501)
+    for key in ("a/1", "a/2"):
+        stub.add_response("delete_object", {}, {"Bucket": "bucket", "Key": key})
+    storage.delete("s3://bucket/a")
+
+
+def test_an_object_that_may_not_be_deleted_is_told(stub: Stubber) -> None:
+    stub.add_response("list_objects_v2", {"Contents": [{"Key": "a/1", "Size": 1}, {"Key": "a/2", "Size": 1}]})
+    stub.add_response("delete_objects", {"Errors": [{"Key": "a/2", "Code": "AccessDenied"}]})
+    stub.add_client_error("delete_object", "AccessDenied", http_status_code=403)
+    with pytest.raises(UserError, match=r"access to s3://bucket/a at .* is denied"):
+        storage.delete("s3://bucket/a")
+
+
+def test_an_upload_that_is_refused_is_told_before_the_work(stub: Stubber) -> None:
+    stub.add_client_error("create_multipart_upload", "AccessDenied", http_status_code=403)
+    with pytest.raises(UserError, match=r"access to s3://bucket/runs at .* is denied"):
+        storage.check_writable("s3://bucket/runs")

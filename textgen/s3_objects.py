@@ -1,0 +1,253 @@
+"""Objects of S3: read as streams, written whole or not at all, deleted, looked for; with few requests, which cost."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from textgen import s3_client
+from textgen.errors import UserError
+from textgen.s3_client import client, code_of, error_of, patiently
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+READ_BLOCK_BYTES = 4 * 2**20
+PART_BYTES, MAX_PARTS = 8 * 2**20, 10_000
+DELETED_AT_ONCE = 1000
+ABANDONED = timedelta(days=1)
+"""Age of an upload whose writer must have been killed."""
+PUT_VARIABLE = "TEXTGEN_S3_PUT"
+AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+"""How the names of hosts end that show an object when all of it has arrived, and not before.
+
+Of others that is not known: rclone's server shows an object that is put in one piece while it grows, and calls itself
+AmazonS3 in its answers. An object in parts appears everywhere when it is complete, for two requests more.
+"""
+
+_known_buckets: set[tuple[str, str]] = set()
+"""Endpoint and name of buckets that were there."""
+
+
+class ObjectStream(io.RawIOBase):
+    """An object's bytes from first to last; reading goes on where a connection is lost.
+
+    Raises:
+        UserError: there is no such object, or it was replaced while it was read.
+    """
+
+    def __init__(self, uri: str, *, bucket: str, key: str) -> None:
+        self._uri = uri
+        self._position = 0
+        self._bucket, self._key = bucket, key
+        answer = client().get_object(Bucket=bucket, Key=key)
+        self._size = int(answer["ContentLength"])
+        self._tag = answer["ETag"]
+        self._body: Any = answer["Body"]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._position >= self._size:
+            return 0
+        try:
+            piece = patiently(lambda: self._read(len(buffer)))
+        except Exception as error:
+            raise error_of(error, self._uri) from error
+        buffer[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+    def _read(self, num_bytes: int) -> bytes:
+        if self._body is None:
+            answer = client().get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-")
+            self._body = _same(answer, self._tag, self._uri)["Body"]
+        try:
+            return bytes(self._body.read(num_bytes))
+        except Exception:
+            self._body.close()
+            self._body = None
+            raise
+
+    def readall(self) -> bytes:
+        # Inherited, it would ask for 8 KiB at a time.
+        return b"".join(iter(lambda: self.read(READ_BLOCK_BYTES) or b"", b""))
+
+    def close(self) -> None:
+        if self._body is not None:
+            self._body.close()
+        super().close()
+
+
+class ObjectRanges(io.RawIOBase):
+    """An object that is read at any position, by a request for that range alone."""
+
+    def __init__(self, uri: str, *, bucket: str, key: str) -> None:
+        self._uri = uri
+        self._bucket, self._key = bucket, key
+        self._position = 0
+        answer = client().head_object(Bucket=bucket, Key=key)
+        self._size = int(answer["ContentLength"])
+        self._tag = answer["ETag"]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._position + len(buffer), self._size)
+        if stop <= self._position:
+            return 0
+
+        def read() -> bytes:
+            piece = f"bytes={self._position}-{stop - 1}"
+            answer = client().get_object(Bucket=self._bucket, Key=self._key, Range=piece)
+            with contextlib.closing(_same(answer, self._tag, self._uri)["Body"]) as body:
+                return bytes(body.read())
+
+        try:
+            content = patiently(read)
+        except Exception as error:
+            raise error_of(error, self._uri) from error
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+
+def _same(answer: Any, tag: str, uri: str) -> Any:
+    """Returns an answer that is of the object that the others were of; rclone's server does not know `If-Match`."""
+    if answer["ETag"] != tag:
+        raise UserError(f"{uri} was replaced while it was read; give the same command again")
+    return answer
+
+
+def exists(*, bucket: str, key: str) -> bool:
+    """Says whether there is an object of exactly this key."""
+    if not key:
+        return False
+    place = (client().meta.endpoint_url, bucket)
+    try:
+        client().head_object(Bucket=bucket, Key=key)
+        _known_buckets.add(place)
+        return True
+    except s3_client.client_error() as error:
+        if code_of(error) == "404" and place in _known_buckets:
+            return False
+        if code_of(error) not in ("403", "404"):
+            raise
+        # An answer to HEAD has no body: whether the bucket is missing, or why a request is refused, another one says.
+        listed = client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+        _known_buckets.add(place)
+        return any(item["Key"] == key for item in listed)
+
+
+def send(source: Path | bytes, *, bucket: str, key: str) -> None:
+    """Puts an object that nobody sees before it is whole, in one request where the server and its size allow that."""
+    num_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if num_bytes <= PART_BYTES and _puts_whole():
+        client().put_object(Bucket=bucket, Key=key, Body=source if isinstance(source, bytes) else source.read_bytes())
+        return
+    for attempt in range(s3_client.ATTEMPTS):
+        try:
+            _send_in_parts(source, num_bytes, bucket=bucket, key=key)
+            return
+        except s3_client.client_error() as error:
+            # The server was restarted; or the upload is complete, and the answer that said so was lost.
+            if attempt == s3_client.ATTEMPTS - 1 or code_of(error) != "NoSuchUpload":
+                raise
+
+
+def _puts_whole() -> bool:
+    """Says whether an object that is put in one piece appears when it is whole."""
+    way = os.environ.get(PUT_VARIABLE, "")
+    if way not in ("", "whole", "parts"):
+        raise UserError(
+            f"{PUT_VARIABLE} is {way!r}; use 'whole' where the server shows an object when all of it has arrived, "
+            "'parts' where it may show it before, or leave it unset"
+        )
+    return way == "whole" if way else (urlsplit(client().meta.endpoint_url).hostname or "").endswith(AMAZON)
+
+
+def _send_in_parts(source: Path | bytes, num_bytes: int, *, bucket: str, key: str) -> None:
+    # Not boto3's own transfer: interrupted amid a part it waits for ever, and it leaves the upload behind.
+    config: Any = client().meta.config
+    sums: Any = {"ChecksumAlgorithm": "CRC32"} if config.request_checksum_calculation == "when_supported" else {}
+    upload = client().create_multipart_upload(Bucket=bucket, Key=key, **sums)["UploadId"]
+    part_bytes = max(PART_BYTES, -(-num_bytes // MAX_PARTS))
+    try:
+        parts: list[CompletedPartTypeDef] = []
+        for number, part in enumerate(_parts(source, part_bytes), 1):
+            place: Any = {"Bucket": bucket, "Key": key, "UploadId": upload, "PartNumber": number}
+            sent = client().upload_part(**place, Body=part, **sums)
+            parts.append({"ETag": sent["ETag"], "PartNumber": number})
+            if "ChecksumCRC32" in sent:
+                parts[-1]["ChecksumCRC32"] = sent["ChecksumCRC32"]
+        client().complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+    except BaseException:  # SIGTERM and Ctrl-C too: what is left of an upload is paid for, and nobody sees it.
+        with contextlib.suppress(Exception):
+            client().abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+        raise
+
+
+def _parts(source: Path | bytes, part_bytes: int) -> Iterator[bytes]:
+    """Yields the parts of an object, at least one."""
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+        yield stream.read(part_bytes)
+        while part := stream.read(part_bytes):
+            yield part
+
+
+def delete(keys: Sequence[str], *, bucket: str) -> None:
+    """Deletes objects, many by one request."""
+    if len(keys) == 1:
+        client().delete_object(Bucket=bucket, Key=keys[0])
+        return
+    for start in range(0, len(keys), DELETED_AT_ONCE):
+        some = keys[start : start + DELETED_AT_ONCE]
+        try:
+            objects: Any = {"Objects": [{"Key": key} for key in some], "Quiet": True}
+            failed = client().delete_objects(Bucket=bucket, Delete=objects).get("Errors", [])
+        except s3_client.client_error() as error:
+            if code_of(error) in ("AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+                raise
+            failed = [{"Key": key} for key in some]  # The server does not know the request, or not such keys in it.
+        for item in failed:  # One by one, with an error that says why.
+            client().delete_object(Bucket=bucket, Key=item["Key"])
+
+
+def check_writable(*, bucket: str, key: str) -> None:
+    """Makes sure that objects can be put below a key, by an upload that is begun and ended."""
+    below = f"{key}/writable".lstrip("/")
+    upload = client().create_multipart_upload(Bucket=bucket, Key=below)["UploadId"]
+    with contextlib.suppress(s3_client.client_error()):
+        client().abort_multipart_upload(Bucket=bucket, Key=below, UploadId=upload)
+
+
+def end_unfinished(*, bucket: str, prefix: str) -> int:
+    """Ends the abandoned uploads below a prefix, and returns how many; a server that refuses keeps them."""
+    oldest = datetime.now(UTC) - ABANDONED
+    num_ended = 0
+    with contextlib.suppress(s3_client.client_error()):
+        pages = client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+        for upload in [upload for page in pages for upload in page.get("Uploads", [])]:
+            if upload["Initiated"] < oldest and upload["Key"].startswith(prefix):
+                client().abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                num_ended += 1
+    return num_ended
