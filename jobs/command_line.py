@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 from jobs.flags import HelpFormatter, JobParser, settings_of
@@ -26,8 +29,8 @@ EPILOG_FORM = (
 )
 DEFAULT_PRESET = "reviews_best"
 """What text is ingested with where nothing else is named."""
-STOPPED = 143
-"""Exit code after SIGTERM, as shells have it, once a training is saved."""
+SIGNALLED = 128
+"""Exit code after a signal, to which its number is added, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
 
 OTHERS = {"run.json": "a run of jobs.train", "manifest.json": "windows of jobs.ingest"}
 """Files by which a folder shows whose it is."""
@@ -166,28 +169,68 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-    """Runs a job: a `UserError`, from a worker too, ends in its sentence on stderr and exit code 2."""
+def run(main: Callable[[list[str]], None], *, interrupted: str | None = None) -> None:
+    """Runs a job: a `UserError`, from a worker too, ends in its sentence on stderr and exit code 2.
+
+    Args:
+        main: is given the arguments of the command line.
+        interrupted: what is kept where Ctrl-C or SIGTERM ends it, and what the same command does then; None is silent.
+    """
+    with _interruptible() as received:
+        try:
+            with storage.telling_of_full_disks():
+                main(sys.argv[1:])
+        except StoppedError as stopped:
+            disconnect()
+            say(str(stopped))
+            raise SystemExit(SIGNALLED + stopped.signal) from None
+        except BrokenPipeError:  # The reader of stdout has gone, as with `| head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        except BaseException as error:
+            number = _signal_behind(error, received)
+            if number is not None:
+                disconnect()
+                if interrupted is not None:
+                    say(f"interrupted: {interrupted}")
+                raise SystemExit(SIGNALLED + number) from None
+            mistake = user_error_in(error)
+            if mistake is None:
+                raise
+            disconnect()
+            say(f"error: {mistake}")
+            raise SystemExit(USER_MISTAKE) from None
+
+
+def _signal_behind(error: BaseException, received: Sequence[int]) -> int | None:
+    """Returns the signal that ended a job by an error; None where none did."""
+    if received:
+        return received[0]  # Whatever a library has made of it.
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGINT
+    # While Ray starts, SIGTERM is an exit with its number.
+    return signal.SIGTERM if isinstance(error, SystemExit) and error.code == signal.SIGTERM else None
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Makes a `KeyboardInterrupt` of SIGINT and SIGTERM, and gives the signals that came; a second one ends at once."""
+    received: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            os._exit(SIGNALLED + number)
+        raise KeyboardInterrupt
+
+    # A shell lets what it runs behind it ignore Ctrl-C.
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        with storage.telling_of_full_disks():
-            main(sys.argv[1:])
-    except KeyboardInterrupt:
-        disconnect()
-        raise SystemExit(130) from None
-    except StoppedError as stopped:
-        disconnect()
-        say(str(stopped))
-        raise SystemExit(STOPPED) from None
-    except BrokenPipeError:  # The reader of stdout has gone, as with `| head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
-    except Exception as error:
-        mistake = user_error_in(error)
-        if mistake is None:
-            raise
-        disconnect()
-        say(f"error: {mistake}")
-        raise SystemExit(USER_MISTAKE) from None
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def user_error_in(error: BaseException | None) -> UserError | None:

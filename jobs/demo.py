@@ -262,4 +262,5 @@ if __name__ == "__main__":
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        print("interrupted: what is finished stays, and `make demo` goes on from there", file=sys.stderr)
         sys.exit(130)

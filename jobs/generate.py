@@ -116,4 +116,4 @@ def _row(completion: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, interrupted="nothing is kept; the same command begins anew")

@@ -57,4 +57,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, interrupted="each trial keeps its last checkpoint, and the same command resumes")

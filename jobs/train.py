@@ -81,4 +81,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, interrupted="no step was made; what was saved before stays, and the same command resumes")

@@ -227,6 +227,30 @@ def test_a_job_runs_with_the_heads_environment_and_ends_with_its_own_code(ray_he
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_an_interrupted_job_is_shown_to_its_end_unless_it_is_interrupted_again(
+    ray_head: Checkout, tmp_path: Path, again: bool
+) -> None:
+    (tmp_path / "job.py").write_text(
+        "import signal, sys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit('saved step 7'))\n"
+        "print('begun', flush=True)\n"
+        "signal.pause()\n"
+    )
+    shown: list[str] = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        if text == "begun\n" or (again and text.startswith("stopping")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        submit(["python", "job.py"], working_dir=tmp_path, checkout=ray_head, show=show)
+    assert shown[:2] == ["begun\n", "stopping the job; Ctrl-C again leaves it to end by itself\n"]
+    assert "".join(shown[2:]) == ("" if again else "saved step 7\n")
+
+
+@pytest.mark.ray
 def test_job_listings_need_the_token_and_hold_no_secret(ray_head: Checkout) -> None:
     url = f"{ray_environment(ray_head)['RAY_API_SERVER_ADDRESS']}/api/jobs/"
     with pytest.raises(urllib.error.HTTPError) as refused:

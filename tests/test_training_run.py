@@ -148,7 +148,7 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
     assert result["checkpoint_uri"].startswith(f"{output}/run/checkpoints/step-")
     assert any("800 steps of 6" in line for line in lines)
     assert len(resumed(lines)) == 3
-    assert f"told to stop: saved at step {stopped.value.step:,}" in lines
+    assert f"told to stop: saved step {stopped.value.step:,}" in lines
     undisturbed = train(
         spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="alone", num_workers=1, say=say_nothing
     )

@@ -1,4 +1,4 @@
-"""SIGTERM: a training is saved at the step that it is at, and elsewhere the signal does what it did before."""
+"""SIGINT and SIGTERM: a training is saved at the step that it is at, and elsewhere they do what they did before."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from textgen.training import ownership
 from textgen.training.position import Run
 from textgen.training.stopping import (
     LOOK_SECONDS,
+    SIGNALS,
     STOP_NAME,
     Listener,
     StoppedError,
@@ -30,28 +31,53 @@ from textgen.training.stopping import (
 def heard() -> Iterator[list[int]]:
     """The signals that what stood before a listener received."""
     received: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in SIGNALS}
     yield received
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-def test_the_signal_is_a_training_s_while_there_is_one(heard: list[int]) -> None:
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_signal_is_a_training_s_while_there_is_one(number: signal.Signals, heard: list[int]) -> None:
     listener = Listener()
     listener.install()
     listener.install()  # Not before itself.
-    signal.raise_signal(signal.SIGTERM)
-    assert heard == [signal.SIGTERM]
+    signal.raise_signal(number)
+    assert heard == [number]
     with listener.training() as told:
         assert not told.is_set()
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         assert told.is_set()
+        assert listener.heard == number
         assert len(heard) == 1
-        signal.raise_signal(signal.SIGTERM)  # Whoever asks twice does not wait for what hangs.
+        signal.raise_signal(number)  # Whoever asks twice does not wait for what hangs.
         assert len(heard) == 2
-    signal.raise_signal(signal.SIGTERM)
-    assert heard == [signal.SIGTERM] * 3
+    signal.raise_signal(number)
+    assert heard == [number] * 3
     with listener.training() as told:
         assert not told.is_set()
+        assert listener.heard is None
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # As of what a shell runs behind it.
+    try:
+        Listener().install()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("step", "is_saved", "expected"),
+    [
+        (1234, True, "a: saved step 1,234; the same command resumes"),
+        (1234, False, "a: saved nothing after step 1,234; the same command resumes from there"),
+        (None, False, "a: nothing was saved yet; the same command begins anew"),
+    ],
+)
+def test_what_is_saved_is_said(step: int | None, is_saved: bool, expected: str) -> None:
+    assert str(StoppedError("a", step, is_saved=is_saved)) == expected
 
 
 def test_outside_of_the_main_thread_nothing_is_taken_over(heard: list[int]) -> None:
@@ -62,24 +88,30 @@ def test_outside_of_the_main_thread_nothing_is_taken_over(heard: list[int]) -> N
     assert heard == [signal.SIGTERM]
 
 
-def test_a_driver_s_signal_reaches_the_first_worker(heard: list[int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_driver_s_signal_reaches_the_first_worker(number: signal.Signals, heard: list[int], tmp_path: Path) -> None:
     told = threading.Event()
+    said: list[str] = []
     (tmp_path / STOP_NAME).write_text("an older driver")
     ownership.take(str(tmp_path), "driver")
-    with passing_on(str(tmp_path), "driver"), heeding_the_driver(str(tmp_path), "driver", told):
+    with passing_on(str(tmp_path), "driver", say=said.append), heeding_the_driver(str(tmp_path), "driver", told):
         assert not told.wait(2 * LOOK_SECONDS)  # Nothing is to happen, for which no event can be awaited.
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         assert told.wait(30)
         assert (tmp_path / STOP_NAME).read_text() == "driver"
     assert not (tmp_path / STOP_NAME).exists()
     assert heard == []
+    assert ["Ctrl-C again" in line for line in said] == [True] * (number == signal.SIGINT)
 
 
-def test_a_driver_whose_workers_do_not_train_yet_ends_as_it_would_have(heard: list[int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_driver_whose_workers_do_not_train_yet_ends_as_it_would_have(
+    number: signal.Signals, heard: list[int], tmp_path: Path
+) -> None:
     received = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: received.set())
-    with passing_on(str(tmp_path), "driver"):
-        signal.raise_signal(signal.SIGTERM)
+    signal.signal(number, lambda *_: received.set())
+    with passing_on(str(tmp_path), "driver", say=[].append):
+        signal.raise_signal(number)
         ticks = 0
         while not received.wait(0.1):  # In steps: a signal is heard between them.
             ticks += 1
@@ -89,7 +121,7 @@ def test_a_driver_whose_workers_do_not_train_yet_ends_as_it_would_have(heard: li
 
 
 def test_a_driver_leaves_what_another_one_asks_for(tmp_path: Path) -> None:
-    with passing_on(str(tmp_path), "older"):
+    with passing_on(str(tmp_path), "older", say=[].append):
         (tmp_path / STOP_NAME).write_text("newer")
     assert (tmp_path / STOP_NAME).read_text() == "newer"
 
@@ -118,7 +150,7 @@ def test_a_training_that_is_told_to_stop_loses_no_step(heard: list[int], tmp_pat
             os.kill(os.getpid(), signal.SIGTERM)
 
     install()
-    with pytest.raises(StoppedError, match="told was told to stop and is saved at step 6; the same command"):
+    with pytest.raises(StoppedError, match="told: saved step 6; the same command resumes"):
         run("told", tell)
     saved = latest_checkpoint(str(tmp_path / "told"))
     assert saved is not None

@@ -10,7 +10,10 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +40,17 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
+    with _keeping_sigterm():
+        _initialise(ray)
+
+
+def _initialise(ray: Any) -> None:
     # What workers print stays in Ray's logs: a job's progress and errors reach its driver by ways of their own.
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": True}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
         return
+    checkout = this_checkout()
     checkout.prepare()
     # Workers import this code from the driver's working directory, wherever it is installed.
     paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
@@ -53,6 +62,17 @@ def connect() -> None:
         _node_ip_address="127.0.0.1",
         **quiet,
     )
+
+
+@contextlib.contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Lets SIGTERM do what it did before, where the process has said what: Ray makes it an exit of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _own_cpus() -> int | None:

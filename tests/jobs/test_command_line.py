@@ -6,6 +6,8 @@ import contextlib
 import copy
 import importlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from jobs.command_line import check_place, finish, job_parser, run, spec_of, use
 from textgen import presets
 from textgen.errors import UserError
 from textgen.spec import RunSpec, override
+from textgen.training.stopping import LISTENER, StoppedError
 
 ROOT = Path(command_line.__file__).resolve().parent.parent
 PARSER = job_parser(job="train", description="Trains.", examples=["python -m jobs.train --preset tiny"])
@@ -26,11 +29,13 @@ def spec_for(*argv: str) -> RunSpec:
     return spec_of(PARSER.parse_args(list(argv)))
 
 
-def exit_of(main: Callable[[list[str]], None], monkeypatch: pytest.MonkeyPatch) -> int:
+def exit_of(
+    main: Callable[[list[str]], None], monkeypatch: pytest.MonkeyPatch, *, interrupted: str | None = None
+) -> int:
     """Runs a job as its module would, and returns its exit code."""
     monkeypatch.setattr(sys, "argv", ["job", "--flag", "value"])
     with pytest.raises(SystemExit) as raised:
-        run(main)
+        run(main, interrupted=interrupted)
     assert isinstance(raised.value.code, int)
     return raised.value.code
 
@@ -204,6 +209,61 @@ def test_errors_in_a_ring_are_looked_at_once() -> None:
 def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of(failing(KeyboardInterrupt()), monkeypatch) == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "made_of_it", [None, ImportError("half of it"), SystemExit(3)], ids=["itself", "error", "exit"]
+)
+def test_an_interrupted_job_says_what_is_kept(
+    number: signal.Signals,
+    code: int,
+    made_of_it: BaseException | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main(argv: list[str]) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise made_of_it or KeyboardInterrupt from None
+
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    assert exit_of(main, monkeypatch, interrupted="nothing is kept") == code
+    assert capsys.readouterr().err == "interrupted: nothing is kept\n"
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_second_interrupt_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+
+    def end(code: int) -> None:
+        ended.append(code)
+        raise SystemExit(code)
+
+    def main(argv: list[str]) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "_exit", end)
+    exit_of(main, monkeypatch)
+    assert ended == [130]
+
+
+def test_what_ends_by_itself_is_no_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exit_of(failing(SystemExit(3)), monkeypatch) == 3
+    assert exit_of(failing(SystemExit(signal.SIGTERM)), monkeypatch) == 143  # Of Ray, while it starts.
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_training_that_was_stopped_says_what_is_saved(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(LISTENER, "heard", number)
+    assert exit_of(failing(StoppedError("small", 7)), monkeypatch) == code
+    assert capsys.readouterr().err == "small: saved step 7; the same command resumes\n"
 
 
 def test_the_result_is_the_last_line_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ def submit(
 
     Raises:
         UserError: the head cannot be started.
-        KeyboardInterrupt: the job was interrupted, and has been stopped.
+        KeyboardInterrupt: the job was interrupted, and has been stopped; at a second interrupt it may still save.
     """
     checkout = checkout or this_checkout()
     start_head(checkout)
@@ -61,23 +61,31 @@ def submit(
         entrypoint=shlex.join(entrypoint), runtime_env={"working_dir": str(working_dir or Path.cwd())}
     )
     log_path = checkout.temp_dir / "ray" / "session_latest" / "logs" / f"job-driver-{job}.log"
+    log = _Log(log_path)
+    show = show or _print
     try:
-        return _follow(client, job, log_path, show or _print)
+        _follow(client, job, log, show)
     except KeyboardInterrupt:
-        client.stop_job(job)
+        show("stopping the job; Ctrl-C again leaves it to end by itself\n")
+        client.stop_job(job)  # By SIGTERM, at which a training saves; what it says of that is shown too.
+        _follow(client, job, log, show)
         raise
+    return _exit_code(client, job, show)
 
 
-def _follow(client: JobSubmissionClient, job: str, log_path: Path, show: Callable[[str], None]) -> int:
+def _follow(client: JobSubmissionClient, job: str, log: _Log, show: Callable[[str], None]) -> None:
     """Shows the log until the job has ended: from its file, which is seconds faster than Ray's stream."""
-    pieces = _pieces(log_path)
     while True:
         ended = client.get_job_status(job).is_terminal()  # Before the log, so that its end is not missed.
-        if text := next(pieces):
+        if text := log.read():
             show(text)
         if ended:
-            break
+            return
         time.sleep(POLL_SECONDS)
+
+
+def _exit_code(client: JobSubmissionClient, job: str, show: Callable[[str], None]) -> int:
+    """Returns the exit code of a job that has ended, and shows why where it has none."""
     info = client.get_job_info(job)
     if info.driver_exit_code is not None:
         return int(info.driver_exit_code)
@@ -87,21 +95,30 @@ def _follow(client: JobSubmissionClient, job: str, log_path: Path, show: Callabl
     return 1
 
 
-def _pieces(log_path: Path) -> Iterator[str]:
-    """Yields what the job has printed since the last piece, often nothing, without Ray's first lines."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    preamble: str | None = ""
-    while not log_path.exists():
-        yield ""
-    with open(log_path, "rb") as stream:
-        while True:
-            text = decoder.decode(stream.read())
-            if preamble is not None:
-                preamble += text
-                match = RAY_PREAMBLE.search(preamble)
-                text = preamble[match.end() :] if match else ""
-                preamble = None if match else preamble
-            yield text
+class _Log:
+    """A job's log as it grows, without Ray's first lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._num_read = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._preamble: str | None = ""
+
+    def read(self) -> str:
+        """Returns what the job has printed since the last call, often nothing."""
+        if not self._path.exists():
+            return ""
+        with open(self._path, "rb") as stream:
+            stream.seek(self._num_read)
+            content = stream.read()
+        self._num_read += len(content)
+        text = self._decoder.decode(content)
+        if self._preamble is not None:
+            self._preamble += text
+            match = RAY_PREAMBLE.search(self._preamble)
+            text = self._preamble[match.end() :] if match else ""
+            self._preamble = None if match else self._preamble
+        return text
 
 
 def _print(text: str) -> None:

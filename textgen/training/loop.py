@@ -170,7 +170,7 @@ class TrainingLoop:
                 self._save(is_best=False)
         if figures.stop_wanted:
             self._await_writing()
-            self._say(f"told to stop: saved at step {self._position.step:,}")
+            self._say(f"told to stop: saved step {self._position.step:,}")
             raise StoppedError(self._run.run_name, self._position.step)
         if figures.leave_wanted:
             self._await_writing()

@@ -87,6 +87,13 @@ def train(
     }
 
 
+class _Trainer(DataParallelTrainer):
+    """Ray Train's, which leaves Ctrl-C to the listener: its own handler ends the workers before they have saved."""
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Takes nothing over."""
+
+
 def _fit(
     start: Start, *, num_workers: int | None, device: Device, callbacks: Sequence[Any], say: Say
 ) -> dict[str, Any]:
@@ -104,7 +111,7 @@ def _fit(
             "gradients are summed in a fixed order; lower the one, or begin a run with more of the other"
         )
     say(start.plan.describe(spec, num_workers=num_workers))
-    trainer = DataParallelTrainer(
+    trainer = _Trainer(
         work,
         train_loop_config={
             "run": run.to_dict(),
@@ -124,9 +131,12 @@ def _fit(
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    with following(run.run_uri, say), passing_on(run.run_uri, run.driver):
+    with following(run.run_uri, say), passing_on(run.run_uri, run.driver, say=say):
         try:
             trainer.fit()
+        except KeyboardInterrupt:  # Before a worker trained, or for the second time.
+            saved = latest_checkpoint(run.run_uri)
+            raise StoppedError(run.run_name, saved.step if saved is not None else None, is_saved=False) from None
         except ray.train.WorkerGroupError as error:
             raise _lost_workers(error, run) or error from error
     outcome = outcome_of(run, num_steps=start.plan.num_steps)
