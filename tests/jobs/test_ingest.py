@@ -148,6 +148,11 @@ def test_the_job_prints_its_result_last_and_writes_it(bucket: str) -> None:
         "stored_bytes",
     ]
     assert result["records"] == num_records
+    assert [(way["format"], way["columns"]["text"], way["parts"]) for way in result["read_as"]] == [
+        ("json lines", "reviewText", 2),
+        ("tsv", "review_body", 1),
+    ]
+    assert "label from 'overall' (recognised by its name)" in done.stderr
     assert Manifest.load(result["manifest_uri"]).hash == result["manifest_hash"]
     for secret in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
         assert os.environ[secret] not in storage.read_bytes(storage.join(output, "manifest.json")).decode()

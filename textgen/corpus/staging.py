@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from textgen import storage
 from textgen.corpus.cleaning import clean, unmarked
-from textgen.corpus.formats import Record
+from textgen.corpus.formats import REPEATED_HEADER, FileReport, Record
+from textgen.corpus.reading import Readings, in_words
 from textgen.corpus.records import read_records
 from textgen.corpus.sources import SourceFile
 from textgen.corpus.splitting import KeyRange, document_keys, is_held_out, lowest_keys
@@ -71,6 +72,8 @@ class Chunk:
     weight_bytes: int = 0
     """Memory that its documents take."""
     lowest_keys: list[str] = field(default_factory=list)
+    reading: dict[str, Any] = field(default_factory=dict)
+    """How the source files that were finished with this chunk were read (`Readings.to_dict`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the chunk as a JSON-ready dictionary."""
@@ -107,12 +110,14 @@ def stage_group(
     chunks: list[Chunk] = []
     stager = _Stager(spec, output, group)
     for file in files:
-        for records in _batches(read_records(file, spec)):
-            stager.add(records, file)
+        report = FileReport()
+        for records in _batches(read_records(file, spec, report=report)):
+            stager.add(records, file, report)
             if stager.weight_bytes >= chunk_bytes:
                 chunks.append(stager.flush())
                 yield chunks[-1]
         stager.source_bytes += file.size_bytes
+        stager.readings.add(file.uri, report)
     chunks.append(stager.flush())
     storage.write_bytes(marker_uri(output, group), json.dumps([chunk.to_dict() for chunk in chunks]).encode())
     yield chunks[-1]
@@ -178,22 +183,27 @@ class _Stager:
         self.source_bytes = 0
         self._spec, self._output, self._group = spec, output, group
         self._num_chunks = 0
+        self._report = FileReport()
         self._clear()
 
     def _clear(self) -> None:
         self.weight_bytes = 0
+        self.readings = Readings()
         self._records = 0
         self._tables: list[pa.Table] = []
         self._dropped: Counter[str] = Counter()
         self._rejected: list[dict[str, Any]] = []
 
-    def add(self, records: list[Record], file: SourceFile) -> None:
-        """Cleans a batch of records of one file."""
+    def add(self, records: list[Record], file: SourceFile, report: FileReport) -> None:
+        """Cleans a batch of records of one file, of which the report says how it is read."""
         self._records += len(records)
+        self._report = report
         readable = []
         for record in records:
             if record.reason is None:
                 readable.append(record)
+            elif record.reason == REPEATED_HEADER:
+                self._dropped[REPEATED_HEADER] += 1
             else:
                 self._reject(file, record, record.reason)
         cleaned = clean(self._table(readable, file), self._spec)
@@ -233,6 +243,7 @@ class _Stager:
             rejected_by_reason=dict(sorted(Counter(row["reason"] for row in self._rejected).items())),
             weight_bytes=documents["text"].nbytes + DOCUMENT_OVERHEAD_BYTES * documents.num_rows,
             lowest_keys=lowest_keys(distinct, self._spec),
+            reading=self.readings.to_dict(),
         )
         self._num_chunks += 1
         self.source_bytes = 0
@@ -273,7 +284,11 @@ class _Stager:
 
     def _reject(self, file: SourceFile, record: Record, reason: str) -> None:
         excerpt = (record.text or "")[:EXCERPT_CHARS].encode("utf-8", "backslashreplace").decode()
-        self._rejected.append({"file": file.uri, "row": record.row, "reason": reason, "excerpt": excerpt})
+        read_as = self._report.at(record.row)
+        words = "" if read_as is None else in_words(read_as.to_dict())
+        self._rejected.append(
+            {"file": file.uri, "row": record.row, "reason": reason, "excerpt": excerpt, "read_as": words}
+        )
         self.weight_bytes += EXCERPT_CHARS + DOCUMENT_OVERHEAD_BYTES
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from textgen import storage
+from textgen.corpus.reading import Readings
 from textgen.corpus.sources import SourceFile, origin, resolve
 from textgen.corpus.splitting import EVERY_KEY, KeyRange, split_ranges
 from textgen.corpus.staging import CHUNK_BYTES, REJECTED_NAME, STAGING_NAME, Chunk, groups, marker_uri, staged_chunks
@@ -26,8 +27,8 @@ from textgen.spec import CorpusSpec, RunSpec
 from textgen.windows import ingest_tasks, resuming
 from textgen.windows.conditions import conditions_of
 from textgen.windows.encoding import closing_ids
+from textgen.windows.ingest_result import result_of, warnings_of
 from textgen.windows.ingest_tasks import CountedRange
-from textgen.windows.lanes import num_windows
 from textgen.windows.manifest import SPLITS, Counts, Manifest, Shard, Split
 from textgen.windows.ray_tasks import run_tasks
 from textgen.windows.vocabulary import Vocabulary, codes_of
@@ -59,10 +60,15 @@ def ingest(sources: Sequence[str], *, output: str, spec: RunSpec, say: Say) -> d
     else:
         resuming.begin(output, files, spec, say)
         chunks = _stage(files, output, spec, say)
+        for sentence in Readings.of(chunk.reading for chunk in chunks).sentences():
+            say(f"ingest: {sentence}")
         _check_rejected(chunks, output, spec.corpus)
         manifest = _write_manifest(chunks, files, output, spec, say)
     storage.delete(storage.join(output, STAGING_NAME))
-    return _result(manifest, spec, time.monotonic() - started)
+    result = result_of(manifest, spec, time.monotonic() - started)
+    for sentence in warnings_of(manifest):
+        say(f"ingest: warning: {sentence}")
+    return result
 
 
 def _stage(files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) -> list[Chunk]:
@@ -140,6 +146,7 @@ def _write_manifest(
         vocabulary=vocabulary,
         counts=_counts(chunks, counted, splits, vocabulary),
         splits=splits,
+        reading=Readings.of(chunk.reading for chunk in chunks).to_dict(),
     )
     manifest.counts.check()
     manifest.save()
@@ -267,28 +274,3 @@ def _total(parts: Any) -> Counter[str]:
     for part in parts:
         total.update(part)
     return total
-
-
-def _result(manifest: Manifest, spec: RunSpec, seconds: float) -> dict[str, Any]:
-    counts, splits = manifest.counts, manifest.splits
-    return {
-        "manifest_uri": manifest.uri,
-        "records": counts.records,
-        "documents": counts.documents,
-        "duplicates": counts.duplicates,
-        "dropped": counts.dropped,
-        "rejected": counts.rejected,
-        "characters": counts.characters,
-        "distinct_characters": counts.distinct_characters,
-        "vocab_size": manifest.vocabulary.size,
-        "windows": {
-            name: num_windows(splits[name].num_ids, spec.windows.context_length, spec.windows.stride) for name in SPLITS
-        },
-        "stored_bytes": sum(split.num_ids for split in splits.values()) * manifest.vocabulary.id_dtype.itemsize,
-        "file_bytes": sum(shard.num_bytes for split in splits.values() for shard in split.shards),
-        "dropped_by_rule": dict(counts.dropped_by_rule),
-        "rejected_by_reason": dict(counts.rejected_by_reason),
-        "documents_per_split": {name: splits[name].num_documents for name in SPLITS},
-        "manifest_hash": manifest.hash,
-        "seconds": round(seconds, 2),
-    }

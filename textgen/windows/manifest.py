@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from textgen import storage
@@ -106,6 +106,8 @@ class Manifest:
     splits: Mapping[str, Split]
     preset: str | None = None
     """Name of the preset that it was made with; None in manifests of earlier versions."""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    """How the sources were read (`corpus.reading.Readings`); empty in manifests of earlier versions."""
 
     def split(self, name: str) -> Split:
         """Returns a split by name."""
@@ -139,6 +141,7 @@ class Manifest:
             "format_version": FORMAT_VERSION,
             "hash": self.hash,
             "preset": self.preset,
+            "reading": dict(self.reading),
             "origin": self.origin,
             "sources": [dict(source) for source in self.sources],
             "corpus": dict(self.corpus),
@@ -193,6 +196,7 @@ class Manifest:
             windows=content["windows"],
             sources=tuple(content["sources"]),
             preset=content.get("preset"),
+            reading=content.get("reading", {}),
             origin=content["origin"],
             vocabulary=vocabulary_from_dict(content["vocabulary"]),
             counts=Counts(**content["counts"]),
