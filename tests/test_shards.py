@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -114,6 +116,33 @@ def test_the_cache_stays_within_its_bytes(tmp_path: Path) -> None:
         assert 0 < cached_bytes(cache) <= 2 * 115
     assert len(list(cache.iterdir())) >= 2
     reader.close()
+
+
+FEW_FILES = """
+import gc, resource, sys
+from pathlib import Path
+from textgen.windows.manifest import Manifest
+from textgen.windows.shards import IdReader
+manifest = Manifest.load(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+left = []
+for _ in range(2):
+    reader = IdReader(manifest, "train", cache_dir=Path(sys.argv[1]) / "cache")
+    for _ in range(2):  # From the shards, then from the cache.
+        print([int(reader.read(start, start + 1)[0]) for start in range(reader.num_ids)])
+    left.append(reader)
+for _ in range(80):  # Readers that nobody closes.
+    IdReader(manifest, "train", cache_dir=Path(sys.argv[1]) / "cache").read(0, 3)
+gc.collect()
+"""
+
+
+def test_many_shards_are_read_with_few_open_files(tmp_path: Path) -> None:
+    shards = random_shards(6, [[1]] * 90, np.uint8)
+    manifest_of(tmp_path, shards).save()
+    done = subprocess.run([sys.executable, "-c", FEW_FILES, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert done.stdout.splitlines() == [str([int(shard[0][0]) for shard in shards])] * 4
 
 
 def test_what_earlier_readers_left_makes_room(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.ingest_helpers import SHARED_DATA, ids_of, ingested, run_serially, serially, shared_file, spec_with
 from textgen import storage
-from textgen.corpus import staging
+from textgen.corpus import exchange, grouping, staging
 from textgen.errors import UserError
 from textgen.windows import ingest as ingest_module
 from textgen.windows import ingest_tasks
@@ -44,8 +44,10 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest_module, "CHUNK_BYTES", 3_000)
     monkeypatch.setattr(ingest_module, "RANGE_BYTES", 5_000)
     monkeypatch.setattr(staging, "BATCH_CHARS", 1_000)
-    monkeypatch.setattr(staging, "GROUP_BYTES", 4_000)
-    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 500)
+    monkeypatch.setattr(grouping, "GROUP_BYTES", 4_000)
+    monkeypatch.setattr(grouping, "MIN_FILE_BYTES", 1)
+    monkeypatch.setattr(exchange, "MIN_RUN_BYTES", 3_000)
+    monkeypatch.setattr(exchange, "REQUEST_BYTES", 5_000)
 
 
 def corpus(folder: Path, *, num_files: int = 5, num_lines: int = 60) -> Path:
@@ -335,8 +337,10 @@ def test_what_is_staged_of_files_that_were_mended_is_read_again(
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("after", [3, 10, 22])
-def test_a_half_finished_ingest_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+@pytest.mark.parametrize(("after", "num_again"), [(3, 2), (10, 1), (22, 0)])
+def test_a_half_finished_ingest_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, num_again: int
+) -> None:
     source = corpus(tmp_path / "in")
     whole, manifest = ingested([str(source)], tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -349,21 +353,40 @@ def test_a_half_finished_ingest_is_completed(tmp_path: Path, monkeypatch: pytest
     staged_again: list[int] = []
     original = ingest_tasks.stage
     monkeypatch.setattr(
-        ingest_tasks, "stage", lambda item, **kwargs: staged_again.append(item["group"]) or original(item, **kwargs)
+        ingest_tasks, "stage", lambda item, **kwargs: staged_again.append(item["batch"]) or original(item, **kwargs)
     )
     result, completed = ingested([str(source)], tmp_path / "out")
-    num_groups = len(staging.groups(ingest_module.resolve([str(source)])))
-    assert len(staged_again) < num_groups
+    assert len(staged_again) == num_again
     assert completed.hash == manifest.hash
     assert not (tmp_path / "out" / "_staging").exists()
     assert {**result, "seconds": 0, "manifest_uri": ""} == {**whole, "seconds": 0, "manifest_uri": ""}
     assert not storage.list_files(str(tmp_path / "out" / "_staging"))
 
 
+@pytest.mark.parametrize("settings", [{}, {"corpus__seed": 5}])
+def test_what_another_version_staged_is_staged_anew(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Version 1 had a Parquet file a chunk; its fingerprint named no version."""
+    source = corpus(tmp_path / "in")
+    _, whole = ingested([str(source)], tmp_path / "whole", **settings)
+    with pytest.raises(UserError, match="no document is left for train"):  # Leaves what it staged.
+        ingested([str(source)], tmp_path / "out", corpus__min_document_chars=1000)
+    staged = tmp_path / "out" / "_staging"
+    content = json.loads((staged / "fingerprint.json").read_text())
+    assert content.pop("staging_version") == 2
+    (staged / "fingerprint.json").write_text(json.dumps(content))
+    (staged / "00000.json").write_text('[{"name": "_staging/00000-00000.parquet", "source_bytes": 1}]')
+    said: list[str] = []
+    spec = spec_with("tiny", **settings)
+    result = ingest([str(source)], output=str(tmp_path / "out"), spec=spec, say=said.append)
+    assert "another version of textgen" in said[0]
+    assert result["manifest_hash"] == whole.hash
+    assert not staged.exists()
+
+
 MEASURED = """
 import json, resource, sys
 from tests.ingest_helpers import run_serially, spec_with
-from textgen.corpus import staging
+from textgen.corpus import exchange, grouping, staging
 from textgen.windows import ingest
 ingest.run_tasks = run_serially
 ingest.CHUNK_BYTES = ingest.RANGE_BYTES = ingest.SHARD_WEIGHT_BYTES = 2**20

@@ -10,7 +10,7 @@ import pytest
 
 from tests.ingest_helpers import ids_of, ingested, run_serially, serially
 from textgen import storage
-from textgen.corpus import staging
+from textgen.corpus import exchange, grouping, staging
 from textgen.errors import UserError
 from textgen.windows import ingest as ingest_module
 from textgen.windows.manifest import SPLITS, Manifest
@@ -35,7 +35,10 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest_module, "RANGE_BYTES", 5_000)
     monkeypatch.setattr(ingest_module, "SHARD_WEIGHT_BYTES", 9_000)
     monkeypatch.setattr(staging, "BATCH_CHARS", 1_000)
-    monkeypatch.setattr(staging, "GROUP_BYTES", 4_000)
+    monkeypatch.setattr(grouping, "GROUP_BYTES", 4_000)
+    monkeypatch.setattr(grouping, "MIN_FILE_BYTES", 1)
+    monkeypatch.setattr(exchange, "MIN_RUN_BYTES", 3_000)
+    monkeypatch.setattr(exchange, "REQUEST_BYTES", 5_000)
 
 
 def corpus(folder: Path, *, seed: int = 3, first: str = "") -> dict[str, set[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import shutil
@@ -17,6 +18,28 @@ from typing import Any
 Found = tuple[Path, os.stat_result]
 NUM_TRIES = 10
 """How often something is tried that another process undoes, such as a write into a folder that it deletes."""
+
+
+class FileRange(io.RawIOBase):
+    """The bytes of a file at [start, stop)."""
+
+    def __init__(self, path: Path, *, start: int, stop: int) -> None:
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._file.seek(start)
+        self._left = stop - start
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._file.read(min(len(buffer), self._left))
+        buffer[: len(piece)] = piece
+        self._left -= len(piece)
+        return len(piece)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def list_below(path: Path) -> Iterator[Found]:

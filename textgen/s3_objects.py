@@ -36,18 +36,21 @@ _known_buckets: set[tuple[str, str]] = set()
 
 
 class ObjectStream(io.RawIOBase):
-    """An object's bytes from first to last; reading goes on where a connection is lost.
+    """An object's bytes from first to last, or those at [start, stop); reading goes on where a connection is lost.
 
     Raises:
         UserError: there is no such object, or it was replaced while it was read.
     """
 
-    def __init__(self, uri: str, *, bucket: str, key: str) -> None:
+    def __init__(self, uri: str, *, bucket: str, key: str, start: int = 0, stop: int | None = None) -> None:
         self._uri = uri
-        self._position = 0
+        self._position = start
         self._bucket, self._key = bucket, key
-        answer = client().get_object(Bucket=bucket, Key=key)
-        self._size = int(answer["ContentLength"])
+        if stop is None:
+            answer = client().get_object(Bucket=bucket, Key=key)
+        else:
+            answer = client().get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
+        self._stop = start + int(answer["ContentLength"])
         self._tag = answer["ETag"]
         self._body: Any = answer["Body"]
 
@@ -55,7 +58,7 @@ class ObjectStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if self._position >= self._size:
+        if self._position >= self._stop:
             return 0
         try:
             piece = patiently(lambda: self._read(len(buffer)))
@@ -67,7 +70,8 @@ class ObjectStream(io.RawIOBase):
 
     def _read(self, num_bytes: int) -> bytes:
         if self._body is None:
-            answer = client().get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-")
+            rest = f"bytes={self._position}-{self._stop - 1}"
+            answer = client().get_object(Bucket=self._bucket, Key=self._key, Range=rest)
             self._body = _same(answer, self._tag, self._uri)["Body"]
         try:
             return bytes(self._body.read(num_bytes))

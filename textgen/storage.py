@@ -91,6 +91,20 @@ def open_read(uri: str) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
+def open_range(uri: str, *, start: int, stop: int) -> Iterator[IO[bytes]]:
+    """Opens the bytes of a file at [start, stop), not empty, as a stream; on S3 that is one request."""
+    with _explained(uri):
+        stream: Any
+        if is_s3(uri):
+            bucket, key = _split(uri)
+            stream = s3_objects.ObjectStream(uri, bucket=bucket, key=key, start=start, stop=stop)
+        else:
+            stream = local_files.FileRange(_path(uri), start=start, stop=stop)
+    with contextlib.closing(io.BufferedReader(stream, buffer_size=READ_BLOCK_BYTES // 16)) as buffered:
+        yield buffered
+
+
+@contextlib.contextmanager
 def open_seekable(uri: str) -> Iterator[IO[bytes]]:
     """Opens a file for reading at any position; on S3 each read is a request for that range alone."""
     if not is_s3(uri):

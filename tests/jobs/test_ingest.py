@@ -18,7 +18,7 @@ import pytest
 from jobs import ingest as job
 from tests.ingest_helpers import ids_of, ingested
 from textgen import s3_client, storage
-from textgen.corpus import staging
+from textgen.corpus import exchange, grouping
 from textgen.errors import UserError
 from textgen.windows import ingest as ingest_module
 from textgen.windows.manifest import Manifest
@@ -74,7 +74,8 @@ def test_one_cpu_and_two_give_the_same_ids(
 ) -> None:
     num_records = put_corpus(bucket)
     monkeypatch.setattr(ingest_module, "RANGE_BYTES", 20_000)
-    monkeypatch.setattr(staging, "GROUP_BYTES", 1)
+    monkeypatch.setattr(grouping, "GROUP_BYTES", 1)
+    monkeypatch.setattr(exchange, "MIN_RUN_BYTES", 1)
     result, manifest = ingested([storage.join(bucket, "in")], storage.join(bucket, "two"), **SETTINGS)
     assert result["records"] == num_records
     assert result["duplicates"] >= 70

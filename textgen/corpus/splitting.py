@@ -43,7 +43,7 @@ class KeyRange:
         """Cuts the range into equal ones, as many as asked for."""
         if num_parts == 0:
             return []
-        first, last = _number(self.start), _number(self.stop)
+        first, last = key_number(self.start), key_number(self.stop)
         bounds = [first + (last - first) * part // num_parts for part in range(num_parts + 1)]
         return [KeyRange(start=key_text(a), stop=key_text(b)) for a, b in itertools.pairwise(bounds)]
 
@@ -74,6 +74,11 @@ def drawn_shares(keys: pa.ChunkedArray, *, place: int) -> npt.NDArray[np.float64
 def key_text(number: int) -> str:
     """Returns a number below 2**128 as a key; `AFTER_LAST_KEY` for any other."""
     return f"{number:032x}" if number < KEY_SPACE else AFTER_LAST_KEY
+
+
+def key_number(key: str) -> int:
+    """Returns the number that a key stands for; `KEY_SPACE` for `AFTER_LAST_KEY`."""
+    return KEY_SPACE if key == AFTER_LAST_KEY else int(key, 16)
 
 
 def lowest_keys(keys: Sequence[str], spec: CorpusSpec) -> list[str]:
@@ -124,6 +129,21 @@ def is_held_out(documents: pa.Table, test_categories: Sequence[str]) -> pa.Chunk
     return pc.is_in(documents["category"], value_set=pa.array(test_categories, pa.string()))
 
 
+def sort_by_key(documents: pa.Table, *, test_categories: Sequence[str] = ()) -> pa.Table:
+    """Returns documents in the order of their keys; equal ones as they stand in the files, what is held out last."""
+    order = [("key", "ascending"), ("held_out", "ascending"), ("file", "ascending"), ("row", "ascending")]
+    ranked = documents.append_column("held_out", is_held_out(documents, test_categories))
+    return ranked.sort_by(order).drop_columns("held_out").combine_chunks()
+
+
+def is_duplicate(documents: pa.Table) -> pa.BooleanArray:
+    """Says which documents, sorted by key, have the key of the one before."""
+    keys = documents["key"].combine_chunks()
+    if len(keys) == 0:
+        return pa.array([], pa.bool_())
+    return pa.concat_arrays([pa.array([False]), pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))])
+
+
 def _stop(keys: Sequence[str], start: int, share: float, least: int) -> int:
     if share == 0:
         return start
@@ -134,7 +154,3 @@ def _stop(keys: Sequence[str], start: int, share: float, least: int) -> int:
 
 def _share(share: float) -> int:
     return int(share * 2**53) * 2**75  # Exact: a float holds 53 bits.
-
-
-def _number(key: str) -> int:
-    return KEY_SPACE if key == AFTER_LAST_KEY else int(key, 16)

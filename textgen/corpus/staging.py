@@ -1,44 +1,39 @@
-"""Staged chunks: cleaned documents between the source files and the shards.
+"""Staging: source files are read and cleaned, and their documents written as runs (`textgen.corpus.exchange`).
 
-A chunk is a Parquet file with at most about `chunk_bytes` of documents, sorted by key in small row groups, so that a
-range of keys is read from many chunks at the cost of that range. Source files are staged in groups: small files
-together, a large one alone; a group's marker is written after its chunks, and a group that has one is not read again.
+Documents are gathered in chunks of at most about `chunk_bytes`, sorted by key; some chunks make a run. Source files are
+cut into groups, small files together and a large one alone, and a chunk ends with its group. Some groups are a batch,
+which one task stages; a batch's marker is written after its runs, and a batch that has one is not read again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from textgen import storage
 from textgen.corpus.cleaning import clean, unmarked
+from textgen.corpus.exchange import Layout, Run, RunWriter
 from textgen.corpus.formats import REPEATED_HEADER, FileReport, Record
 from textgen.corpus.reading import Readings, in_words
 from textgen.corpus.records import read_records
 from textgen.corpus.sources import SourceFile
-from textgen.corpus.splitting import KeyRange, document_keys, is_held_out, lowest_keys
+from textgen.corpus.splitting import document_keys, is_duplicate, is_held_out, lowest_keys, sort_by_key
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
 STAGING_NAME = "_staging"
 REJECTED_NAME = "rejected"
 CHUNK_BYTES = 64 * 2**20
-GROUP_BYTES = 8 * 2**20
-"""Size of source files, packed as they are, that are staged together."""
-GROUP_FILES = 1000
 BATCH_CHARS = 4 * 2**20
 """Characters that are cleaned at once."""
-ROW_GROUP_BYTES = 2**20
 DOCUMENT_OVERHEAD_BYTES = 64
 """What a document weighs beside its text: key, row and offsets."""
 EXCERPT_CHARS = 200
@@ -59,8 +54,6 @@ STAGED = RECORDS.append(pa.field("key", pa.string()))
 class Chunk:
     """What one staged chunk holds, and what became of the records that it was made of."""
 
-    name: str
-    """Path below the output's folder; empty where no document was left."""
     source_bytes: int
     """Bytes of source files that were finished with this chunk."""
     records: int = 0
@@ -71,99 +64,77 @@ class Chunk:
     rejected_by_reason: dict[str, int] = field(default_factory=dict)
     weight_bytes: int = 0
     """Memory that its documents take."""
-    lowest_keys: list[str] = field(default_factory=list)
     reading: dict[str, Any] = field(default_factory=dict)
     """How the source files that were finished with this chunk were read (`Readings.to_dict`)."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a task has staged."""
+
+    chunks: list[Chunk]
+    runs: list[Run]
+    lowest_keys: list[str]
+    """What `split_ranges` may need of its keys."""
+
     def to_dict(self) -> dict[str, Any]:
-        """Returns the chunk as a JSON-ready dictionary."""
+        """Returns the batch as a JSON-ready dictionary."""
         return dataclasses.asdict(self)
 
-
-def groups(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
-    """Cuts the numbered files into groups that are staged by one task each; depends on names and sizes alone."""
-    grouped: list[list[SourceFile]] = []
-    size = 0
-    for file in files:
-        if not grouped or size + file.size_bytes > GROUP_BYTES or len(grouped[-1]) == GROUP_FILES:
-            grouped.append([])
-            size = 0
-        grouped[-1].append(file)
-        size += file.size_bytes
-    return grouped
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Batch:
+        """Builds a batch from `to_dict`'s result."""
+        return cls(
+            chunks=[Chunk(**chunk) for chunk in values["chunks"]],
+            runs=[Run(**run) for run in values["runs"]],
+            lowest_keys=values["lowest_keys"],
+        )
 
 
-def marker_uri(output: str, group: int) -> str:
-    """Returns where the marker of a group stands."""
-    return storage.join(output, STAGING_NAME, f"{group:05d}.json")
+def marker_uri(output: str, batch: int) -> str:
+    """Returns where the marker of a batch stands."""
+    return storage.join(output, STAGING_NAME, f"{batch:05d}.json")
 
 
-def staged_chunks(output: str, group: int) -> list[Chunk]:
-    """Returns the chunks of a group that is staged."""
-    return [Chunk(**values) for values in json.loads(storage.read_bytes(marker_uri(output, group)))]
+def staged_batch(output: str, batch: int) -> Batch:
+    """Returns what a batch that is staged holds."""
+    return Batch.from_dict(json.loads(storage.read_bytes(marker_uri(output, batch))))
 
 
-def stage_group(
-    files: Sequence[SourceFile], spec: CorpusSpec, *, output: str, group: int, chunk_bytes: int = CHUNK_BYTES
+def stage_batch(
+    grouped: Sequence[Sequence[SourceFile]],
+    spec: CorpusSpec,
+    *,
+    output: str,
+    batch: int,
+    first_group: int,
+    layout: Layout,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[Chunk]:
-    """Reads, cleans and stages the files of a group; yields each chunk once it is written, and writes the marker."""
-    chunks: list[Chunk] = []
-    stager = _Stager(spec, output, group)
-    for file in files:
-        report = FileReport()
-        for records in _batches(read_records(file, spec, report=report)):
-            stager.add(records, file, report)
-            if stager.weight_bytes >= chunk_bytes:
-                chunks.append(stager.flush())
-                yield chunks[-1]
-        stager.source_bytes += file.size_bytes
-        stager.readings.add(file.uri, report)
-    chunks.append(stager.flush())
-    storage.write_bytes(marker_uri(output, group), json.dumps([chunk.to_dict() for chunk in chunks]).encode())
-    yield chunks[-1]
+    """Reads, cleans and stages the groups of a batch; yields each chunk once it is made, and writes the marker.
+
+    `first_group` is the number of the first of them among all groups.
+    """
+    with contextlib.closing(_Stager(spec, output, batch=batch, layout=layout)) as stager:
+        for group, files in enumerate(grouped, first_group):
+            stager.begin(group)
+            for file in files:
+                report = FileReport()
+                for records in _cut(read_records(file, spec, report=report)):
+                    stager.add(records, file, report)
+                    if stager.weight_bytes >= chunk_bytes:
+                        yield stager.flush()
+                stager.source_bytes += file.size_bytes
+                stager.readings.add(file.uri, report)
+            chunk = stager.flush()
+            if group < first_group + len(grouped) - 1:
+                yield chunk
+        staged = stager.end()
+        storage.write_bytes(marker_uri(output, batch), json.dumps(staged.to_dict()).encode())
+        yield chunk
 
 
-def read_documents(
-    output: str, names: Iterable[str], keys: KeyRange, *, columns: Sequence[str] = tuple(STAGED.names)
-) -> pa.Table:
-    """Returns the staged documents of `names` whose keys lie in a range, in the order of the chunks."""
-    tables = [STAGED.empty_table().select(columns)]
-    for name in names:
-        with storage.open_seekable(storage.join(output, name)) as stream, pq.ParquetFile(stream) as file:
-            wanted = _row_groups(file.metadata, keys)
-            if wanted:
-                table = file.read_row_groups(wanted, columns=list(columns), use_threads=False)
-                inside = pc.and_(pc.greater_equal(table["key"], keys.start), pc.less(table["key"], keys.stop))
-                tables.append(table.filter(inside))
-    return pa.concat_tables(tables)
-
-
-def sort_by_key(documents: pa.Table, *, test_categories: Sequence[str] = ()) -> pa.Table:
-    """Returns documents in the order of their keys; equal ones as they stand in the files, what is held out last."""
-    order = [("key", "ascending"), ("held_out", "ascending"), ("file", "ascending"), ("row", "ascending")]
-    ranked = documents.append_column("held_out", is_held_out(documents, test_categories))
-    return ranked.sort_by(order).drop_columns("held_out").combine_chunks()
-
-
-def is_duplicate(documents: pa.Table) -> pa.BooleanArray:
-    """Says which documents, sorted by key, have the key of the one before."""
-    keys = documents["key"].combine_chunks()
-    if len(keys) == 0:
-        return pa.array([], pa.bool_())
-    return pa.concat_arrays([pa.array([False]), pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))])
-
-
-def _row_groups(metadata: pq.FileMetaData, keys: KeyRange) -> list[int]:
-    place = STAGED.names.index("key")
-    wanted = []
-    for number in range(metadata.num_row_groups):
-        statistics = metadata.row_group(number).column(place).statistics
-        if statistics.max >= keys.start and statistics.min < keys.stop:
-            wanted.append(number)
-    return wanted
-
-
-def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+def _cut(records: Iterator[Record]) -> Iterator[list[Record]]:
     batch: list[Record] = []
     num_chars = 0
     for record in records:
@@ -177,14 +148,30 @@ def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 
 class _Stager:
-    """Gathers cleaned records until they are written as a chunk."""
+    """Gathers cleaned records until they make a chunk, and chunks until they are written as a run."""
 
-    def __init__(self, spec: CorpusSpec, output: str, group: int) -> None:
+    def __init__(self, spec: CorpusSpec, output: str, *, batch: int, layout: Layout) -> None:
         self.source_bytes = 0
-        self._spec, self._output, self._group = spec, output, group
-        self._num_chunks = 0
+        self._spec, self._output, self._batch, self._layout = spec, output, batch, layout
         self._report = FileReport()
+        self._chunks: list[Chunk] = []
+        self._runs: list[Run] = []
+        self._lowest: list[str] = []
+        self._writer = RunWriter(layout.num_buckets)
         self._clear()
+
+    def close(self) -> None:
+        """Gives the local disk back."""
+        self._writer.close()
+
+    def begin(self, group: int) -> None:
+        """Begins a group of files."""
+        self._group, self._first_chunk = group, len(self._chunks)
+
+    def end(self) -> Batch:
+        """Writes the last run and returns what was staged."""
+        self._write_run()
+        return Batch(chunks=self._chunks, runs=self._runs, lowest_keys=self._lowest)
 
     def _clear(self) -> None:
         self.weight_bytes = 0
@@ -216,8 +203,7 @@ class _Stager:
         self.weight_bytes += kept["text"].nbytes + DOCUMENT_OVERHEAD_BYTES * kept.num_rows
 
     def flush(self) -> Chunk:
-        """Writes what was gathered and begins anew."""
-        stem = f"{self._group:05d}-{self._num_chunks:05d}"
+        """Makes a chunk of what was gathered, and begins anew."""
         categories = self._spec.test_categories
         documents = sort_by_key(pa.concat_tables([STAGED.empty_table(), *self._tables]), test_categories=categories)
         self._tables.clear()
@@ -225,16 +211,14 @@ class _Stager:
         repeats = is_duplicate(documents)
         drawn = pc.invert(pc.or_(repeats, is_held_out(documents, categories)))  # Into a split, by key.
         distinct = documents["key"].filter(drawn).to_pylist()
+        self._lowest = lowest_keys(sorted({*self._lowest, *lowest_keys(distinct, self._spec)}), self._spec)
         if self._spec.deduplicate:
             documents = documents.filter(pc.invert(repeats))
-        name = f"{STAGING_NAME}/{stem}.parquet" if documents.num_rows else ""
-        if name:
-            self._write(documents, storage.join(self._output, name))
         if self._rejected:
+            stem = f"{self._group:05d}-{len(self._chunks) - self._first_chunk:05d}"
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self._rejected)
             storage.write_bytes(storage.join(self._output, REJECTED_NAME, f"{stem}.jsonl"), lines.encode())
         chunk = Chunk(
-            name=name,
             source_bytes=self.source_bytes,
             records=self._records,
             documents=documents.num_rows,
@@ -242,22 +226,21 @@ class _Stager:
             dropped_by_rule=dict(sorted(self._dropped.items())),
             rejected_by_reason=dict(sorted(Counter(row["reason"] for row in self._rejected).items())),
             weight_bytes=documents["text"].nbytes + DOCUMENT_OVERHEAD_BYTES * documents.num_rows,
-            lowest_keys=lowest_keys(distinct, self._spec),
             reading=self.readings.to_dict(),
         )
-        self._num_chunks += 1
+        if documents.num_rows:
+            self._writer.add(documents, chunk=len(self._chunks), weight_bytes=chunk.weight_bytes)
+        self._chunks.append(chunk)
+        if self._writer.num_bytes >= self._layout.run_bytes:
+            self._write_run()
         self.source_bytes = 0
         self._clear()
         return chunk
 
-    def _write(self, documents: pa.Table, uri: str) -> None:
-        rows = max(1, documents.num_rows * ROW_GROUP_BYTES // max(1, documents.nbytes))
-        with tempfile.TemporaryDirectory(prefix="textgen-chunk-") as folder:
-            path = Path(folder) / "chunk.parquet"
-            pq.write_table(
-                documents, path, row_group_size=rows, compression="lz4", use_dictionary=False, write_statistics=["key"]
-            )
-            storage.upload(path, uri)
+    def _write_run(self) -> None:
+        if self._writer.num_bytes:
+            name = f"{STAGING_NAME}/{self._batch:05d}-{len(self._runs):05d}.run"
+            self._runs.append(self._writer.write(self._output, name))
 
     def _table(self, records: list[Record], file: SourceFile) -> pa.Table:
         try:

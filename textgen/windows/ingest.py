@@ -1,16 +1,19 @@
 """Sources -> window shards and a manifest, in three passes of Ray Data tasks.
 
-1. Stage: source files are read and cleaned into chunks sorted by key (`textgen.corpus.staging`).
+1. Stage: source files are read and cleaned into runs, which are cut by key (`textgen.corpus.staging`).
 2. Count: per range of keys, duplicates are found and the symbols of `train` counted.
 3. Write: per range of keys, the documents of a split are encoded and written as a shard.
 
-Ranges follow from the staged content alone and what is read at once is bounded, so that the result depends neither on
-the number of CPUs nor on the order of a listing, and memory not on the size of the corpus.
+Counting and writing each read a staged byte about once, by requests whose number grows as the corpus does
+(`textgen.corpus.exchange`). Ranges follow from the staged content alone and what is held in memory is bounded, so that
+the result depends neither on the number of CPUs nor on the order of a listing, and memory not on the size of the
+corpus.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from collections import Counter
@@ -18,15 +21,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from textgen import storage
+from textgen.corpus.exchange import Layout
+from textgen.corpus.grouping import batches, expected_bytes, groups
 from textgen.corpus.reading import Readings
 from textgen.corpus.sources import SourceFile, origin, resolve
-from textgen.corpus.splitting import EVERY_KEY, KeyRange, split_ranges
-from textgen.corpus.staging import CHUNK_BYTES, REJECTED_NAME, STAGING_NAME, Chunk, groups, marker_uri, staged_chunks
+from textgen.corpus.splitting import KeyRange, split_ranges
+from textgen.corpus.staging import CHUNK_BYTES, REJECTED_NAME, STAGING_NAME, Chunk, marker_uri, staged_batch
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec, RunSpec
 from textgen.windows import ingest_tasks, resuming
 from textgen.windows.conditions import conditions_of
 from textgen.windows.encoding import closing_ids
+from textgen.windows.ingest_plan import Staged, counting_items, writing_items
 from textgen.windows.ingest_result import result_of, warnings_of
 from textgen.windows.ingest_tasks import CountedRange
 from textgen.windows.manifest import SPLITS, Counts, Manifest, Shard, Split
@@ -59,11 +65,11 @@ def ingest(sources: Sequence[str], *, output: str, spec: RunSpec, say: Say) -> d
         say(f"ingest: {output} is finished already, from the same sources and settings; nothing to do")
     else:
         resuming.begin(output, files, spec, say)
-        chunks = _stage(files, output, spec, say)
-        for sentence in Readings.of(chunk.reading for chunk in chunks).sentences():
+        staged = _stage(files, output, spec, say)
+        for sentence in Readings.of(chunk.reading for chunk in staged.chunks).sentences():
             say(f"ingest: {sentence}")
-        _check_rejected(chunks, output, spec.corpus)
-        manifest = _write_manifest(chunks, files, output, spec, say)
+        _check_rejected(staged.chunks, output, spec.corpus)
+        manifest = _write_manifest(staged, files, output, spec, say)
     storage.delete(storage.join(output, STAGING_NAME))
     result = result_of(manifest, spec, time.monotonic() - started)
     for sentence in warnings_of(manifest):
@@ -71,21 +77,31 @@ def ingest(sources: Sequence[str], *, output: str, spec: RunSpec, say: Say) -> d
     return result
 
 
-def _stage(files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) -> list[Chunk]:
-    """Stages what is not staged yet; returns all chunks in the order of the sources."""
-    grouped = groups(files)
-    staged = {file.uri for file in storage.list_files(storage.join(output, STAGING_NAME))}
-    missing = [group for group in range(len(grouped)) if marker_uri(output, group) not in staged]
-    if len(missing) < len(grouped):
-        say(f"ingest: {len(grouped) - len(missing)} of {len(grouped)} groups of files are staged already; going on")
-    total_bytes = sum(file.size_bytes for group in missing for file in grouped[group])
+def _stage(files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) -> Staged:
+    """Stages what is not staged yet; returns all of it in the order of the sources."""
+    layout = Layout.of(sum(expected_bytes(file) for file in files))
+    batched = batches(groups(files), layout)
+    first_groups = [0, *itertools.accumulate(map(len, batched))]
+    there = {file.uri for file in storage.list_files(storage.join(output, STAGING_NAME))}
+    missing = [batch for batch in range(len(batched)) if marker_uri(output, batch) not in there]
+    if len(missing) < len(batched):
+        say(f"ingest: {len(batched) - len(missing)} of {len(batched)} groups of files are staged already; going on")
+    total_bytes = sum(file.size_bytes for batch in missing for group in batched[batch] for file in group)
     say(f"ingest: reading {len(files)} files, {total_bytes / 1e6:,.1f} MB as stored")
     arguments = {
         "output": output,
         "spec": spec.corpus,
+        "layout": layout,
         "chunk_bytes": min(CHUNK_BYTES, spec.windows.shard_bytes),
     }
-    items = [{"group": group, "files": [dataclasses.asdict(file) for file in grouped[group]]} for group in missing]
+    items = [
+        {
+            "batch": batch,
+            "first_group": first_groups[batch],
+            "groups": [[dataclasses.asdict(file) for file in group] for group in batched[batch]],
+        }
+        for batch in missing
+    ]
     progress = Counter[str]()
     started = said = time.monotonic()
     for values in run_tasks(ingest_tasks.stage, items, **arguments):
@@ -98,7 +114,7 @@ def _stage(files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) ->
                 f"{progress['weight_bytes'] / 1e6 / (now - started):.1f} MB/s; files of "
                 f"{progress['source_bytes'] / 1e6:,.1f} of {total_bytes / 1e6:,.1f} MB are done"
             )
-    return [chunk for group in range(len(grouped)) for chunk in staged_chunks(output, group)]
+    return Staged.of([staged_batch(output, batch) for batch in range(len(batched))], layout, spec.corpus)
 
 
 def _check_rejected(chunks: Sequence[Chunk], output: str, spec: CorpusSpec) -> None:
@@ -116,12 +132,11 @@ def _check_rejected(chunks: Sequence[Chunk], output: str, spec: CorpusSpec) -> N
         )
 
 
-def _write_manifest(
-    chunks: Sequence[Chunk], files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say
-) -> Manifest:
-    ranges = split_ranges((key for chunk in chunks for key in chunk.lowest_keys), spec.corpus)
-    say(f"ingest: counting {sum(chunk.documents for chunk in chunks):,} staged documents")
-    counted = _count(chunks, ranges, output, spec)
+def _write_manifest(staged: Staged, files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) -> Manifest:
+    ranges = split_ranges(staged.lowest_keys, spec.corpus)
+    say(f"ingest: counting {sum(chunk.documents for chunk in staged.chunks):,} staged documents")
+    staged.write_index(output)
+    counted = _count(staged, ranges, output, spec)
     if not counted.documents["train"]:
         kept = spec.corpus.keep_categories
         advice = f"name categories that the sources have (corpus.keep_categories is {list(kept)}), " if kept else ""
@@ -135,7 +150,7 @@ def _write_manifest(
         )
     vocabulary = _vocabulary(counted, spec)
     say(f"ingest: writing {sum(counted.documents.values()):,} documents with a vocabulary of {vocabulary.size}")
-    splits = _write(chunks, ranges, counted, vocabulary, output, spec)
+    splits = _write(staged, ranges, counted, vocabulary, output, spec)
     manifest = Manifest(
         uri=output,
         preset=spec.preset,
@@ -144,9 +159,9 @@ def _write_manifest(
         sources=tuple(file.to_dict() for file in files),
         origin=spec.corpus.origin or origin(files),
         vocabulary=vocabulary,
-        counts=_counts(chunks, counted, splits, vocabulary),
+        counts=_counts(staged.chunks, counted, splits, vocabulary),
         splits=splits,
-        reading=Readings.of(chunk.reading for chunk in chunks).to_dict(),
+        reading=Readings.of(chunk.reading for chunk in staged.chunks).to_dict(),
     )
     manifest.counts.check()
     manifest.save()
@@ -171,16 +186,12 @@ def _vocabulary(counted: CountedRange, spec: RunSpec) -> Vocabulary:
     )
 
 
-def _count(chunks: Sequence[Chunk], ranges: dict[str, KeyRange], output: str, spec: RunSpec) -> CountedRange:
-    num_ranges = -(-sum(chunk.weight_bytes for chunk in chunks) // RANGE_BYTES) or 1
-    items = [
-        {"range": number, "keys": dataclasses.asdict(keys)} for number, keys in enumerate(EVERY_KEY.parts(num_ranges))
-    ]
+def _count(staged: Staged, ranges: dict[str, KeyRange], output: str, spec: RunSpec) -> CountedRange:
     found = run_tasks(
         ingest_tasks.count,
-        items,
+        counting_items(staged, range_bytes=RANGE_BYTES),
         output=output,
-        names=[chunk.name for chunk in chunks if chunk.name],
+        index=staged.index,
         splits=ranges,
         spec=spec,
     )
@@ -191,25 +202,22 @@ def _count(chunks: Sequence[Chunk], ranges: dict[str, KeyRange], output: str, sp
 
 
 def _write(
-    chunks: Sequence[Chunk],
+    staged: Staged,
     ranges: dict[str, KeyRange],
     counted: CountedRange,
     vocabulary: Vocabulary,
     output: str,
     spec: RunSpec,
 ) -> dict[str, Split]:
-    items = []
-    for split in SPLITS:
-        num_parts = _num_parts(split, counted, vocabulary, spec)
-        parts = _parts(chunks, ranges[split], num_parts, spec.corpus)
-        items += [{"split": split, "part": part, **values} for part, values in enumerate(parts)]
+    items = writing_items(
+        staged,
+        ranges,
+        {split: _num_parts(split, counted, vocabulary, spec) for split in SPLITS},
+        sorted(counted.duplicate_files, key=lambda file: file.name),
+        document_order=spec.corpus.document_order,
+    )
     found = run_tasks(
-        ingest_tasks.write,
-        items,
-        output=output,
-        duplicates=sorted(counted.duplicate_names),
-        vocabulary=vocabulary,
-        spec=spec.corpus,
+        ingest_tasks.write, items, output=output, index=staged.index, vocabulary=vocabulary, spec=spec.corpus
     )
     shards: dict[str, list[Shard]] = {split: [] for split in SPLITS}
     for values in found:
@@ -235,21 +243,6 @@ def _num_parts(split: str, counted: CountedRange, vocabulary: Vocabulary, spec: 
         side = [split] if split == "test" else ["train", "val"]
         weight_bytes *= counted.weight_bytes.total() / sum(counted.weight_bytes[name] for name in side)
     return max(by_ids, math.ceil(weight_bytes / SHARD_WEIGHT_BYTES))
-
-
-def _parts(chunks: Sequence[Chunk], keys: KeyRange, num_parts: int, spec: CorpusSpec) -> list[dict[str, Any]]:
-    """Returns which chunks and keys each shard of a split is read from, in the order of the shards."""
-    named = [chunk for chunk in chunks if chunk.name]
-    if spec.document_order == "hash":
-        names = [chunk.name for chunk in named]
-        return [{"names": names, "keys": dataclasses.asdict(part)} for part in keys.parts(num_parts)]
-    names_of: list[list[str]] = [[] for _ in range(num_parts)]
-    total_bytes = sum(chunk.weight_bytes for chunk in named)
-    seen_bytes = 0
-    for chunk in named if num_parts else ():
-        names_of[seen_bytes * num_parts // total_bytes].append(chunk.name)
-        seen_bytes += chunk.weight_bytes
-    return [{"names": names, "keys": dataclasses.asdict(keys)} for names in names_of if names]
 
 
 def _counts(chunks: Sequence[Chunk], counted: CountedRange, splits: dict[str, Split], vocabulary: Vocabulary) -> Counts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from textgen import storage
+from textgen.corpus.exchange import Area, Layout, Part, RunIndex, Slice, read_parts
 from textgen.corpus.sources import SourceFile
-from textgen.corpus.splitting import KeyRange, in_split
-from textgen.corpus.staging import (
-    DOCUMENT_OVERHEAD_BYTES,
-    STAGING_NAME,
-    is_duplicate,
-    read_documents,
-    sort_by_key,
-    stage_group,
-)
+from textgen.corpus.splitting import KeyRange, in_split, is_duplicate, sort_by_key
+from textgen.corpus.staging import DOCUMENT_OVERHEAD_BYTES, STAGED, STAGING_NAME, stage_batch
 from textgen.spec import CorpusSpec, RunSpec
+from textgen.windows.duplicates import DuplicateFile, read_duplicates, write_duplicates
 from textgen.windows.encoding import closing_ids, count_symbols, encode_documents, opening_ids
 from textgen.windows.manifest import Shard
 from textgen.windows.shards import write_shard
@@ -53,8 +48,8 @@ class CountedRange:
     train_values: set[tuple[str, str]] = field(default_factory=set)
     """Distinct (column, value) in `train` of the columns that documents are conditioned on."""
     duplicates: int = 0
-    duplicate_names: list[str] = field(default_factory=list)
-    """Files that say which documents are duplicates, where shards are written in the order of the sources."""
+    duplicate_files: list[DuplicateFile] = field(default_factory=list)
+    """Say which documents are duplicates, where shards are written in the order of the sources."""
 
     def add(self, other: CountedRange) -> None:
         """Adds another range's."""
@@ -75,7 +70,7 @@ class CountedRange:
             "distinct": sorted(self.distinct),
             "train_values": sorted(self.train_values),
             "duplicates": self.duplicates,
-            "duplicate_names": self.duplicate_names,
+            "duplicate_files": [dataclasses.asdict(file) for file in self.duplicate_files],
         }
 
     @classmethod
@@ -89,33 +84,53 @@ class CountedRange:
             distinct=set(values["distinct"]),
             train_values={(column, value) for column, value in values["train_values"]},
             duplicates=values["duplicates"],
-            duplicate_names=list(values["duplicate_names"]),
+            duplicate_files=[DuplicateFile(**file) for file in values["duplicate_files"]],
         )
 
 
-def stage(item: Mapping[str, Any], *, output: str, spec: CorpusSpec, chunk_bytes: int) -> Iterator[Values]:
-    """Stages a group of source files; yields each chunk's numbers as progress."""
-    files = [SourceFile(**values) for values in item["files"]]
-    for chunk in stage_group(files, spec, output=output, group=item["group"], chunk_bytes=chunk_bytes):
+def stage(
+    item: Mapping[str, Any], *, output: str, spec: CorpusSpec, layout: Layout, chunk_bytes: int
+) -> Iterator[Values]:
+    """Stages a batch of source files; yields each chunk's numbers as progress."""
+    groups = [[SourceFile(**values) for values in group] for group in item["groups"]]
+    for chunk in stage_batch(
+        groups,
+        spec,
+        output=output,
+        batch=item["batch"],
+        first_group=item["first_group"],
+        layout=layout,
+        chunk_bytes=chunk_bytes,
+    ):
         yield {"records": chunk.records, "weight_bytes": chunk.weight_bytes, "source_bytes": chunk.source_bytes}
 
 
 def count(
-    item: Mapping[str, Any], *, output: str, names: Sequence[str], splits: Mapping[str, KeyRange], spec: RunSpec
+    item: Mapping[str, Any], *, output: str, index: RunIndex, splits: Mapping[str, KeyRange], spec: RunSpec
 ) -> Iterator[Values]:
     """Counts the documents and symbols of a range of keys."""
-    documents = read_documents(output, names, KeyRange(**item["keys"]))
-    documents = sort_by_key(documents, test_categories=spec.corpus.test_categories)
     counted = CountedRange()
-    if spec.corpus.deduplicate:
-        repeats = is_duplicate(documents)
-        duplicates = documents.filter(repeats).select(["file", "row"])
-        documents = documents.filter(pc.invert(repeats))
-        counted.duplicates = duplicates.num_rows
-        if duplicates.num_rows and spec.corpus.document_order == "file":
-            name = f"{STAGING_NAME}/duplicates/{item['range']:05d}.parquet"
-            _write_table(duplicates, storage.join(output, name))
-            counted.duplicate_names.append(name)
+    repeated: list[pa.Table] = []
+    parts = [Part(keys=keys) for keys in KeyRange(**item["keys"]).parts(item["num_parts"])]
+    for part in read_parts(output, index.slices(output, _area(item)), parts, STAGED):
+        documents = sort_by_key(part, test_categories=spec.corpus.test_categories)
+        if spec.corpus.deduplicate:
+            repeats = is_duplicate(documents)
+            counted.duplicates += repeats.true_count
+            if spec.corpus.document_order == "file":
+                repeated.append(documents.filter(repeats).select(["chunk", "file", "row"]))
+            documents = documents.filter(pc.invert(repeats))
+        _count_documents(documents, counted, splits=splits, spec=spec)
+    if repeated:
+        name = f"{STAGING_NAME}/duplicates/{item['range']:05d}"
+        counted.duplicate_files.append(write_duplicates(output, name, pa.concat_tables(repeated), index.first_chunks))
+    yield counted.to_dict()
+
+
+def _count_documents(
+    documents: pa.Table, counted: CountedRange, *, splits: Mapping[str, KeyRange], spec: RunSpec
+) -> None:
+    """Adds documents without duplicates to the sums."""
     for split, keys in splits.items():
         own = documents.filter(in_split(documents, split, keys, spec.corpus))
         texts = _texts(own)
@@ -128,28 +143,38 @@ def count(
             counted.train_symbols.update(symbols)
             for column in spec.corpus.condition_on:
                 counted.train_values.update((column, value) for value in own[column].drop_null().unique().to_pylist())
-    yield counted.to_dict()
 
 
 def write(
-    item: Mapping[str, Any], *, output: str, duplicates: Sequence[str], vocabulary: Vocabulary, spec: CorpusSpec
+    item: Mapping[str, Any], *, output: str, index: RunIndex, vocabulary: Vocabulary, spec: CorpusSpec
 ) -> Iterator[Values]:
-    """Writes one shard of a split; yields nothing where its range holds no documents."""
-    keys = KeyRange(**item["keys"])
-    documents = read_documents(output, item["names"], keys)
-    if spec.document_order == "hash":
-        documents = sort_by_key(documents, test_categories=spec.test_categories)
-        if spec.deduplicate:
-            documents = documents.filter(pc.invert(is_duplicate(documents)))
-    else:
-        for name in duplicates:
-            documents = _left_out(documents, storage.join(output, name))
-        documents = documents.sort_by([("file", "ascending"), ("row", "ascending")])
-    if spec.test_categories:  # Otherwise, the keys alone say which split it is.
-        documents = documents.filter(in_split(documents, item["split"], keys, spec))
-    if not documents.num_rows:
-        return
-    none_share = spec.condition_none_share if item["split"] == "train" else 0.0
+    """Writes some shards; yields nothing for one whose range holds no documents."""
+    parts = [_part(values) for values in item["parts"]]
+    slices = index.slices(output, _area(item))
+    with read_duplicates(output, [Slice(**values) for values in item["duplicates"]]) as duplicates:
+        for values, part, documents in zip(
+            item["parts"], parts, read_parts(output, slices, parts, STAGED), strict=True
+        ):
+            if spec.document_order == "hash":
+                documents = sort_by_key(documents, test_categories=spec.test_categories)
+                if spec.deduplicate:
+                    documents = documents.filter(pc.invert(is_duplicate(documents)))
+            else:
+                documents = duplicates.without(documents, part)
+                documents = documents.sort_by([("file", "ascending"), ("row", "ascending")])
+            if spec.test_categories:  # Otherwise, the keys alone say which split it is.
+                documents = documents.filter(in_split(documents, values["split"], part.keys, spec))
+            if documents.num_rows:
+                name = f"{values['split']}/{values['part']:05d}.parquet"
+                shard = _write_shard(documents, output, name, split=values["split"], vocabulary=vocabulary, spec=spec)
+                yield {"split": values["split"], "shard": dataclasses.asdict(shard)}
+
+
+def _write_shard(
+    documents: pa.Table, output: str, name: str, *, split: str, vocabulary: Vocabulary, spec: CorpusSpec
+) -> Shard:
+    """Encodes documents and writes them as a shard."""
+    none_share = spec.condition_none_share if split == "train" else 0.0
     opening = opening_ids(documents, vocabulary, none_share=none_share)
     columns = {
         "ids": encode_documents(_texts(documents), vocabulary, opening=opening),
@@ -157,9 +182,7 @@ def write(
         "label": documents["label"],
         "category": documents["category"],
     }
-    name = f"{item['split']}/{item['part']:05d}.parquet"
-    shard = write_shard(output, name, pa.table(columns), id_dtype=vocabulary.id_dtype)
-    yield {"split": item["split"], "shard": dataclasses.asdict(shard)}
+    return write_shard(output, name, pa.table(columns), id_dtype=vocabulary.id_dtype)
 
 
 def without_last_separator(output: str, shard: Shard, vocabulary: Vocabulary) -> Shard:
@@ -175,17 +198,12 @@ def without_last_separator(output: str, shard: Shard, vocabulary: Vocabulary) ->
     return write_shard(output, shard.name, changed, id_dtype=vocabulary.id_dtype)
 
 
-def _left_out(documents: pa.Table, uri: str) -> pa.Table:
-    """Returns the documents without those that a file of duplicates names."""
-    with storage.open_seekable(uri) as stream:
-        duplicates = pq.read_table(stream, use_threads=False)
-    return documents.join(duplicates, ["file", "row"], join_type="left anti", use_threads=False)
+def _area(item: Mapping[str, Any]) -> Area:
+    return Area(buckets=tuple(item["area"]["buckets"]), runs=tuple(item["area"]["runs"]))
 
 
-def _write_table(table: pa.Table, uri: str) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    storage.write_bytes(uri, sink.getvalue().to_pybytes())
+def _part(values: Mapping[str, Any]) -> Part:
+    return Part(keys=KeyRange(**values["keys"]), first_chunk=values["first_chunk"], stop_chunk=values["stop_chunk"])
 
 
 def _texts(documents: pa.Table) -> pa.StringArray:

@@ -16,6 +16,8 @@ from textgen.spec.versions import completed
 from textgen.windows.manifest import MANIFEST_NAME, UNHASHED_WINDOWS_FIELDS, Manifest
 
 FINGERPRINT_NAME = "fingerprint.json"
+STAGING_VERSION = 2
+"""Rises where what is staged changes its form: 1 was a Parquet file a chunk."""
 IRRELEVANT_CORPUS_FIELDS = ("max_rejected_share",)
 """Settings that change no id: they may differ between an ingest and the one that goes on with it."""
 
@@ -65,9 +67,12 @@ def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Callable
     place = storage.join(staging, FINGERPRINT_NAME)
     if storage.exists(place):
         before = json.loads(storage.read_bytes(place))
-        if before["fingerprint"] == fingerprint:
+        is_readable = before.get("staging_version", 1) == STAGING_VERSION
+        if is_readable and before["fingerprint"] == fingerprint:
             return
-        if _without_content(before) == _without_content(wanted):
+        if not is_readable:
+            say("ingest: another version of textgen began the unfinished ingest; beginning anew")
+        elif _without_content(before) == _without_content(wanted):
             say("ingest: files of the sources have changed since the unfinished ingest; beginning anew")
         elif any(file.uri.endswith(".json") and file.uri != place for file in storage.list_files(staging)):
             raise UserError(
@@ -78,7 +83,8 @@ def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Callable
             say(f"ingest: nothing of the unfinished ingest in {output} is complete; beginning anew")
     storage.delete(staging)
     storage.delete(storage.join(output, REJECTED_NAME))
-    storage.write_bytes(place, json.dumps({"fingerprint": fingerprint, **wanted}).encode())
+    content = {"staging_version": STAGING_VERSION, "fingerprint": fingerprint, **wanted}
+    storage.write_bytes(place, json.dumps(content).encode())
 
 
 def _wanted(files: Sequence[SourceFile], spec: RunSpec) -> dict[str, Any]:

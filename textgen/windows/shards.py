@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ ROW_GROUP_DOCUMENTS = 10_000
 MIN_CACHE_BYTES = 2 * 2**30
 CACHE_SHARE_OF_FREE_DISK = 0.5
 """A cache that is smaller than the shards that a worker's lanes touch would fetch a shard for every block."""
+MAX_OPEN_FILES = 16
+"""Of a reader. Opening a file again takes microseconds, and a split may have thousands of shards."""
 FETCHING, ABANDONED_SECONDS = "fetching-", 3600.0
 """How folders begin in which a shard is unpacked, and after which time their reader must have been killed."""
 
@@ -98,7 +101,8 @@ class IdReader:
         self._dtype = manifest.vocabulary.id_dtype
         self._cache_dir = cache_dir or default_cache_dir()
         self._cache_bytes = cache_bytes or default_cache_bytes(self._cache_dir)
-        self._open: dict[int, int] = {}  # Shard number -> file descriptor.
+        self._open: dict[int, int] = {}  # Shard number -> file descriptor, the one used last at the end.
+        weakref.finalize(self, _close_all, self._open)
 
     @property
     def num_ids(self) -> int:
@@ -128,9 +132,7 @@ class IdReader:
 
     def close(self) -> None:
         """Closes the open files; the cache stays for the next reader."""
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
+        _close_all(self._open)
 
     def _read_shard(self, index: int, start: int, stop: int) -> Ids:
         width = self._dtype.itemsize
@@ -152,6 +154,9 @@ class IdReader:
                 self._cache_path(index).unlink(missing_ok=True)
                 continue
             self._open[index] = descriptor
+        self._open[index] = self._open.pop(index)
+        while len(self._open) > MAX_OPEN_FILES:
+            os.close(self._open.pop(next(iter(self._open))))
         os.utime(self._open[index])  # Used last.
         return self._open[index]
 
@@ -203,6 +208,11 @@ class IdReader:
             if ids_hash != shard.sha256 or flat.stat().st_size != self._size_bytes(index):
                 raise damaged
             os.replace(flat, self._cache_path(index))
+
+
+def _close_all(descriptors: dict[int, int]) -> None:
+    while descriptors:
+        os.close(descriptors.popitem()[1])
 
 
 def _write_flat(shard: Path, flat: Path) -> str:
