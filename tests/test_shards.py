@@ -209,6 +209,18 @@ def test_a_cached_copy_cut_short_is_fetched_again(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_a_cached_copy_of_other_ids_is_fetched_again(tmp_path: Path) -> None:
+    rows = random_shards(3, [[40], [60]], np.uint8)
+    manifest = manifest_of(tmp_path, rows)
+    expected = IdReader(manifest, "train", cache_dir=tmp_path / "cache").read(0, 100)
+    (tmp_path / "cache" / f"{manifest.split('train').shards[1].sha256}.ids").write_bytes(bytes(60))
+    reader = IdReader(manifest, "train", cache_dir=tmp_path / "cache")
+    assert np.array_equal(reader.read(0, 100), expected)
+    reader.close()
+    assert np.array_equal(reader.read(0, 100), expected)  # Opened again, and not hashed again.
+    reader.close()
+
+
 def test_a_shard_of_other_ids_is_refused(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, random_shards(5, [[30]], np.uint8))
     table = pq.read_table(tmp_path / "train" / "0.parquet")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import textgen
 from textgen.errors import UserError
+from textgen.private_folders import made_private
 
 S3_PORT = 9720
 RAY_PORT = 6399
@@ -37,11 +38,8 @@ class Checkout:
         Raises:
             UserError: the temporary folder belongs to somebody else.
         """
-        for folder in (self.run_dir, self.temp_dir):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.temp_dir.stat().st_uid != os.getuid():
-            raise UserError(f"{self.temp_dir} belongs to another user; set TMPDIR to a folder of your own")
-        self.temp_dir.chmod(0o700)
+        self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made_private(self.temp_dir, variable="TMPDIR")
 
 
 def this_checkout() -> Checkout:

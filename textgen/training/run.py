@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import ray
@@ -19,6 +16,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from textgen import storage
 from textgen.errors import UnavailableError, UserError
 from textgen.model.checkpoint import find_checkpoint, latest_checkpoint
+from textgen.private_folders import private_folder
 from textgen.spec import RunSpec
 from textgen.training import ownership
 from textgen.training.backend import CollectiveConfig
@@ -124,8 +122,8 @@ def _fit(
         run_config=RunConfig(  # type: ignore[arg-type]  # Annotated as that before Ray Train's version 2.
             # Checkpoints are our own, so that Ray stores nothing of worth: a place on the controller's machine will
             # do, new for each start, where on S3 it would need objects that stand for folders.
-            name=f"{run.run_name}-{secrets.token_hex(4)}",
-            storage_path=str(Path(tempfile.gettempdir()) / f"textgen-ray-train-{os.getuid()}"),
+            name=secrets.token_hex(8),  # A run's own name may be as long as a name can be.
+            storage_path=str(private_folder("ray-train")),
             failure_config=FailureConfig(max_failures=spec.training.max_failures),
             callbacks=list(callbacks),
             logging_config=LoggingConfig(log_level="WARNING"),

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from textgen import storage
 from textgen.errors import UserError
+from textgen.private_folders import private_folder
 from textgen.windows.manifest import Manifest, Shard
 from textgen.windows.vocabulary import Ids, Vocabulary
 
@@ -103,6 +104,7 @@ class IdReader:
         self._cache_bytes = cache_bytes or default_cache_bytes(self._cache_dir)
         self._open: dict[int, int] = {}  # Shard number -> file descriptor, the one used last at the end.
         weakref.finalize(self, _close_all, self._open)
+        self._sound: set[tuple[int, int, int]] = set()  # Shard, device and number of cached files that were checked.
 
     @property
     def num_ids(self) -> int:
@@ -149,7 +151,7 @@ class IdReader:
                 self._make_room(self._size_bytes(index))
                 self._unpack(index)
                 continue
-            if os.fstat(descriptor).st_size != self._size_bytes(index):  # Cut short, by a machine that lost power.
+            if not self._is_sound(index, descriptor):
                 os.close(descriptor)
                 self._cache_path(index).unlink(missing_ok=True)
                 continue
@@ -159,6 +161,19 @@ class IdReader:
             os.close(self._open.pop(next(iter(self._open))))
         os.utime(self._open[index])  # Used last.
         return self._open[index]
+
+    def _is_sound(self, index: int, descriptor: int) -> bool:
+        """Says whether a cached file holds what its name says: a disk, a lost power or another program may differ."""
+        about = os.fstat(descriptor)
+        if about.st_size != self._size_bytes(index):
+            return False
+        name = (index, about.st_dev, about.st_ino)
+        if name not in self._sound:  # Read once by each reader, however often it is opened.
+            with open(descriptor, "rb", closefd=False) as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != self._shards[index].sha256:
+                    return False
+            self._sound.add(name)
+        return True
 
     def _size_bytes(self, index: int) -> int:
         return self._shards[index].num_ids * self._dtype.itemsize
@@ -207,6 +222,8 @@ class IdReader:
                 raise damaged from None
             if ids_hash != shard.sha256 or flat.stat().st_size != self._size_bytes(index):
                 raise damaged
+            about = flat.stat()
+            self._sound.add((index, about.st_dev, about.st_ino))
             os.replace(flat, self._cache_path(index))
 
 
@@ -258,8 +275,13 @@ def default_cache_bytes(cache_dir: Path) -> int:
 
 
 def default_cache_dir() -> Path:
-    """Returns the folder of fetched shards of this user on this machine."""
-    return Path(os.environ.get("TEXTGEN_CACHE_DIR") or Path(tempfile.gettempdir()) / f"textgen-cache-{os.getuid()}")
+    """Returns the folder of fetched shards on this machine: that of `TEXTGEN_CACHE_DIR`, or one of this user alone.
+
+    Raises:
+        UserError: it stands in the folder for temporary files, and is not this user's own.
+    """
+    chosen = os.environ.get("TEXTGEN_CACHE_DIR")
+    return Path(chosen) if chosen else private_folder("cache", variable="TEXTGEN_CACHE_DIR")
 
 
 def _flat_bytes(ids: pa.Array) -> bytes:
