@@ -210,3 +210,45 @@ def test_the_model_of_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
     wider = dataclasses.replace(checkpoint, spec=tiny_spec(model__units=9), uri=str(tmp_path / "c"))
     with pytest.raises(UserError, match="the weights do not fit the model"):
         wider.save(weights=model.get_weights_by_name()).build_model()
+
+
+def test_a_best_checkpoint_that_gives_way_to_a_better_one_meanwhile_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = str(tmp_path)
+    for step in (1, 2):
+        saved(checkpoint_uri(run, step), step=step)
+    storage.write_bytes(storage.join(run, BEST_NAME), b'{"checkpoint": "step-00000001"}')
+    read = storage.read_if_exists
+
+    def overtaken(uri: str) -> bytes | None:
+        found = read(uri)
+        if uri.endswith(BEST_NAME):  # As a training does right behind the look.
+            storage.write_bytes(uri, b'{"checkpoint": "step-00000002"}')
+            storage.delete(checkpoint_uri(run, 1))
+        return found
+
+    monkeypatch.setattr(storage, "read_if_exists", overtaken)
+    best = best_checkpoint(run)
+    assert best is not None
+    assert best.step == 2
+
+
+def test_a_best_checkpoint_that_is_gone_is_named(tmp_path: Path) -> None:
+    storage.write_bytes(str(tmp_path / BEST_NAME), b'{"checkpoint": "step-00000001"}')
+    with pytest.raises(UserError, match="step-00000001 is no complete checkpoint"):
+        best_checkpoint(str(tmp_path))
+
+
+def test_a_checkpoint_that_another_driver_removes_at_once_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = storage.write_bytes
+
+    def removed(uri: str, content: bytes) -> None:
+        write(uri, content)
+        if uri.endswith(MARKER_NAME):
+            storage.delete(str(tmp_path / "c"))
+
+    monkeypatch.setattr(storage, "write_bytes", removed)
+    assert saved(str(tmp_path / "c")).step == 12

@@ -77,9 +77,10 @@ def features_of(
 ) -> dict[str, DocumentFeatures]:
     """Returns the features of the texts of every split, read from `cache_uri` where they were written before."""
     cached = None if cache_uri is None else storage.join(cache_uri, f"features-{_key(checkpoint, texts)}.npz")
-    if cached is not None and storage.exists(cached):
+    found = None if cached is None else storage.read_if_exists(cached)
+    if found is not None:
         say(f"features read from {cached}")
-        with np.load(io.BytesIO(storage.read_bytes(cached)), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(found), allow_pickle=False) as arrays:
             return {split: DocumentFeatures.from_arrays(arrays, split) for split in texts}
     reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
     codebook = _codebook(reader, texts["train"], say=say)

@@ -76,9 +76,9 @@ def sampling_of(checkpoint: Checkpoint, changes: Mapping[str, str]) -> SamplingS
                 raise unknown_setting(path, value, known)
             raise UserError(f"--set received {path}; what a trained model can still change is sampling.*")
     spec = checkpoint.spec
-    found = storage.join(checkpoint.uri, SAMPLING_NAME)
-    if storage.exists(found):
-        settings = json.loads(storage.read_bytes(found))
+    found = storage.read_if_exists(storage.join(checkpoint.uri, SAMPLING_NAME))
+    if found is not None:
+        settings = json.loads(found)
         spec = override(spec, {f"sampling.{name}": value for name, value in settings.items()})
     return override(spec, changes).sampling
 

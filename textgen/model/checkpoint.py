@@ -10,6 +10,7 @@ A run's folder holds `checkpoints/step-XXXXXXXX/` and `best.json`, which names t
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textgen import storage
-from textgen.errors import UserError
+from textgen.errors import MissingError, UserError
 from textgen.spec import RunSpec
 from textgen.windows.vocabulary import Vocabulary
 from textgen.windows.word_vocabulary import vocabulary_from_dict
@@ -98,7 +99,8 @@ class Checkpoint:
             storage.write_bytes(storage.join(self.uri, name), content)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         storage.write_bytes(storage.join(self.uri, MARKER_NAME), json.dumps(hashes).encode())
-        return Checkpoint.load(self.uri)
+        # Not read again: workers of a driver that was lost may remove it as soon as it is there.
+        return dataclasses.replace(self, uri=storage.absolute(self.uri), hashes=hashes)
 
     @classmethod
     def load(cls, uri: str) -> Checkpoint:
@@ -109,9 +111,9 @@ class Checkpoint:
         """
         folder = storage.absolute(uri)
         marker = storage.join(folder, MARKER_NAME)
-        if not storage.exists(marker):
-            raise UserError(f"{folder} is no complete checkpoint (it has no file {MARKER_NAME}); name another")
-        text = storage.read_bytes(marker)
+        text = storage.read_if_exists(marker)
+        if text is None:
+            raise MissingError(f"{folder} is no complete checkpoint (it has no file {MARKER_NAME}); name another")
         try:
             hashes = dict(json.loads(text))
         except (TypeError, ValueError):
@@ -212,10 +214,16 @@ def latest_checkpoint(run_uri: str) -> Checkpoint | None:
 
 def best_checkpoint(run_uri: str) -> Checkpoint | None:
     """Returns the checkpoint that `best.json` names; None where the run has none."""
-    pointer = storage.join(run_uri, BEST_NAME)
-    if not storage.exists(pointer):
-        return None
-    return Checkpoint.load(storage.join(run_uri, "checkpoints", json.loads(storage.read_bytes(pointer))["checkpoint"]))
+    lost = None
+    while (pointer := storage.read_if_exists(storage.join(run_uri, BEST_NAME))) is not None:
+        uri = storage.join(run_uri, "checkpoints", json.loads(pointer)["checkpoint"])
+        try:
+            return Checkpoint.load(uri)
+        except MissingError:
+            if uri == lost:
+                raise
+            lost = uri  # A training has named another one meanwhile, and removed this one.
+    return None
 
 
 def find_checkpoint(uri: str) -> Checkpoint:

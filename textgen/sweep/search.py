@@ -227,8 +227,7 @@ def _sweep_temperatures(
 
 def _write_best(checkpoint: Checkpoint, sampling: SamplingSpec, uri: str) -> str:
     """Writes a checkpoint that generates with `sampling` by default, and those settings beside it; the marker last."""
-    if storage.exists(storage.join(uri, MARKER_NAME)):
-        storage.delete(storage.join(uri, MARKER_NAME))
+    storage.delete(storage.join(uri, MARKER_NAME))
     content = json.dumps(dataclasses.asdict(sampling), ensure_ascii=False, indent=1)
     storage.write_bytes(storage.join(uri, SAMPLING_NAME), content.encode())
     spec = dataclasses.replace(checkpoint.spec, sampling=sampling)
@@ -237,10 +236,10 @@ def _write_best(checkpoint: Checkpoint, sampling: SamplingSpec, uri: str) -> str
 
 def _finished(output: str, spec: RunSpec, manifest: Manifest) -> dict[str, Any] | None:
     """Returns the result of a finished sweep of the same settings; None where there is none."""
-    place = storage.join(output, SWEEP_NAME)
-    if not storage.exists(place):
+    content = storage.read_if_exists(storage.join(output, SWEEP_NAME))
+    if content is None:
         return None
-    before = json.loads(storage.read_bytes(place))
+    before = json.loads(content)
     request, result = before["request"], before["result"]
     stored = request["spec"]
     is_same = RunSpec.from_dict(stored) == override(spec, settings_in_force(spec, stored))

@@ -65,6 +65,5 @@ def has_taken(uri: str, driver: str) -> bool:
 
 
 def _drivers(uri: str) -> list[dict[str, Any]]:
-    place = storage.join(uri, DRIVERS_NAME)
-    lines = storage.read_bytes(place).decode().splitlines() if storage.exists(place) else []
-    return [json.loads(line) for line in lines]
+    content = storage.read_if_exists(storage.join(uri, DRIVERS_NAME)) or b""
+    return [json.loads(line) for line in content.decode().splitlines()]

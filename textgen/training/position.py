@@ -170,12 +170,13 @@ def name_best(place: str, name: str, *, loss: float | None) -> None:
 
 def named_best(place: str) -> str | None:
     """Returns which checkpoint is named a run's best; None where none is."""
-    return str(json.loads(storage.read_bytes(place))["checkpoint"]) if storage.exists(place) else None
+    content = storage.read_if_exists(place)
+    return str(json.loads(content)["checkpoint"]) if content is not None else None
 
 
 def _remove_unfinished(run_uri: str) -> None:
     """Removes what was left of checkpoints that were never finished, or set aside, before the oldest whole one."""
-    oldest = step_of(checkpoint_uris(run_uri)[0])
+    oldest = next(map(step_of, checkpoint_uris(run_uri)), 0)  # None where another driver's worker removes them too.
     for uri in unfinished_uris(run_uri):
         if step_of(uri) < oldest:
             storage.delete(uri)

@@ -21,6 +21,8 @@ MAX_PROGRESS_SECONDS = 60.0
 LOG_NAME = "log.txt"
 HISTORY_NAME = "history.jsonl"
 FOLLOW_SECONDS = 1.0
+S3_FOLLOW_SECONDS = 2.0
+"""Between looks into a bucket, each of which is a request that is paid for."""
 
 Say = Callable[[str], None]
 
@@ -30,7 +32,7 @@ class RunLog:
 
     def __init__(self, run_uri: str) -> None:
         self._uri = storage.join(run_uri, LOG_NAME)
-        self._text = storage.read_bytes(self._uri).decode() if storage.exists(self._uri) else ""
+        self._text = (storage.read_if_exists(self._uri) or b"").decode()
 
     def say(self, message: str) -> None:
         """Adds a line, to this process's stderr too."""
@@ -46,15 +48,16 @@ def following(run_uri: str, say: Say) -> Iterator[None]:
     uri = storage.join(run_uri, LOG_NAME)
 
     def lines() -> list[str]:
-        return storage.read_bytes(uri).decode().splitlines() if storage.exists(uri) else []
+        return (storage.read_if_exists(uri) or b"").decode().splitlines()
 
+    seconds = S3_FOLLOW_SECONDS if storage.is_s3(run_uri) else FOLLOW_SECONDS
     num_said = len(lines())
     ended = threading.Event()
 
     def follow() -> None:
         nonlocal num_said
         while True:
-            is_last = ended.wait(FOLLOW_SECONDS)
+            is_last = ended.wait(seconds)
             with contextlib.suppress(UnavailableError):  # Until the next look.
                 for line in lines()[num_said:]:
                     say(line)
@@ -142,7 +145,7 @@ class TensorBoard:
 def read_history(run_uri: str) -> list[dict[str, Any]]:
     """Returns the figures of every validation of a run, in their order; none where it has none."""
     uri = storage.join(run_uri, HISTORY_NAME)
-    lines = storage.read_bytes(uri).decode().splitlines() if storage.exists(uri) else []
+    lines = (storage.read_if_exists(uri) or b"").decode().splitlines()
     return [json.loads(line) for line in lines]
 
 

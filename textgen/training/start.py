@@ -166,7 +166,8 @@ def _check_marks(spec: RunSpec, manifest: Manifest) -> None:
 def stored_run(run_uri: str) -> dict[str, Any] | None:
     """Returns what `run.json` says of a run since it began; None where it has not."""
     place = storage.join(run_uri, RUN_NAME)
-    return json.loads(storage.read_bytes(place)) if storage.exists(place) else None
+    content = storage.read_if_exists(place)
+    return json.loads(content) if content is not None else None
 
 
 def _same_lineage(before: Mapping[str, Any], source: Source | None, run_uri: str) -> Lineage | None:
@@ -219,10 +220,10 @@ def outcome_of(run: Run, *, num_steps: int) -> dict[str, Any] | None:
 
 
 def _kept_outcome(run_uri: str) -> tuple[str | None, dict[str, Any] | None]:
-    place = storage.join(run_uri, OUTCOME_NAME)
-    if not storage.exists(place):
+    content = storage.read_if_exists(storage.join(run_uri, OUTCOME_NAME))
+    if content is None:
         return None, None
-    outcome: dict[str, Any] = json.loads(storage.read_bytes(place))
+    outcome: dict[str, Any] = json.loads(content)
     return outcome.pop("driver", None), outcome
 
 

@@ -17,12 +17,14 @@ from types import FrameType
 from typing import Any
 
 from textgen import storage
-from textgen.errors import UnavailableError, UserError
+from textgen.errors import UnavailableError
 from textgen.training import ownership
 
 STOP_NAME = "STOP"
 """File of a run's folder by which a driver asks its first worker to save and to end; it holds the driver's name."""
 LOOK_SECONDS = 0.5
+S3_LOOK_SECONDS = 2.0
+"""Between looks into a bucket, each of which is a request that is paid for."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -109,7 +111,8 @@ def install() -> None:
 @contextlib.contextmanager
 def heeding_the_driver(run_uri: str, driver: str, told: threading.Event) -> Iterator[None]:
     """Sets the event when this driver of the run asks for an end, for as long as the context lasts."""
-    with acting_once(lambda: _asks_for_an_end(run_uri, driver), told.set):
+    seconds = S3_LOOK_SECONDS if storage.is_s3(run_uri) else None
+    with acting_once(lambda: _asks_for_an_end(run_uri, driver), told.set, seconds=seconds):
         yield
 
 
@@ -140,24 +143,25 @@ def passing_on(run_uri: str, driver: str, *, say: Callable[[str], None]) -> Iter
 
 
 def _asks_for_an_end(run_uri: str, driver: str) -> bool:
-    place = storage.join(run_uri, STOP_NAME)
-    if not storage.exists(place):
-        return False
-    try:
-        return storage.read_bytes(place) == driver.encode()
-    except UnavailableError:
-        raise
-    except UserError:  # Another driver has deleted its own meanwhile.
-        return False
+    return storage.read_if_exists(storage.join(run_uri, STOP_NAME)) == driver.encode()
 
 
 @contextlib.contextmanager
-def acting_once(condition: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
-    """Acts when a condition comes to hold, beside the context and no longer than it lasts; looks now and then."""
+def acting_once(
+    condition: Callable[[], bool], act: Callable[[], None], *, seconds: float | None = None
+) -> Iterator[None]:
+    """Acts when a condition comes to hold, beside the context and no longer than it lasts; looks now and then.
+
+    Args:
+        condition: is looked at every `seconds`.
+        act: is called once.
+        seconds: None takes LOOK_SECONDS.
+    """
+    seconds = LOOK_SECONDS if seconds is None else seconds
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.wait(LOOK_SECONDS):
+        while not ended.wait(seconds):
             with contextlib.suppress(UnavailableError):  # Until the next look.
                 if condition():
                     act()

@@ -43,9 +43,9 @@ def trained_at(uri: str) -> Trained:
         UserError: there is neither.
     """
     folder = storage.absolute(uri)
-    place = storage.join(folder, RUN_NAME)
-    if storage.exists(place):
-        run = json.loads(storage.read_bytes(place))
+    content = storage.read_if_exists(storage.join(folder, RUN_NAME))
+    if content is not None:
+        run = json.loads(content)
         names = {name: run[name] for name in ("manifest_uri", "manifest_hash")}
         return Trained(uri=folder, spec=RunSpec.from_dict(run["spec"]), **names)
     checkpoint = find_checkpoint(folder)

@@ -170,12 +170,12 @@ class Manifest:
         """
         folder = storage.absolute(uri).removesuffix("/" + MANIFEST_NAME)
         place = storage.join(folder, MANIFEST_NAME)
-        if not storage.exists(place):
+        text = storage.read_if_exists(place)
+        if text is None:
             raise UserError(
                 f"{folder} holds no {MANIFEST_NAME}; run jobs.ingest with --output {folder} to its end first"
             )
         damaged = UserError(f"{place} does not match its own hash; it was edited or damaged: ingest again")
-        text = storage.read_bytes(place)
         try:
             content = json.loads(text)
             version, saved_hash = content["format_version"], content["hash"]
