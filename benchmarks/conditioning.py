@@ -27,7 +27,6 @@ from textgen.corpus.records import read_records
 from textgen.corpus.sources import MOVIE_REVIEWS, resolve
 from textgen.model.checkpoint import find_checkpoint
 from textgen.spec import CorpusSpec
-from textgen.training.processor import multiplies_bfloat16
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import iter_documents
 
@@ -113,7 +112,7 @@ def trained(arguments: argparse.Namespace) -> dict[str, Any]:
     windows, runs = arguments.folder / "windows", arguments.folder / "runs"
     name = "-".join(["stars", *["from"] * bool(arguments.source), *map(str, filter(None, [arguments.max_steps]))])
     sources = [part for name in SOURCES for part in ("--source", arguments.data / name)]
-    settings: dict[str, object] = {**SETTINGS, "training.mixed_precision": multiplies_bfloat16()}
+    settings: dict[str, object] = dict(SETTINGS)
     settings |= {"training.max_steps": arguments.max_steps} if arguments.max_steps else {}
     if arguments.source:
         settings = {path: value for path, value in settings.items() if path not in LAYERS} | GOING_ON

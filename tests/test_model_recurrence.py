@@ -12,7 +12,7 @@ pytestmark = pytest.mark.tensorflow
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 
-from textgen.model import recurrence  # noqa: E402
+from textgen.model import language_model, recurrence  # noqa: E402
 from textgen.model.dropout import DropoutKey  # noqa: E402
 from textgen.model.language_model import LanguageModel  # noqa: E402
 from textgen.spec import ModelSpec  # noqa: E402
@@ -54,7 +54,7 @@ def test_it_computes_what_the_keras_layer_does(spec: ModelSpec, monkeypatch: pyt
     monkeypatch.setattr(recurrence, "lstm", lambda *values, **kind: calls.append(1) or original(*values, **kind))
     ours = results(model)
     assert len(calls) == len(spec.widths)
-    monkeypatch.setattr(recurrence, "MAX_LENGTH", T - 1)
+    monkeypatch.setattr(language_model, "LONGEST_UNROLLED", T - 1)
     theirs = results(model)
     assert len(calls) == len(spec.widths)
     assert len(ours) == len(theirs)

@@ -14,6 +14,7 @@ from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
 from textgen.model.checkpoint import Checkpoint
 from textgen.spec import override
+from textgen.training import processor
 from textgen.training.lineage import Source
 from textgen.training.position import Run
 from textgen.training.start import Start, check_goes_on, start_run
@@ -170,6 +171,41 @@ def test_a_run_of_today_keeps_nothing_of_old(manifest: Manifest, tmp_path: Path)
     with pytest.raises(UserError, match=r"training\.fresh_share \(0\.0 -> 0\.05\)"):
         start(manifest, tmp_path)
     assert start(manifest, tmp_path, spec=tiny_spec(training__fresh_share=0.0)).kept_settings == {}
+
+
+@pytest.mark.parametrize("is_able", [True, False])
+def test_precision_is_decided_when_a_run_begins_and_stays_on_another_machine(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_able: bool
+) -> None:
+    spec = tiny_spec(training__mixed_precision=None)
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: is_able)
+    assert start(manifest, tmp_path, spec=spec).run.spec.training.mixed_precision is is_able
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["spec"]["training"]["mixed_precision"] is is_able
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: not is_able)
+    again = start(manifest, tmp_path, spec=spec, on_gpu=lambda: pytest.fail("it has begun"))
+    assert again.run.spec.training.mixed_precision is is_able
+    assert again.kept_settings == {}
+    check_goes_on(str(tmp_path / "run"), spec, manifest)
+    with pytest.raises(UserError, match=rf"training\.mixed_precision \({is_able} -> {not is_able}\)"):
+        start(manifest, tmp_path, spec=tiny_spec(training__mixed_precision=not is_able))
+
+
+def test_a_run_that_begins_on_gpus_keeps_32_bits(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: True)
+    spec = tiny_spec(training__mixed_precision=None)
+    begun = start(manifest, tmp_path, spec=spec, on_gpu=lambda: True)
+    assert begun.run.spec.training.mixed_precision is False
+
+
+def test_a_run_of_old_that_chose_no_precision_keeps_32_bits(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: True)
+    begun_of_old(tmp_path / "run", manifest, version=3)
+    begun = start(manifest, tmp_path, spec=tiny_spec(training__mixed_precision=None))
+    assert begun.run.spec.training.mixed_precision is False
 
 
 def test_a_finished_run_keeps_its_outcome_until_it_is_to_go_on(manifest: Manifest, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def reviews() -> RunSpec:
         windows=WindowsSpec(min_count=5, context_length=64, stride=64),
         model=ModelSpec(embedding_dim=128, units=128, dense_units=256, dense_dropout=0.5),
         training=TrainingSpec(
+            mixed_precision=False,  # The recipe's arithmetic.
             global_batch_size=64,
             epochs=7,
             optimizer="rmsprop",
@@ -71,7 +72,7 @@ def demo() -> RunSpec:
             "model.units": 256,
             "training.global_batch_size": 32,
             "training.max_steps": 3000,
-            "training.learning_rate": 4e-3,
+            "training.learning_rate": 1.6e-2,
             "training.validate_every_steps": 750,
             "training.validation_chars": 60_000,
             "training.checkpoint_every_seconds": 60.0,
@@ -119,6 +120,7 @@ def tweets() -> RunSpec:
         windows=WindowsSpec(separator=" ", context_length=40, stride=3),
         model=ModelSpec(input="one_hot", units=128, num_layers=2, dropout=0.2),
         training=TrainingSpec(
+            mixed_precision=False,  # The recipe's arithmetic.
             order="shuffled",
             loss_at="last",
             global_batch_size=128,
@@ -180,6 +182,7 @@ def novel() -> RunSpec:
         windows=WindowsSpec(separator=" ", context_length=100, stride=1),
         model=ModelSpec(input="scaled", num_layers=3, layer_units=(256, 256, 128), dropout=0.2),
         training=TrainingSpec(
+            mixed_precision=False,  # The recipe's arithmetic.
             order="shuffled",
             loss_at="last",
             global_batch_size=256,

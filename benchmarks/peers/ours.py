@@ -33,7 +33,7 @@ def main() -> None:
     parts = parts_of(spec.training, collective)
     shape = (parts[-1].stop - parts[0].start, spec.windows.context_length)
     model = LanguageModel(
-        spec.model, vocab_size=arguments.vocab_size, seed=0, mixed_precision=spec.training.mixed_precision
+        spec.model, vocab_size=arguments.vocab_size, seed=0, mixed_precision=bool(spec.training.mixed_precision)
     )
     step = TrainingStep(model, spec.training, collective, parts=parts)
     ids = np.random.default_rng(collective.rank).integers(0, arguments.vocab_size, (*shape, 2), np.int32)

@@ -15,7 +15,6 @@ from typing import Any
 from benchmarks.recipes.chain import Say, job
 from benchmarks.recipes.result import DataAbsentError, Figure, RecipeResult
 from textgen import presets
-from textgen.training.processor import multiplies_bfloat16
 
 LAST_CHARACTER = (
     "windows.context_length=40",
@@ -99,14 +98,12 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
 def film_model(preset: str, folder: Path, *, scale: float, say: Say) -> Path:
     """Returns the run of a preset on film reviews, trained by two workers where it is not: other recipes go on from it.
 
-    A scale below 1 cuts its epochs. Our own layers are multiplied in bfloat16 where the CPU has instructions for it.
+    A scale below 1 cuts its epochs.
     """
     job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", folder / "windows", say=say)
     settings = [] if scale >= 1 else ["--set", f"training.epochs={presets.preset(preset).training.epochs * scale}"]
     if scale < 1:
         settings += ["--set", "training.warmup_steps=50", "--set", "training.validate_every_steps=100"]
-    if preset == "reviews_best" and multiplies_bfloat16():
-        settings += ["--set", "training.mixed_precision=true"]
     job(
         "train", "--preset", preset, "--windows", folder / "windows", "--output", folder / "runs", "--run-name", preset,
         "--num-workers", NUM_WORKERS, *settings, say=say,

@@ -23,7 +23,6 @@ from benchmarks.recipes.reviews import film_model
 from benchmarks.recipes.runs import Trained, ingested, kept, trained
 from textgen import presets
 from textgen.spec import override
-from textgen.training.processor import multiplies_bfloat16
 from textgen.windows.manifest import Manifest
 
 TWEETS = "tweets/sentiment140_20k.csv"
@@ -126,14 +125,11 @@ def _tweets_of(seed: int, folder: Path, source: Path, *, say: Say) -> dict[str, 
 
 
 def _finetuned(folder: Path, model: str, *, scale: float, say: Say) -> dict[str, Any]:
-    """Teaches a language model the labels; returns its figures, those of TF-IDF, and of both together.
-
-    Our own layers are multiplied in bfloat16 where the CPU has instructions for it.
-    """
+    """Teaches a language model the labels; returns its figures, those of TF-IDF, and of both together."""
     from textgen.training.lineage import Source
     from textgen.training.run import train_here  # Loads Ray.
 
-    base = override(presets.preset("sentiment_finetuned"), {"training.mixed_precision": multiplies_bfloat16()})
+    base = presets.preset("sentiment_finetuned")
     windows = folder / "windows"
     ingested(base.preset, Path("movie-reviews"), windows, {}, say=say)
     train_here(

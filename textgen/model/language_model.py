@@ -17,6 +17,7 @@ from textgen.model.dropout import DropoutKey, dropped
 from textgen.model.named_weights import NamedWeights, by_name
 from textgen.model.told import held_controls
 from textgen.spec import ModelSpec
+from textgen.spec.model import LONGEST_UNROLLED
 
 State = list[tf.Tensor]
 """h and c of each LSTM layer, h of each GRU layer, in turn: tensors [B, H] with the layer's own H.
@@ -238,7 +239,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
 
     def _unrolls(self, ids: tf.Tensor) -> bool:
         """Says whether a training step takes our own LSTM."""
-        return self._trains_own_lstm and ids.shape[1] is not None and ids.shape[1] <= recurrence.MAX_LENGTH
+        return self._trains_own_lstm and ids.shape[1] is not None and ids.shape[1] <= LONGEST_UNROLLED
 
     def _unrolled(
         self, ids: tf.Tensor, state: Sequence[tf.Tensor], *, dropout: DropoutKey, last_only: bool

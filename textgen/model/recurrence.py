@@ -19,9 +19,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-MAX_LENGTH = 512
-"""Longest window that is laid out in the graph: a layer of 512 positions takes 15 seconds to lay out (two cores)."""
-
 Gradient = Callable[..., tuple[tf.Tensor, ...]]
 
 

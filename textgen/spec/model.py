@@ -7,6 +7,10 @@ from typing import Literal
 
 from textgen.settings import check
 
+LONGEST_UNROLLED = 512
+"""Ids of the longest window that training on CPUs lays out in its graph, by an LSTM of our own: a layer of so many
+positions takes 15 seconds to lay out (two cores)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:

@@ -26,11 +26,12 @@ class TrainingSpec:
     virtual_workers: int = 2
     """Parts of the global batch whose gradients are summed one after another; with `fixed_order`, and then as many
     workers as that at most."""
-    mixed_precision: bool = False
+    mixed_precision: bool | None = None
     """Computes the layers of a language model in bfloat16, while weights and the sums over workers keep 32 bits. On
     GPUs of 2020 and later, and of a GRU everywhere, that is all but the logits. On CPUs it is the matrix products of
     LSTM layers in windows of up to 512 ids, each rounded to bfloat16, and takes 0.6 of the time at 256 units where the
-    CPU has instructions for it, twice the time elsewhere."""
+    CPU has instructions for it, twice the time elsewhere. None decides when a run begins, and the run keeps it: true
+    for LSTM layers on a CPU that has the instructions, false elsewhere."""
     fresh_share: float = 0.05
     """Share of the lanes whose recurrent state begins anew at each step of the order `stateful`, drawn at random. Text
     is written and scored from a state of zeros, of which lanes that never end learn nothing: 512 units without it took

@@ -79,6 +79,7 @@ CHANGES = (
     Change(path="corpus.members", version=8, before=[]),
     Change(path="corpus.delimiter", version=8, before=None),
     Change(path="corpus.quoting", version=8, before="auto"),
+    Change(path="training.mixed_precision", version=8, before=False),  # None, which decides by the CPU, came then.
 )
 """The oldest first. A field that decides nothing where the older ones decide (a classifier's, say) has its default."""
 

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from textgen.model import recurrence
 from textgen.model.checkpoint import weights_hash
 from textgen.training import ownership
 from textgen.training.clock import Clock
@@ -31,7 +30,7 @@ from textgen.training.objective import objective_of
 from textgen.training.ownership import TakenOverError
 from textgen.training.plan import TrainingPlan, inputs_per_row
 from textgen.training.position import Position, Run, save_checkpoint
-from textgen.training.processor import precision_advice
+from textgen.training.processor import precision_line
 from textgen.training.recorder import ProgressLines, Say, StepRecord, ValidationRecords
 from textgen.training.restoring import position_of, restored, share_weights, take_up
 from textgen.training.saving import BackgroundWriter
@@ -96,10 +95,10 @@ class TrainingLoop:
         """
         self._restore()
         first_step = self._position.step
-        if first_step == 0 and not tf.config.list_logical_devices("GPU"):  # Later it could not be followed.
-            advice = precision_advice(self._run.spec, longest_window=recurrence.MAX_LENGTH)
-            if advice is not None:
-                self._say(advice)
+        if first_step == 0 and not tf.config.list_logical_devices("GPU"):  # Later it cannot change.
+            line = precision_line(self._run.spec)
+            if line is not None:
+                self._say(line)
         with LISTENER.training() as self._told_to_stop, contextlib.ExitStack() as stack:
             if self._is_first:
                 stack.enter_context(heeding_the_driver(self._run.run_uri, self._run.driver, self._told_to_stop))

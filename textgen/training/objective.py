@@ -96,7 +96,7 @@ class NextCharacter:
             vocab_size=vocabulary.size,
             controls=vocabulary.controls,
             seed=spec.training.seed,
-            mixed_precision=spec.training.mixed_precision,
+            mixed_precision=bool(spec.training.mixed_precision),
         )
         used = as_trained(self.model, spec)
         self._spec = spec.windows
@@ -158,7 +158,7 @@ class DocumentLabel:
             vocab_size=vocabulary.size,
             num_classes=len(plan.classes),
             seed=spec.training.seed,
-            mixed_precision=spec.training.mixed_precision,
+            mixed_precision=bool(spec.training.mixed_precision),
         )
         self._spec = spec.classifier
         self._manifest = manifest

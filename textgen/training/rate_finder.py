@@ -20,6 +20,8 @@ from textgen.errors import UserError
 from textgen.spec import RunSpec
 from textgen.training.lineage import Source, first_weights, lineage_of, with_model
 from textgen.training.plan import TrainingPlan
+from textgen.training.processor import with_precision
+from textgen.training.threads import has_gpu
 from textgen.windows.manifest import Manifest
 
 NUM_STEPS = 100
@@ -58,6 +60,7 @@ def find_learning_rate(
     if source is not None:
         lineage, checkpoint = lineage_of(source, manifest.vocabulary)
         spec = with_model(spec, checkpoint.spec.model, source)
+    spec = with_precision(spec, on_gpu=has_gpu())
     objective = objective_of(spec, manifest, TrainingPlan.of(spec, manifest), HostSum(Alone()))
     if lineage is not None:
         weights = first_weights(lineage, objective.model, manifest.vocabulary, seed=training.seed)

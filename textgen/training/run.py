@@ -28,7 +28,7 @@ from textgen.training.position import Run
 from textgen.training.recorder import RunLog, following
 from textgen.training.start import Start, keep_outcome, outcome_of, start_run
 from textgen.training.stopping import StoppedError, install, passing_on
-from textgen.training.threads import require_gpu, share_threads
+from textgen.training.threads import has_gpu, require_gpu, share_threads
 
 Device = Literal["auto", "cpu", "gpu"]
 Say = Callable[[str], None]
@@ -63,7 +63,13 @@ def train(
     """
     started = time.monotonic()
     start = start_run(
-        spec, manifest_uri=manifest_uri, output=output, run_name=run_name, source=source, acknowledge=acknowledge
+        spec,
+        manifest_uri=manifest_uri,
+        output=output,
+        run_name=run_name,
+        source=source,
+        acknowledge=acknowledge,
+        on_gpu=lambda: _workers(num_workers, device)[2],
     )
     run, outcome = start.run, start.outcome
     if start.kept_settings:
@@ -216,7 +222,13 @@ def train_here(
     It is the same run as `train`'s of that name; `report` receives the figures of every validation.
     """
     start = start_run(
-        spec, manifest_uri=manifest_uri, output=output, run_name=run_name, source=source, acknowledge=acknowledge
+        spec,
+        manifest_uri=manifest_uri,
+        output=output,
+        run_name=run_name,
+        source=source,
+        acknowledge=acknowledge,
+        on_gpu=has_gpu,
     )
     run, outcome = start.run, start.outcome
     if outcome is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from textgen.training import ownership
 from textgen.training.lineage import Lineage, Source, lineage_of, with_model
 from textgen.training.plan import TrainingPlan, check_resumable
 from textgen.training.position import Run
+from textgen.training.processor import with_precision
 from textgen.windows.manifest import Manifest
 
 RUN_NAME = "run.json"
@@ -45,10 +46,21 @@ def start_run(
     run_name: str | None = None,
     source: Source | None = None,
     acknowledge: bool = False,
+    on_gpu: Callable[[], bool] = lambda: False,
 ) -> Start:
     """Writes down what a run is, or checks it against what was.
 
-    A run that began from a checkpoint is given the same one when it goes on, and does not read it again.
+    A run that began from a checkpoint is given the same one when it goes on, and does not read it again. What a spec
+    leaves to the hardware is decided when the run begins, and the run keeps it on any other.
+
+    Args:
+        spec: what determines the run.
+        manifest_uri: the windows to train on.
+        output: where the run lives, under its name.
+        run_name: None derives it from spec, windows and source.
+        source: the checkpoint that it begins from.
+        acknowledge: says that one person's texts may be used.
+        on_gpu: says whether the run will be computed on GPUs; asked where it begins.
 
     Raises:
         UserError: it is another run than that of the name, it cannot be trained, or it needs an acknowledgement.
@@ -65,18 +77,21 @@ def start_run(
         if source is not None:
             spec = with_model(spec, RunSpec.from_dict(before["spec"]).model, source)
         kept_settings = settings_in_force(spec, before["spec"])
-        spec = override(spec, kept_settings)
+        spec = _as_decided(override(spec, kept_settings), before)
         _check_same(before, spec, manifest, run_uri)
     elif source is not None:
         lineage, checkpoint = lineage_of(source, manifest.vocabulary)
         spec = with_model(spec, checkpoint.spec.model, source)
     _check_marks(spec, manifest)
     plan = TrainingPlan.of(spec, manifest)
+    acknowledged = _acknowledged(before or {}, spec, manifest, acknowledge=acknowledge)
+    if spec.training.mixed_precision is None:
+        spec = with_precision(spec, on_gpu=on_gpu())
     content = {
         "manifest_uri": manifest.uri,
         "manifest_hash": manifest.hash,
         "from": lineage.to_dict() if lineage is not None else None,
-        "acknowledged": _acknowledged(before or {}, spec, manifest, acknowledge=acknowledge),
+        "acknowledged": acknowledged,
         # With the version that began the run: by it the next start knows which settings are not its own choice either.
         "spec": spec.to_dict() | ({} if before is None else {VERSION_KEY: version_of(before["spec"])}),
     }
@@ -116,7 +131,8 @@ def check_goes_on(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
     """
     before = stored_run(run_uri)
     if before is not None:
-        _check_same(before, override(spec, settings_in_force(spec, before["spec"])), manifest, run_uri)
+        spec = _as_decided(override(spec, settings_in_force(spec, before["spec"])), before)
+        _check_same(before, spec, manifest, run_uri)
 
 
 def default_run_name(spec: RunSpec, manifest: Manifest, *, source: Source | None = None) -> str:
@@ -151,6 +167,13 @@ def _acknowledged(before: Mapping[str, Any], spec: RunSpec, manifest: Manifest, 
     acknowledge = acknowledge or bool(before.get("acknowledged"))
     check_acknowledged(spec, manifest, acknowledge=acknowledge)
     return acknowledge
+
+
+def _as_decided(spec: RunSpec, before: Mapping[str, Any]) -> RunSpec:
+    """Returns a spec with what was decided for it when its run began, on whatever hardware that was."""
+    if spec.training.mixed_precision is not None:
+        return spec
+    return override(spec, {"training.mixed_precision": before["spec"]["training"].get("mixed_precision", False)})
 
 
 def _check_marks(spec: RunSpec, manifest: Manifest) -> None:

@@ -29,15 +29,20 @@ def share_threads(num_threads: int, spec: TrainingSpec, *, use_gpu: bool = True)
         tf.config.threading.set_inter_op_parallelism_threads(num_threads if is_fixed else max(1, num_threads // 2))
 
 
+def has_gpu() -> bool:
+    """Says whether TensorFlow finds a GPU in this process."""
+    import tensorflow as tf
+
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
 def require_gpu() -> None:
     """Makes sure that TensorFlow computes on the GPU that this worker has reserved.
 
     Raises:
         UserError: it finds none, and would compute on one core.
     """
-    import tensorflow as tf
-
-    if not tf.config.get_visible_devices("GPU"):
+    if not has_gpu():
         raise UserError(
             "Ray gave this worker a GPU and TensorFlow finds none; install requirements-cuda.lock on every machine, "
             "or give --device cpu"
