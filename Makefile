@@ -1,7 +1,8 @@
 # `make` lists the targets. Nothing here writes outside of this folder and one temporary folder of its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup s3 cluster stop demo recipes ingest train evaluate generate sweep serve test test-fast chaos peers lint format types lock clean
+.PHONY: help setup s3 cluster stop demo recipes ingest train evaluate generate sweep serve probe trace \
+	find-learning-rate classify settings test test-fast chaos peers lint format types lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +16,16 @@ IS_SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c '$(IS_SUITED)' 2>/dev/null && echo $$python && break; done)
 
+# $(call install,ENVIRONMENT,LOCK,SIZE,LOG): what pip says goes to the log, and its end to the terminal where it fails.
+define install
+@mkdir -p -m 700 $(dir $(4))
+@echo "Installing into $(1) ($(3), some minutes; $(4) shows how far it is) ..."
+@began=$$(date +%s); { $(PYTHON) -m venv $(1) && $(1)/bin/python -m pip install --no-cache-dir --no-deps \
+	--require-hashes --progress-bar off -r $(2); } >$(4) 2>&1 \
+	|| { { echo "error: the installation failed; $(4) has all that pip said, and ends so:"; tail -n 15 $(4); } >&2; exit 2; }; \
+	echo "Installed into $(1) in $$(( $$(date +%s) - began )) s"
+endef
+
 export KERAS_HOME := $(CURDIR)/.run/keras
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
@@ -22,7 +33,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 help: ## list the targets
 	@echo "textgen: from a bucket of text to a small language model that you train, measure and serve yourself"
 	@echo
-	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
 	@echo
 	@echo "Arguments of a job go into ARGS:  make train ARGS=\"--help\""
 	@echo "Another S3 than the embedded one: export TEXTGEN_BUCKET=name and the usual AWS_* variables"
@@ -37,9 +48,7 @@ $(INSTALLED): requirements.lock
 		"make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) lacks the module venv;" \
 		"install it (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 2; }
-	@echo "Installing into $(VENV) (about 3 GB, some minutes) ..."
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --no-cache-dir --no-deps --require-hashes --progress-bar off -r requirements.lock
+	$(call install,$(VENV),requirements.lock,about 3 GB,.run/install.log)
 	@touch $@
 
 s3: $(INSTALLED) ## start the embedded S3 server
@@ -63,8 +72,16 @@ evaluate: $(INSTALLED) ## job: score a checkpoint on a split
 generate: $(INSTALLED) ## job: text from a checkpoint
 sweep: $(INSTALLED) ## job: search hidden sizes and temperatures
 serve: $(INSTALLED) ## job: put a checkpoint behind an endpoint
-ingest train evaluate generate sweep serve:
-	@$(LOCAL) submit -- python -m jobs.$@ $(ARGS)
+probe: $(INSTALLED) ## job: what the units of a checkpoint know of the documents' labels
+trace: $(INSTALLED) ## job: the windows and texts that a step of a run was trained on
+find-learning-rate: $(INSTALLED) ## job: a learning rate to begin with, as numbers and a picture
+ingest train evaluate generate sweep serve probe trace find-learning-rate:
+	@$(LOCAL) submit -- python -m jobs.$(subst -,_,$@) $(ARGS)
+
+classify: $(INSTALLED) ## label texts with a classifier, at the terminal or from a file
+settings: $(INSTALLED) ## list the settings with their meaning: make settings ARGS=training
+classify settings:
+	@$(BIN)/python -m jobs.$@ $(ARGS)
 
 test: $(INSTALLED) ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
@@ -75,8 +92,7 @@ test-fast: $(INSTALLED) ## run the tests that need neither Ray nor TensorFlow
 peers: .peers/.installed ## make .peers with PyTorch (5 GB), which benchmarks.training measures beside ours
 
 .peers/.installed: benchmarks/peers/requirements.lock
-	@$(PYTHON) -m venv .peers
-	@.peers/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --progress-bar off -r $<
+	$(call install,.peers,$<,5 GB,.run/install-peers.log)
 	@touch $@
 
 chaos: $(INSTALLED) ## train while workers, drivers and nodes are ended 50 times and S3 fails 30 times, and compare: 45 min

@@ -55,6 +55,7 @@ def job_parser(
         description=description,
         epilog=EPILOG_FORM.format(examples="\n  ".join(examples)),
         formatter_class=HelpFormatter,
+        allow_abbrev=False,  # One spelling of a flag, by which `textgen.local.paths` finds the paths in a command.
     )
     if not takes_preset:
         parser.sections = ("sampling",)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import socket
 import stat
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -16,14 +18,24 @@ from pathlib import Path
 import psutil
 import pytest
 
+from textgen import s3_client, storage
 from textgen.errors import UserError
 from textgen.local import checkout as checkouts
 from textgen.local.__main__ import main
 from textgen.local.background import MARK, Background, free_port
 from textgen.local.checkout import Checkout, read_environment, this_checkout
-from textgen.local.head import ray_environment, start_head
-from textgen.local.s3 import bucket_uri, find_s3, s3_environment, start_s3, stop_s3, uses_embedded_s3
-from textgen.local.submit import submit
+from textgen.local.head import dashboard_line, ray_environment, start_head
+from textgen.local.s3 import (
+    bucket_uri,
+    find_s3,
+    lead_to_server,
+    s3_environment,
+    start_s3,
+    stop_s3,
+    uses_embedded_s3,
+    way_to_server,
+)
+from textgen.local.submit import job_name, submit
 
 FAMILY = """
 import subprocess, sys, time
@@ -177,6 +189,66 @@ def test_another_s3_is_left_to_its_own_variables(place: Checkout, monkeypatch: p
     assert bucket_uri() == "s3://mine"
 
 
+@pytest.fixture
+def bare(place: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkout]:
+    """The checkout of a process that has chosen no S3: no variable, no file of Amazon's tools."""
+    monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if name[:4] != "AWS_"})
+    os.environ["HOME"] = str(tmp_path)
+    monkeypatch.setattr("textgen.local.s3.this_checkout", lambda: place)
+    s3_client.forget()
+    yield place
+    s3_client.forget()
+
+
+def test_a_plain_command_finds_the_running_server_of_its_own_bucket(bare: Checkout) -> None:
+    start_s3()
+    storage.write_bytes("s3://textgen/a/b", b"here")
+    assert (bare.s3_dir / "textgen" / "a" / "b").read_bytes() == b"here"
+    assert s3_environment(bare).items() <= os.environ.items()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "mine"},
+        {"AWS_PROFILE": "work"},
+        {"AWS_ENDPOINT_URL": "https://storage.example.com"},
+        {"AWS_ENDPOINT_URL_S3": "https://storage.example.com"},
+        {"AWS_WEB_IDENTITY_TOKEN_FILE": "/x"},
+        {"TEXTGEN_BUCKET": "textgen"},
+    ],
+    ids=lambda chosen: next(iter(chosen)),
+)
+def test_what_the_user_has_chosen_is_never_overridden(bare: Checkout, chosen: dict[str, str]) -> None:
+    start_s3()
+    os.environ.update(chosen)
+    before = dict(os.environ)
+    lead_to_server("textgen")
+    assert os.environ == before
+
+
+def test_neither_files_of_amazons_tools_nor_another_bucket_are_overridden(bare: Checkout, tmp_path: Path) -> None:
+    start_s3()
+    before = dict(os.environ)
+    lead_to_server("textgen-2")
+    assert os.environ == before
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").write_text("[default]\n")
+    lead_to_server("textgen")
+    assert os.environ == before
+    assert 'eval "$(python -m textgen.local env)"' in str(way_to_server("textgen"))
+    assert way_to_server("textgen-2") is None
+    stop_s3(bare)
+    assert "make s3" in str(way_to_server("textgen"))
+
+
+def test_without_credentials_the_way_to_the_embedded_server_is_said(bare: Checkout) -> None:
+    with pytest.raises(UserError, match=r"no credentials for s3://textgen/x; .*make s3"):
+        storage.read_bytes("s3://textgen/x")
+    with pytest.raises(UserError, match=r"no credentials for s3://mine/x; .*has them$"):
+        storage.read_bytes("s3://mine/x")
+
+
 def test_the_temporary_folder_is_short_and_of_this_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     here = this_checkout().temp_dir
@@ -224,6 +296,34 @@ def test_a_job_runs_with_the_heads_environment_and_ends_with_its_own_code(ray_he
     first, *rest = "".join(shown).splitlines()
     assert first == f"['.rayignore', 'job.py'] {s3_environment(ray_head)['AWS_ENDPOINT_URL']} {sys.executable}"
     assert rest == ["to stderr"]
+
+
+def test_a_job_has_a_readable_name_of_its_own() -> None:
+    first, second = (job_name(["python", "-m", "jobs.find_learning_rate", "--windows", "x"]) for _ in range(2))
+    assert first.startswith("textgen-find_learning_rate-")
+    assert first != second
+    assert job_name(["python", "job.py"]).startswith("textgen-")
+
+
+@pytest.mark.ray
+def test_the_dashboard_lists_jobs_by_name_and_opens_by_the_token_that_is_told(
+    ray_head: Checkout, tmp_path: Path
+) -> None:
+    line = dashboard_line(ray_head)
+    match = re.search(r"(http://\S+) .* (/\S+)\)$", line)
+    assert match is not None, line
+    (tmp_path / "job.py").write_text("import ray\nfrom textgen.ray_session import connect\nconnect()\nray.shutdown()\n")
+    paths = os.pathsep.join([str(Path(checkouts.textgen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, **ray_environment(ray_head), "PYTHONPATH": paths}
+    assert submit(["python", "-c", "print('jobs.none')"], working_dir=tmp_path, checkout=ray_head) == 0
+    subprocess.run([sys.executable, "job.py"], cwd=tmp_path, env=environment, check=True)
+    request = urllib.request.Request(
+        f"{match[1]}/api/jobs/", headers={"Authorization": f"Bearer {Path(match[2]).read_text()}"}
+    )
+    with urllib.request.urlopen(request) as response:
+        jobs = json.load(response)
+    assert any((job["submission_id"] or "").startswith("textgen-") for job in jobs)
+    assert any((job["metadata"] or {}).get("name") == "textgen" for job in jobs)
 
 
 @pytest.mark.ray

@@ -48,7 +48,9 @@ def _initialise(ray: Any) -> None:
     # What workers print stays in Ray's logs: a job's progress and errors reach its driver by ways of their own.
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": True}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
+        from ray.job_config import JobConfig
+
+        ray.init(job_config=JobConfig(metadata={"name": job_name()}), **quiet)
         return
     checkout = this_checkout()
     checkout.prepare()
@@ -73,6 +75,12 @@ def _keeping_sigterm() -> Iterator[None]:
     finally:
         if callable(before) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+def job_name() -> str:
+    """Returns the name that Ray's dashboard shows of this driver: `textgen-train` of `python -m jobs.train`."""
+    module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None) or ""
+    return "-".join(["textgen", *([module.removeprefix("jobs.")] if module.startswith("jobs.") else [])])
 
 
 def _own_cpus() -> int | None:

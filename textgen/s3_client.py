@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from textgen.errors import MissingError, UnavailableError, UserError
+from textgen.local.s3 import way_to_server
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -86,7 +87,7 @@ def error_of(error: Exception, uri: str) -> Exception:
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return UserError(
             f"no credentials for {uri}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role that has "
-            "them"
+            f"them{_or_embedded(uri)}"
         )
     if isinstance(error, exceptions.ParamValidationError):
         return UserError(f"{uri!r} is not a bucket's name and a key; write it as s3://bucket/path")
@@ -109,7 +110,8 @@ def _refusal(error: Any, uri: str, where: str) -> UserError:
     bucket = uri.removeprefix("s3://").partition("/")[0]
     code = code_of(error)
     mistakes = {
-        "NoSuchBucket": f"there is no bucket {bucket!r} at {where}; create it, or check the name and AWS_ENDPOINT_URL",
+        "NoSuchBucket": f"there is no bucket {bucket!r} at {where}; create it, or check the name and AWS_ENDPOINT_URL"
+        f"{_or_embedded(uri)}",
         "KeyTooLongError": f"{uri} is longer than the 1,024 bytes that S3 takes; give a shorter name",
     }
     if code in ("NoSuchKey", "404"):
@@ -126,7 +128,13 @@ def _refusal(error: Any, uri: str, where: str) -> UserError:
     }
     said = str(error.response.get("Error", {}).get("Message", "")).rstrip(".")
     other = f"the S3 server at {where} refuses to read or write {uri} ({code}: {said}); try again later"
-    return UnavailableError(refusals.get(code, other))
+    return UnavailableError(f"{refusals[code]}{_or_embedded(uri)}" if code in refusals else other)
+
+
+def _or_embedded(uri: str) -> str:
+    """Returns what follows a refusal where the checkout's own server may have been meant; nothing elsewhere."""
+    way = way_to_server(uri.removeprefix("s3://").partition("/")[0])
+    return f"; {way}" if way is not None else ""
 
 
 @functools.cache

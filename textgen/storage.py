@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from textgen import local_files, s3_client, s3_objects
 from textgen.errors import MissingError, UnavailableError, UserError
+from textgen.local.s3 import lead_to_server
 from textgen.s3_objects import READ_BLOCK_BYTES
 
 GLOB = "*?["
@@ -267,6 +268,7 @@ def _split(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
         raise UserError(f"{uri!r} names no bucket; write it as s3://bucket/path")
+    lead_to_server(bucket)
     return bucket, key
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from textgen.errors import UserError
 from textgen.local.checkout import this_checkout
-from textgen.local.head import find_head, ray_environment, start_head, stop_head
+from textgen.local.head import dashboard_line, find_head, ray_environment, start_head, stop_head
 from textgen.local.s3 import bucket_uri, find_s3, s3_environment, start_s3, stop_s3, uses_embedded_s3
 from textgen.local.submit import submit
 
@@ -59,6 +59,7 @@ def _start_head() -> None:
     if find_head() is None:
         print("Ray head: starting ...", flush=True)
     print(f"Ray head: {start_head()}")
+    print(dashboard_line())
 
 
 def _stop() -> None:

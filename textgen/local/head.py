@@ -89,6 +89,16 @@ def find_head(checkout: Checkout | None = None) -> str | None:
     return running.facts["api_address"] if running else None
 
 
+def dashboard_line(checkout: Checkout | None = None) -> str:
+    """Returns where Ray's dashboard is, and what to give it: it asks once for the head's token."""
+    checkout = checkout or this_checkout()
+    environment = ray_environment(checkout)
+    return (
+        f"Ray's dashboard: {environment['RAY_API_SERVER_ADDRESS']} (it asks for a token: paste the content of "
+        f"{environment['RAY_AUTH_TOKEN_PATH']})"
+    )
+
+
 def _background(checkout: Checkout) -> Background:
     return Background(name="ray", run_dir=checkout.run_dir)
 

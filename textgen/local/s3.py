@@ -14,6 +14,20 @@ from textgen.local.checkout import Checkout, read_environment, this_checkout, wr
 BUCKET = "textgen"
 REGION = "us-east-1"
 START_SECONDS = 30.0
+NEUTRAL_VARIABLES = frozenset(
+    {
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_DEFAULT_OUTPUT",
+        "AWS_PAGER",
+        "AWS_EC2_METADATA_DISABLED",
+        "AWS_MAX_ATTEMPTS",
+        "AWS_RETRY_MODE",
+        "AWS_REQUEST_CHECKSUM_CALCULATION",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION",
+    }
+)
+"""`AWS_*` variables that choose neither an S3 nor credentials."""
 
 
 def uses_embedded_s3(checkout: Checkout | None = None) -> bool:
@@ -32,6 +46,32 @@ def s3_environment(checkout: Checkout | None = None) -> dict[str, str]:
     """Returns the `AWS_*` variables of the embedded server; none where another S3 is in use or it never ran."""
     checkout = checkout or this_checkout()
     return read_environment(checkout.run_dir / "s3.env") if uses_embedded_s3(checkout) else {}
+
+
+def lead_to_server(bucket: str, checkout: Checkout | None = None) -> None:
+    """Sets the `AWS_*` variables of the embedded server in this process, where a bucket can be no other than its own.
+
+    That is where the server runs, the bucket is the one that it serves, and the user has chosen no S3, credentials or
+    profile, neither by a variable nor in the files of Amazon's tools.
+    """
+    if bucket == BUCKET and not _has_own_s3() and find_s3(checkout) is not None:
+        os.environ.update(s3_environment(checkout))
+
+
+def way_to_server(bucket: str, checkout: Checkout | None = None) -> str | None:
+    """Returns what to type so that a command reaches the embedded server's bucket; None where it is another's."""
+    if bucket != BUCKET or os.environ.get("TEXTGEN_BUCKET") or os.environ.get("AWS_ENDPOINT_URL"):
+        return None
+    if find_s3(checkout) is None:
+        return "if it lies on this checkout's own S3 server, start that: make s3"
+    return 'if it lies on this checkout\'s own S3 server, lead the shell there: eval "$(python -m textgen.local env)"'
+
+
+def _has_own_s3() -> bool:
+    """Says whether the user has chosen an S3 or credentials."""
+    chosen = {name for name, value in os.environ.items() if value and name.startswith("AWS_")} - NEUTRAL_VARIABLES
+    places = (Path.home() / ".aws" / name for name in ("credentials", "config"))
+    return bool(chosen or os.environ.get("TEXTGEN_BUCKET") or any(place.exists() for place in places))
 
 
 def bucket_uri() -> str:

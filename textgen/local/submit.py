@@ -6,6 +6,7 @@ import codecs
 import logging
 import os
 import re
+import secrets
 import shlex
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from textgen.local.checkout import Checkout, this_checkout
 from textgen.local.head import ray_environment, start_head
+from textgen.local.paths import with_absolute_paths
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -40,7 +42,7 @@ def submit(
     is added to the job's runtime environment, which anybody who may list jobs can read.
 
     Args:
-        entrypoint: The command and its arguments.
+        entrypoint: The command and its arguments; relative paths of the project's jobs are those of this folder.
         working_dir: The folder that is uploaded and that the job runs in; the current one by default.
         checkout: Whose head; the one of this package by default.
         show: Is given the job's log piece by piece, stdout and stderr in one; writes to stdout by default.
@@ -58,7 +60,9 @@ def submit(
         logging.getLogger(name).setLevel(logging.ERROR)
     client = JobSubmissionClient(os.environ["RAY_API_SERVER_ADDRESS"])
     job = client.submit_job(
-        entrypoint=shlex.join(entrypoint), runtime_env={"working_dir": str(working_dir or Path.cwd())}
+        entrypoint=shlex.join(with_absolute_paths(entrypoint, base=Path.cwd())),
+        runtime_env={"working_dir": str(working_dir or Path.cwd())},
+        submission_id=job_name(entrypoint),
     )
     log_path = checkout.temp_dir / "ray" / "session_latest" / "logs" / f"job-driver-{job}.log"
     log = _Log(log_path)
@@ -71,6 +75,12 @@ def submit(
         _follow(client, job, log, show)
         raise
     return _exit_code(client, job, show)
+
+
+def job_name(entrypoint: Sequence[str]) -> str:
+    """Returns a name for Ray's dashboard, such as `textgen-train-1f0c9a`, that no other job has."""
+    verbs = [module.removeprefix("jobs.") for module in entrypoint if re.fullmatch(r"jobs\.\w+", module)]
+    return "-".join(["textgen", *verbs[:1], secrets.token_hex(3)])
 
 
 def _follow(client: JobSubmissionClient, job: str, log: _Log, show: Callable[[str], None]) -> None:

@@ -1,0 +1,74 @@
+"""A path in a command means the same to a submitted job as to the shell that it was typed in."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.test_help import JOBS
+from textgen.corpus.sources import MOVIE_REVIEWS
+from textgen.local.paths import NAMES, PATH_FLAGS, with_absolute_paths
+
+BASE = Path("/somewhere/checkout")
+
+
+def submitted(arguments: str) -> list[str]:
+    command = ["python", "-m", "jobs.train", *shlex.split(arguments)]
+    return with_absolute_paths(command, base=BASE)[3:]
+
+
+@pytest.mark.parametrize("flag", sorted(PATH_FLAGS))
+@pytest.mark.parametrize("form", ["{} {}", "{}={}"])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("runs/first", f"{BASE}/runs/first"),
+        ("../text/*.tsv.gz", f"{BASE}/../text/*.tsv.gz"),
+        ("a=b", f"{BASE}/a=b"),
+        ("/data/x", "/data/x"),
+        ("~/x", "~/x"),
+        ("s3://bucket/x", "s3://bucket/x"),
+        ("file:///x", "file:///x"),
+        (MOVIE_REVIEWS, MOVIE_REVIEWS),
+        ("-", "-"),
+    ],
+)
+def test_relative_paths_are_made_absolute_and_nothing_else(flag: str, form: str, given: str, expected: str) -> None:
+    words = submitted(f"--preset tiny {form.format(flag, shlex.quote(given))} --set corpus.origin=runs/x")
+    assert words == ["--preset", "tiny", *form.format(flag, expected).split(" "), "--set", "corpus.origin=runs/x"]
+
+
+def test_every_source_and_every_place_of_a_command_is_found() -> None:
+    words = submitted("--source a --source movie-reviews --source=b/*.csv --output c --run-name d --prompt e")
+    assert words == shlex.split(
+        f"--source {BASE}/a --source movie-reviews '--source={BASE}/b/*.csv' --output {BASE}/c --run-name d --prompt e"
+    )
+
+
+def test_other_commands_are_left_alone() -> None:
+    command = ["python", "job.py", "--output", "here"]
+    assert with_absolute_paths(command, base=BASE) == command
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_flag_of_a_job_that_takes_a_place_is_known(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        importlib.import_module(f"jobs.{job}").main(["--help"])
+    taken = re.findall(r"^ +(--[a-z-]+) (?:URI|FILE|PATH|FOLDER)\b", capsys.readouterr().out, flags=re.MULTILINE)
+    assert taken
+    assert set(taken) <= PATH_FLAGS
+
+
+def test_a_shortened_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module("jobs.train").main(["--windows", "x", "--outp", "y", "--output", "z"])
+    assert ended.value.code == 2
+    assert "--outp" in capsys.readouterr().err
+
+
+def test_the_built_in_corpus_is_no_place() -> None:
+    assert MOVIE_REVIEWS in NAMES
