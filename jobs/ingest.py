@@ -27,9 +27,9 @@ def main(argv: list[str]) -> None:
         action="append",
         required=True,
         metavar="URI",
-        help="a file, folder, s3:// prefix or 'pattern/*.tsv.gz', or the built-in corpus movie-reviews; may repeat. Text, "
-        "CSV, TSV, JSON, Parquet, npy and archives of X are read, packed by gzip, bzip2, xz, zstd or lz4 or in zip and tar "
-        "(--set corpus.members='reviews/*.csv' chooses members)",
+        help="a file, folder, s3:// prefix or 'pattern/*.tsv.gz', or the built-in corpus movie-reviews; may repeat. "
+        "Text, CSV, TSV, JSON, Parquet, npy and archives of X are read, packed by gzip, bzip2, xz, zstd or lz4 or in "
+        "zip and tar (--set corpus.members='reviews/*.csv' chooses members)",
     )
     arguments = parser.parse_args(argv)
     spec = spec_of(arguments)
