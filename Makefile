@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup s3 cluster stop demo recipes ingest train evaluate generate sweep serve probe trace \
-	find-learning-rate classify settings test test-fast chaos peers lint format types lock clean
+	find-learning-rate classify settings test test-fast chaos chaos-local peers lint format types lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -97,6 +97,9 @@ peers: .peers/.installed ## make .peers with PyTorch (5 GB), which benchmarks.tr
 
 chaos: $(INSTALLED) ## train while workers, drivers and nodes are ended 50 times and S3 fails 30 times, and compare: 45 min
 	@$(BIN)/python -m tests.chaos --faults 80 $(ARGS)
+
+chaos-local: $(INSTALLED) ## the same with everything on the local disk, where S3 cannot fail: each kind of fault once
+	@$(BIN)/python -m tests.chaos --storage local $(ARGS)
 
 lint: $(INSTALLED) ## check style
 	@$(BIN)/ruff check .

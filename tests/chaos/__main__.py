@@ -1,10 +1,11 @@
 """Ingests and trains on a small cluster of its own while things fail, and says whether that changed anything.
 
 python -m tests.chaos --faults 80 --seed 0
+python -m tests.chaos --storage local
 
-Two nodes of two CPUs, a head without any, and S3 behind a proxy that misbehaves on demand. An ingest loses a reading
-worker and its driver. Once the training has written a checkpoint, the next fault is drawn. In the end windows, losses
-and weights must be those of jobs that were left alone.
+Two nodes of two CPUs, a head without any, and S3 behind a proxy that misbehaves on demand, or a local disk. An ingest
+loses a reading worker and its driver. Once the training has written a checkpoint, the next fault is drawn. In the end
+windows, losses and weights must be those of jobs that were left alone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FAULTS: dict[str, Fault] = {
     "S3 fails now and then": DisturbedTraining.worsen_s3,
     "S3 stalls": DisturbedTraining.stall_s3,
 }
+OF_S3 = {kind for kind in FAULTS if kind.startswith("S3")}
 STEPS_PER_FAULT = 150
 """Half of them are made until the next fault, the others when all faults have been."""
 
@@ -42,13 +44,17 @@ STEPS_PER_FAULT = 150
 def main() -> int:
     """Runs it and prints a table and, as the last line, one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.partition("\n")[0])
-    parser.add_argument("--faults", type=int, default=len(FAULTS), help="how many (default: each kind once)")
+    parser.add_argument("--storage", choices=("s3", "local"), default="s3", help="where everything lies (default: s3)")
+    parser.add_argument("--faults", type=int, help="how many (default: each kind once)")
     parser.add_argument("--only", metavar="KINDS", help=f"kinds, joined by commas, of: {', '.join(FAULTS)}")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    kinds = drawn(arguments.only.split(",") if arguments.only else list(FAULTS), arguments.faults, arguments.seed)
+    possible = kinds_on(arguments.storage) if arguments.only is None else arguments.only.split(",")
+    if unknown := set(possible) - set(kinds_on(arguments.storage)):
+        parser.error(f"--only names {', '.join(sorted(unknown))}, which --storage {arguments.storage} does not have")
+    kinds = drawn(possible, len(possible) if arguments.faults is None else arguments.faults, arguments.seed)
     seconds: defaultdict[str, list[float]] = defaultdict(list)
-    with World() as world:
+    with World(storage=arguments.storage) as world:
         same = {"ingest": ingest.is_same(world)}
         num_steps = STEPS_PER_FAULT * len(kinds)
         alone = DisturbedTraining(world, "alone", num_steps=num_steps, seed=0, checkpoint_steps=num_steps)
@@ -61,7 +67,7 @@ def main() -> int:
             before = time.monotonic()
             FAULTS[kind](training)
             training.await_progress()
-            world.s3.rule = none
+            world.set_rule(none)
             seconds[kind].append(time.monotonic() - before)
             said(f"{number}/{len(kinds)} {kind}: next checkpoint after {seconds[kind][-1]:.1f} s")
         result = training.finish()
@@ -74,8 +80,13 @@ def main() -> int:
     for kind, values in seconds.items():
         middle, low, high = statistics.median(values), min(values), max(values)
         print(f"| {kind} | {len(values)} | {middle:.1f} ({low:.1f} to {high:.1f}) |")
-    print(json.dumps({"faults": len(kinds), "same": same, "seen_by_s3": dict(world.s3.seen)}))
+    print(json.dumps({"faults": len(kinds), "same": same, "seen_by_s3": dict(world.s3.seen) if world.s3 else {}}))
     return int(not all(same.values()))
+
+
+def kinds_on(storage: str) -> list[str]:
+    """Returns the kinds of faults that there are on S3, or on a local disk."""
+    return [kind for kind in FAULTS if storage == "s3" or kind not in OF_S3]
 
 
 def drawn(kinds: list[str], num_faults: int, seed: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""An ingest that is disturbed: its reading workers and its driver are killed while S3 fails now and then."""
+"""An ingest that is disturbed: its reading workers and its driver are killed, while S3, if any, fails now and then."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_same(world: World) -> bool:
     """Ingests left alone and disturbed, and says whether both wrote the same windows."""
     _write_corpus(world)
     expected = _finished(_started(world, "alone"))
-    with world.s3.under(sometimes(0.1, "slow_down", "drop", "cut", seed=1)):
+    with world.under(sometimes(0.1, "slow_down", "drop", "cut", seed=1)):
         driver = _started(world, "disturbed")
         reading = _await(driver, lambda: _num_staged(world) and world.processes("MapBatches"))
         os.kill(reading[-1].pid, signal.SIGKILL)
@@ -54,8 +54,8 @@ def _write_corpus(world: World) -> None:
 def _started(world: World, name: str) -> subprocess.Popen[str]:
     driver = subprocess.Popen(
         [
-            *(sys.executable, "-m", "jobs.ingest", "--preset", "tiny", "--source", "s3://textgen/corpus"),
-            *("--output", f"s3://textgen/ingests/{name}"),
+            *(sys.executable, "-m", "jobs.ingest", "--preset", "tiny", "--source", f"{world.home}/corpus"),
+            *("--output", f"{world.home}/ingests/{name}"),
         ],
         cwd=ROOT,
         env={**os.environ, "RAY_ADDRESS": world.address},

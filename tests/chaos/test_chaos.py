@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.chaos.__main__ import FAULTS, drawn
+from tests.chaos.__main__ import FAULTS, drawn, kinds_on
 from tests.chaos.world import ROOT
 
 KINDS = ("S3 fails now and then", "driver killed", "node killed", "node taken away")
@@ -39,3 +39,14 @@ def test_faults_are_drawn_in_random_order_and_each_kind_as_often() -> None:
     assert sorted(Counter(faults).values()) == [3] * (len(kinds) - 1) + [4]
     assert faults == drawn(kinds, len(faults), seed=4)
     assert faults != drawn(kinds, len(faults), seed=5)
+
+
+def test_a_local_disk_has_the_faults_of_processes_and_machines_alone() -> None:
+    assert kinds_on("s3") == list(FAULTS)
+    assert kinds_on("local") == [
+        "worker killed",
+        "driver killed",
+        "driver told to end",
+        "node killed",
+        "node taken away",
+    ]

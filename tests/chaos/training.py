@@ -16,7 +16,6 @@ from tests.chaos.world import PATIENCE_SECONDS, ROOT, World
 from tests.faulty_s3 import sometimes
 from tests.step_records import recorded
 from tests.written_windows import written_manifest
-from textgen.local.s3 import BUCKET
 from textgen.model.checkpoint import checkpoint_uris, step_of
 
 SETTINGS = (
@@ -65,8 +64,23 @@ class DisturbedTraining:
         with open(self._log, "a") as log:
             self._driver = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "jobs.train", "--preset", "tiny", "--windows", "s3://textgen/windows"),
-                    *("--output", "s3://textgen/runs", "--run-name", self._name, "--num-workers", str(num_workers)),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "jobs.train",
+                        "--preset",
+                        "tiny",
+                        "--windows",
+                        f"{self._world.home}/windows",
+                    ),
+                    *(
+                        "--output",
+                        f"{self._world.home}/runs",
+                        "--run-name",
+                        self._name,
+                        "--num-workers",
+                        str(num_workers),
+                    ),
                     *words,
                 ],
                 cwd=ROOT,
@@ -104,7 +118,7 @@ class DisturbedTraining:
     def recorded(self) -> dict[int, tuple[int, float]]:
         """Returns the hash of the windows of every step, and its loss."""
         # As S3 shows them: beside them on the server's disk may lie what is left of an upload that broke off.
-        return recorded(f"s3://{BUCKET}/runs/{self._name}")
+        return recorded(f"{self._world.home}/runs/{self._name}")
 
     def kill_worker(self) -> None:
         """Kills one of the processes that train."""
@@ -142,7 +156,7 @@ class DisturbedTraining:
 
     def worsen_s3(self) -> None:
         """Lets a third of all requests fail in some way."""
-        self._world.s3.rule = sometimes(0.3, "slow_down", "drop", "cut", seed=self._draw.randrange(2**32))
+        self._world.set_rule(sometimes(0.3, "slow_down", "drop", "cut", seed=self._draw.randrange(2**32)))
 
     def stall_s3(self) -> None:
         """Lets requests wait in vain: the next write."""
@@ -152,7 +166,7 @@ class DisturbedTraining:
             waiting.subtract([method])
             return "stall" if waiting["PUT"] == 0 and method == "PUT" else None
 
-        self._world.s3.rule = rule
+        self._world.set_rule(rule)
 
     def _start_again(self) -> None:
         self._driver.communicate()

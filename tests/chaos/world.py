@@ -1,4 +1,4 @@
-"""What the disturbed jobs run on: an S3 server behind a misbehaving proxy, and a Ray cluster whose nodes can die."""
+"""What the disturbed jobs run on: S3 behind a misbehaving proxy, or a local disk, and a Ray cluster whose nodes die."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
 from benchmarks.ray_workers import ray_workers
-from tests.faulty_s3 import FaultyS3
+from tests.faulty_s3 import FaultyS3, Rule
 from textgen.local.background import free_port
 from textgen.local.checkout import Checkout, this_checkout, write_private
 from textgen.local.s3 import BUCKET, s3_environment, start_s3, stop_s3
 from textgen.ray_session import ENVIRONMENT
 
+Storage = Literal["s3", "local"]
 ROOT = Path(__file__).resolve().parents[2]
 NUM_NODES = 2
 NODE_CPUS = 2
@@ -34,7 +35,12 @@ def said(line: str) -> None:
 
 
 class World:
-    """A context with everything in one temporary folder; this process and its children see S3 by the proxy."""
+    """A context with everything in one temporary folder; this process and its children see S3, if any, by the proxy."""
+
+    def __init__(self, *, storage: Storage) -> None:
+        self._storage = storage
+        self.s3: FaultyS3 | None = None
+        """What the jobs see of S3; None where their output lies on the local disk."""
 
     def __enter__(self) -> World:
         with contextlib.ExitStack() as stack:
@@ -46,9 +52,10 @@ class World:
             self.checkout = Checkout(
                 run_dir=self.folder / "run", s3_dir=self.folder / "s3", temp_dir=self.folder, s3_port=free_port()
             )
-            start_s3(self.checkout)
-            stack.callback(stop_s3, self.checkout)
-            self.s3 = stack.enter_context(FaultyS3(self.checkout.s3_port))
+            if self._storage == "s3":
+                start_s3(self.checkout)
+                stack.callback(stop_s3, self.checkout)
+                self.s3 = stack.enter_context(FaultyS3(self.checkout.s3_port))
             self._set_environment()
             self._cluster = self._start_cluster()
             stack.callback(self._cluster.shutdown)
@@ -62,8 +69,22 @@ class World:
 
     @property
     def bucket_folder(self) -> Path:
-        """Where the S3 server keeps the bucket: to be looked at without S3."""
+        """Where the S3 server keeps the bucket, to be looked at without S3; or where the jobs write."""
         return self.checkout.s3_dir / BUCKET
+
+    @property
+    def home(self) -> str:
+        """The same place as the jobs see it."""
+        return f"s3://{BUCKET}" if self.s3 is not None else str(self.bucket_folder)
+
+    def under(self, rule: Rule) -> contextlib.AbstractContextManager[None]:
+        """Lets a rule hold for requests to S3 within the context; a local disk knows none."""
+        return self.s3.under(rule) if self.s3 is not None else contextlib.nullcontext()
+
+    def set_rule(self, rule: Rule) -> None:
+        """Lets a rule hold from now on."""
+        if self.s3 is not None:
+            self.s3.rule = rule
 
     def restart_s3(self) -> None:
         """Stops the S3 server and starts it again."""
@@ -105,9 +126,9 @@ class World:
         token = self.folder / "token"
         write_private(token, os.urandom(32).hex())
         os.environ.update(ENVIRONMENT)
-        os.environ.update(s3_environment(self.checkout))
+        if self.s3 is not None:
+            os.environ.update(s3_environment(self.checkout) | {"AWS_ENDPOINT_URL": self.s3.endpoint})
         os.environ.update(
-            AWS_ENDPOINT_URL=self.s3.endpoint,
             RAY_AUTH_MODE="token",
             RAY_AUTH_TOKEN_PATH=str(token),
             RAY_USAGE_STATS_ENABLED="0",
