@@ -82,6 +82,7 @@ class ProgressLines:
         self._num_steps = num_steps
         self._counted = counted
         self._training_seconds = 0.0
+        self._first_seconds = 0.0
         self._num_chars = 0.0
         self._steps_done = 0
         self._started = self._last_said = time.monotonic()
@@ -95,6 +96,7 @@ class ProgressLines:
     def step(self, completed: int, epoch: float, *, nats: float, characters: float, seconds: float) -> None:
         """Takes note of a completed step."""
         self._steps_done += 1
+        self._first_seconds = self._first_seconds or seconds
         self._training_seconds += seconds
         self._num_chars += characters
         self._nats, self._chars = self._nats + nats, self._chars + characters
@@ -103,7 +105,10 @@ class ProgressLines:
         interval = min(MAX_PROGRESS_SECONDS, max(PROGRESS_SECONDS, (now - self._started) / 100))
         if now - self._last_said < interval and completed != self._num_steps:
             return
-        left = (self._num_steps - completed) * self._training_seconds / self._steps_done
+        # The first step builds the graph, as no other does.
+        others = self._training_seconds - self._first_seconds
+        each = others / (self._steps_done - 1) if self._steps_done > 1 else self._first_seconds
+        left = (self._num_steps - completed) * each
         loss = self._nats / max(self._chars, 1.0)
         self._say(
             f"step {completed:,}/{self._num_steps:,}  epoch {epoch:.2f}  "

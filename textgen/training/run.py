@@ -15,17 +15,18 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from textgen import storage
 from textgen.errors import UnavailableError, UserError
-from textgen.model.checkpoint import find_checkpoint, latest_checkpoint
+from textgen.model.checkpoint import checkpoint_uris, find_checkpoint, latest_checkpoint, step_of
 from textgen.private_folders import private_folder
 from textgen.spec import RunSpec
 from textgen.training import ownership
 from textgen.training.backend import CollectiveConfig
+from textgen.training.estimate import LONG_SECONDS, Machine, measured_speed, shorter, training_seconds
 from textgen.training.leaving import watching_this_machine
 from textgen.training.lineage import Source
 from textgen.training.model_card import write_model_card
 from textgen.training.ownership import TakenOverError
 from textgen.training.position import Run
-from textgen.training.recorder import RunLog, following
+from textgen.training.recorder import RunLog, duration, following
 from textgen.training.start import Start, keep_outcome, outcome_of, start_run
 from textgen.training.stopping import StoppedError, install, passing_on
 from textgen.training.threads import has_gpu, require_gpu, share_threads
@@ -115,6 +116,8 @@ def _fit(
             "gradients are summed in a fixed order; lower the one, or begin a run with more of the other"
         )
     say(start.plan.describe(spec, num_workers=num_workers))
+    if not use_gpu:
+        _say_how_long(start, num_workers=num_workers, num_threads=int(resources["CPU"]), say=say)
     trainer = _Trainer(
         work,
         train_loop_config={
@@ -152,6 +155,19 @@ def _fit(
     if "stopped_at" in outcome:
         raise StoppedError(run.run_name, outcome["stopped_at"])
     return outcome
+
+
+def _say_how_long(start: Start, *, num_workers: int, num_threads: int, say: Say) -> None:
+    """Says about how long the training takes, if the workers' machines are like this one, and what would be shorter."""
+    machine = Machine(speed=measured_speed(), num_workers=num_workers, num_threads=num_threads)
+    uris = checkpoint_uris(start.run.run_uri)
+    first_step = step_of(uris[-1]) if uris else 0
+    spec, plan = start.run.spec, start.plan
+    seconds = training_seconds(spec, plan, machine, first_step=first_step)
+    begins = f" from step {first_step:,}" if first_step else ""
+    say(f"about {duration(seconds)} to the end{begins}, by this machine's speed; said again when steps are measured")
+    if seconds > LONG_SECONDS:
+        say(shorter(spec, plan, start.manifest, machine, first_step=first_step))
 
 
 def _lost_workers(error: ray.train.WorkerGroupError, run: Run) -> UserError | None:
