@@ -92,6 +92,7 @@ def trained(spec: RunSpec, settings: Settings, *, windows: str) -> dict[str, Any
             manifest_uri=windows,
             output=folder,
             run_name="rates",
+            acknowledge=True,  # The windows are the caller's own, and the runs are deleted.
             num_threads=1,
             say=lambda _: None,
             report=lambda _: None,

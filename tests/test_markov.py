@@ -85,6 +85,7 @@ def markov_spec(model_input: str) -> RunSpec:
             "model.embedding_dim": 8,
             "model.units": 48,
             "training.max_steps": 700,
+            "training.learning_rate": 1e-2,
             "training.global_batch_size": 20,
             "training.sample_temperatures": (),
             "training.validate_every_steps": 350,

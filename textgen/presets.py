@@ -91,7 +91,7 @@ def tiny() -> RunSpec:
             global_batch_size=16,
             epochs=1000.0,
             max_steps=600,
-            learning_rate=1e-2,
+            learning_rate=4.4e-2,
             warmup_steps=20,
             validate_every_steps=200,
             validation_chars=20_000,
