@@ -5,12 +5,16 @@ python -m jobs.classify --checkpoint runs/sentiment/words --text "a fine film, a
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from jobs.command_line import check_place, import_tensorflow, job_parser, run, say
+from jobs import summaries
+from jobs.command_line import check_place, import_tensorflow, job_parser, run
+from jobs.progress import never_silent, say
+from jobs.readable import add_json_flag, is_for_people, label_text, show
 from textgen import storage
 from textgen.errors import UserError
 
@@ -24,10 +28,10 @@ def main(argv: list[str]) -> None:
     """Runs the job with the arguments of a command line."""
     parser = job_parser(
         job="classify",
-        description="Labels texts with a classifier and prints one JSON line a text. Without --text and --file it asks "
-        "for texts at the terminal. A text that the classifier cannot judge gets the label null and a reason: too many "
-        "of its words are unknown (classifier.max_unknown_share), the confidence lies below the threshold that was "
-        "fitted on val (classifier.answered_share), or it is no higher than for an empty text.",
+        description="Labels texts with a classifier and prints one JSON line a text, or words on a terminal. Without "
+        "--text and --file it asks for texts. A text that the classifier cannot judge gets the label null and a "
+        "reason: too many of its words are unknown (classifier.max_unknown_share), the confidence lies below the "
+        "threshold that was fitted on val (classifier.answered_share), or it is no higher than for an empty text.",
         examples=(
             'python -m jobs.classify --checkpoint runs/sentiment/words --text "a fine film, and funny"',
             "python -m jobs.classify --checkpoint runs/sentiment/words --file texts.jsonl --output labels",
@@ -43,6 +47,7 @@ def main(argv: list[str]) -> None:
         help='texts, one a line; of *.jsonl objects such as {"text": "a fine film"}, whose other fields are passed on; '
         f"{STDIN} reads such objects from stdin",
     )
+    add_json_flag(parser)
     arguments = parser.parse_args(argv)
     check_place(arguments.output)
 
@@ -55,13 +60,31 @@ def main(argv: list[str]) -> None:
     if not texts and not arguments.file:
         _converse(labeller, _asked)
         return
-    lines = _lines(labeller, texts)
+    with never_silent(f"labelling {len(texts):,} texts"):
+        results = labeller.label([text.text for text in texts]) if texts else []
+    _hand_over(labeller.unit, texts, results, arguments)
+
+
+def _hand_over(unit: str, texts: Sequence[Text], results: Sequence[Labelled], arguments: argparse.Namespace) -> None:
+    """Writes the labels where `--output` says, and prints them."""
+    from textgen.evaluation.labelling import as_row
+
+    rows = [as_row(result, text.fields, unit=unit) for text, result in zip(texts, results, strict=True)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    labelled = sum(one.label is not None for one in results)
+    result = {"checkpoint_uri": arguments.checkpoint, "texts": len(texts), "labelled": labelled}
     if arguments.output is not None:
         place = storage.join(arguments.output, "labels.jsonl")
-        result = {"checkpoint_uri": arguments.checkpoint, "labels_uri": place, "texts": len(texts)}
         storage.write_bytes(place, lines.encode())
-        storage.write_bytes(storage.join(arguments.output, "result.json"), (json.dumps(result) + "\n").encode())
-    print(lines, end="", flush=True)
+        content = json.dumps({**result, "labels_uri": place}) + "\n"
+        storage.write_bytes(storage.join(arguments.output, "result.json"), content.encode())
+    if is_for_people(arguments):
+        for one in results:
+            show(label_text(one.text, _in_words(one, unit=unit)))
+    else:
+        print(lines, end="", flush=True)
+    for words in summaries.of_classify(result, output=arguments.output):
+        say(words)
 
 
 def _read(uri: str) -> list[Text]:
@@ -73,14 +96,6 @@ def _read(uri: str) -> list[Text]:
     except UnicodeDecodeError:
         raise UserError(f"{name} is not UTF-8; convert it first") from None
     return texts_of(content.split("\n"), is_json=uri == STDIN or uri.endswith((".jsonl", ".json")), name=name)
-
-
-def _lines(labeller: Labeller, texts: Sequence[Text]) -> str:
-    from textgen.evaluation.labelling import as_row
-
-    results = labeller.label([text.text for text in texts])
-    rows = [as_row(result, text.fields, unit=labeller.unit) for text, result in zip(texts, results, strict=True)]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _converse(labeller: Labeller, ask: Callable[[], str | None]) -> None:

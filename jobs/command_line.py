@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from jobs.flags import HelpFormatter, JobParser, settings_of
+from jobs.progress import say
 from textgen import presets, storage
 from textgen.errors import UserError
 from textgen.outputs import check_output
@@ -128,23 +129,24 @@ def check_place(output: str | None, *, holds: str = "") -> None:
             raise UserError(f"--output {output} is the folder of {what}; give another, such as one in it or beside it")
 
 
-def say(message: str) -> None:
-    """Writes a line of progress on stderr."""
-    print(message, file=sys.stderr, flush=True)
+def finish(result: Mapping[str, Any], *, output: str | None, summary: Sequence[str] = ()) -> None:
+    """Writes `<output>/result.json`, lets go of Ray, and prints the result as the last line on stdout.
 
-
-def finish(result: Mapping[str, Any], *, output: str | None) -> None:
-    """Writes `<output>/result.json`, lets go of Ray, and prints the result as the last line on stdout."""
+    The lines of `summary`, for people, go to stderr before it.
+    """
     line = json.dumps(_without_nan(result), ensure_ascii=False, allow_nan=False)
     if output is not None:
         storage.write_bytes(storage.join(output, "result.json"), (line + "\n").encode())
     disconnect()  # Ray forwards its workers' output until then; nothing may follow the result.
+    for words in summary:
+        say(words)
     sys.stderr.flush()
     print(line, flush=True)
 
 
 def import_tensorflow() -> None:
     """Imports TensorFlow without the lines that its libraries write to the terminal whatever their log level."""
+    say("loading TensorFlow")  # Which takes ten seconds on a small machine.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     terminal = os.dup(2)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from jobs import summaries
 from textgen import storage
 from textgen.corpus.sources import MOVIE_REVIEWS_ORIGIN, movie_reviews_path
 from textgen.errors import UserError
@@ -135,14 +136,14 @@ class Demo:
 
 
 def indented(console: Console) -> Callable[[str], None]:
-    """Returns a function that shows a job's log line by line, without the JSON of its results."""
+    """Returns a function that shows a job's log line by line, without the JSON of its results and the next command."""
     waiting = ""
 
     def show(text: str) -> None:
         nonlocal waiting
         *lines, waiting = (waiting + text).split("\n")
         for line in lines:
-            if not line.startswith("{"):
+            if not line.startswith(("{", summaries.NEXT)):  # What comes next, the demo does by itself.
                 console.print(f"  {line}", markup=False, soft_wrap=True)
 
     return show

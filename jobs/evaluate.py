@@ -5,7 +5,9 @@ python -m jobs.evaluate --checkpoint runs/first/small --output runs/first/evalua
 
 from __future__ import annotations
 
-from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run, say
+from jobs import summaries
+from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run
+from jobs.progress import never_silent
 from textgen.ray_session import connect
 from textgen.windows.manifest import SPLITS
 
@@ -47,15 +49,16 @@ def main(argv: list[str]) -> None:
     from textgen.evaluation.baselines import ORDERS
     from textgen.evaluation.figures import evaluate  # Imports Ray Data, which `--help` need not wait for.
 
-    result = evaluate(
-        arguments.checkpoint,
-        windows_uri=arguments.windows,
-        split=arguments.split,
-        count_orders=arguments.count_order or ORDERS,
-        num_completions=arguments.completions,
-        say=say,
-    )
-    finish(result, output=arguments.output)
+    with never_silent("reading the checkpoint and its windows") as say:
+        result = evaluate(
+            arguments.checkpoint,
+            windows_uri=arguments.windows,
+            split=arguments.split,
+            count_orders=arguments.count_order or ORDERS,
+            num_completions=arguments.completions,
+            say=say,
+        )
+    finish(result, output=arguments.output, summary=summaries.of_evaluate(result, output=arguments.output))
 
 
 if __name__ == "__main__":

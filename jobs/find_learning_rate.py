@@ -5,10 +5,13 @@ python -m jobs.find_learning_rate --preset tiny --windows runs/first/windows --o
 
 from __future__ import annotations
 
+import argparse
 import time
 
-from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run, say, spec_on_windows
+from jobs import summaries
+from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run, spec_on_windows
 from jobs.flags import settings_of
+from jobs.progress import never_silent
 from textgen import storage
 
 
@@ -46,16 +49,27 @@ def main(argv: list[str]) -> None:
     from textgen.training.rate_finder import find_learning_rate, plot
 
     started = time.monotonic()
-    found = find_learning_rate(
-        spec,
-        manifest_uri=arguments.windows,
-        source=source_of(arguments.source, settings_of(arguments)),
-        num_steps=arguments.steps,
-        say=say,
-    )
+    with never_silent("laying the model out") as say:
+        found = find_learning_rate(
+            spec,
+            manifest_uri=arguments.windows,
+            source=source_of(arguments.source, settings_of(arguments)),
+            num_steps=arguments.steps,
+            say=say,
+        )
     picture = storage.join(arguments.output, "learning_rates.png")
     storage.write_bytes(picture, plot(found))
-    finish({**found, "plot_uri": picture, "seconds": round(time.monotonic() - started, 1)}, output=arguments.output)
+    result = {**found, "plot_uri": picture, "seconds": round(time.monotonic() - started, 1)}
+    summary = summaries.of_find_learning_rate(result, windows=arguments.windows, words=_words(arguments))
+    finish(result, output=arguments.output, summary=summary)
+
+
+def _words(arguments: argparse.Namespace) -> list[str]:
+    """Returns the flags of this command that the training with the rate found takes too."""
+    given = {"--preset": arguments.preset, "--from": arguments.source}
+    words = [word for flag, value in given.items() if value is not None for word in (flag, value)]
+    settings = {name: value for name, value in settings_of(arguments).items() if name != "training.learning_rate"}
+    return words + [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Completes prompts with a checkpoint, one JSON line a completion; needs no Ray.
+"""Completes prompts with a checkpoint, one JSON line a completion, or as text on a terminal; needs no Ray.
 
 python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --set sampling.temperature=0.5
 """
@@ -11,8 +11,11 @@ import json
 import time
 from typing import Any
 
-from jobs.command_line import check_place, import_tensorflow, job_parser, run, say
+from jobs import summaries
+from jobs.command_line import check_place, import_tensorflow, job_parser, run
 from jobs.flags import add_sampling_settings, settings_of
+from jobs.progress import counted, never_silent, say
+from jobs.readable import add_json_flag, completion_text, is_for_people, show
 from textgen import storage
 
 
@@ -34,37 +37,55 @@ def main(argv: list[str]) -> None:
     from textgen.model.checkpoint import find_checkpoint
 
     prompts = [Prompt(text=text) for text in arguments.prompt]
-    prompts += read_prompts(arguments.prompts) if arguments.prompts else []
+    if arguments.prompts is not None:
+        prompts += read_prompts(arguments.prompts)
+        if not prompts:
+            say(f"warning: {arguments.prompts} holds no prompt, so nothing is completed")
+    elif not prompts:
+        prompts = [Prompt(text="")]
     checkpoint = find_checkpoint(arguments.checkpoint)
     settings = sampling_of(checkpoint, settings_of(arguments))
     started = time.monotonic()
-    requests = requests_of(prompts or [Prompt(text="")], settings, condition=parse_condition(arguments.condition))
+    requests = requests_of(prompts, settings, condition=parse_condition(arguments.condition))
     held = [parse_held_unit(text) for text in arguments.unit]
-    completions = engine_of(checkpoint, held=held, guidance=arguments.guidance).generate(requests)
-    seconds = time.monotonic() - started
-
+    with never_silent(f"generating {len(requests):,} completions") as told:
+        engine = engine_of(checkpoint, held=held, guidance=arguments.guidance)
+        completions = engine.generate(requests, progress=counted("completed", len(requests), say=told))
     rows = [_row(completion) for completion in completions]
+    result = {
+        "checkpoint_uri": checkpoint.uri,
+        "prompts": len(prompts),
+        "completions": len(rows),
+        "characters": sum(len(row["completion"]) for row in rows),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    _hand_over(rows, result, arguments)
+
+
+def _hand_over(rows: list[dict[str, Any]], result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Writes the completions where `--output` says, and prints them."""
     for prompt, unknown in {row["prompt"]: row.get("unknown_characters") for row in rows}.items():
         if unknown:
             say(f"warning: the model never saw {' '.join(map(repr, unknown))} of the prompt {prompt!r}")
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if arguments.output is not None:
-        result = {
-            "checkpoint_uri": checkpoint.uri,
-            "completions_uri": storage.join(arguments.output, "completions.jsonl"),
-            "completions": len(rows),
-            "characters": sum(len(row["completion"]) for row in rows),
-            "seconds": round(seconds, 3),
-        }
-        storage.write_bytes(storage.join(arguments.output, "completions.jsonl"), lines.encode())
-        storage.write_bytes(storage.join(arguments.output, "result.json"), (json.dumps(result) + "\n").encode())
-    print(lines, end="", flush=True)
+        place = storage.join(arguments.output, "completions.jsonl")
+        storage.write_bytes(place, lines.encode())
+        content = json.dumps({**result, "completions_uri": place}) + "\n"
+        storage.write_bytes(storage.join(arguments.output, "result.json"), content.encode())
+    if is_for_people(arguments):
+        for row in rows:
+            show(completion_text(row))
+    else:
+        print(lines, end="", flush=True)
+    for words in summaries.of_generate(result, output=arguments.output):
+        say(words)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = job_parser(
         job="generate",
-        description="Completes prompts with a checkpoint and prints one JSON line a completion.",
+        description="Completes prompts with a checkpoint and prints one JSON line a completion, or text on a terminal.",
         examples=(
             'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " '
             "--set sampling.temperature=0.5",
@@ -75,7 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
     parser.add_argument(
-        "--prompt", action="append", default=[], metavar="TEXT", help="what to continue; may repeat (default: nothing)"
+        "--prompt",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what to continue; may repeat (default: the empty text, unless --prompts is given)",
     )
     parser.add_argument(
         "--prompts",
@@ -106,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         "repeat (jobs.probe names the unit of sentiment and values to try)",
     )
     add_sampling_settings(parser)
+    add_json_flag(parser)
     return parser
 
 

@@ -5,7 +5,9 @@ python -m jobs.ingest --source movie-reviews --preset tiny --output runs/first/w
 
 from __future__ import annotations
 
-from jobs.command_line import check_place, finish, job_parser, run, say, spec_of
+from jobs import summaries
+from jobs.command_line import check_place, finish, job_parser, run, spec_of
+from jobs.progress import say
 from textgen.windows.ingest import ingest
 
 
@@ -34,7 +36,8 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     spec = spec_of(arguments)
     check_place(arguments.output, holds="manifest.json")
-    finish(ingest(arguments.source, output=arguments.output, spec=spec, say=say), output=arguments.output)
+    result = ingest(arguments.source, output=arguments.output, spec=spec, say=say)
+    finish(result, output=arguments.output, summary=summaries.of_ingest(result))
 
 
 if __name__ == "__main__":

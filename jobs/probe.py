@@ -5,7 +5,9 @@ python -m jobs.probe --checkpoint runs/first/small --output runs/first/probe
 
 from __future__ import annotations
 
-from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run, say
+from jobs import summaries
+from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run
+from jobs.progress import never_silent
 
 
 def main(argv: list[str]) -> None:
@@ -49,17 +51,18 @@ def main(argv: list[str]) -> None:
     import_tensorflow()
     from textgen.evaluation.probe import probe  # Imports TensorFlow, which `--help` need not wait for.
 
-    result = probe(
-        arguments.checkpoint,
-        windows_uri=arguments.windows,
-        output=arguments.output,
-        category=arguments.category,
-        given_labels=None if arguments.labels is None else arguments.labels.split(","),
-        max_documents=arguments.max_documents,
-        num_completions=arguments.completions,
-        say=say,
-    )
-    finish(result, output=arguments.output)
+    with never_silent("reading the checkpoint and its windows") as say:
+        result = probe(
+            arguments.checkpoint,
+            windows_uri=arguments.windows,
+            output=arguments.output,
+            category=arguments.category,
+            given_labels=None if arguments.labels is None else arguments.labels.split(","),
+            max_documents=arguments.max_documents,
+            num_completions=arguments.completions,
+            say=say,
+        )
+    finish(result, output=arguments.output, summary=summaries.of_probe(result, output=arguments.output))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ import signal
 import threading
 from typing import Any, NoReturn
 
-from jobs.command_line import check_place, finish, job_parser, run, say
+from jobs import summaries
+from jobs.command_line import check_place, finish, job_parser, run
 from jobs.flags import add_sampling_settings, settings_of
+from jobs.progress import say
 from textgen import storage
 from textgen.errors import UserError
 from textgen.outputs import check_name
@@ -75,7 +77,7 @@ def main(argv: list[str]) -> None:
         )
         result = {"url": url, "models": [model_id]}
         if arguments.detach:
-            finish(result, output=arguments.output)
+            finish(result, output=arguments.output, summary=summaries.of_serve(result, stays=True))
             return
         _announce(result, arguments.output)
         threading.Event().wait()
@@ -94,6 +96,8 @@ def _announce(result: dict[str, Any], output: str | None) -> None:
     line = json.dumps(result, ensure_ascii=False)
     if output is not None:
         storage.write_bytes(storage.join(output, "result.json"), (line + "\n").encode())
+    for words in summaries.of_serve(result, stays=False):
+        say(words)
     print(line, flush=True)
 
 

@@ -16,8 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.command_line import DEFAULT_PRESET, EPILOG_FORM, run, say
+from jobs.command_line import DEFAULT_PRESET, EPILOG_FORM, run
 from jobs.flags import HelpFormatter
+from jobs.progress import say
 from textgen import presets
 from textgen.errors import UserError
 from textgen.settings import nearest

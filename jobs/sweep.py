@@ -5,8 +5,10 @@ python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/fi
 
 from __future__ import annotations
 
-from jobs.command_line import check_place, finish, job_parser, run, say, spec_on_windows
+from jobs import summaries
+from jobs.command_line import check_place, finish, job_parser, run, spec_on_windows
 from jobs.flags import add_setting
+from jobs.progress import say
 from textgen.errors import UserError
 from textgen.ray_session import connect
 
@@ -53,7 +55,7 @@ def main(argv: list[str]) -> None:
         acknowledge=arguments.acknowledge,
         say=say,
     )
-    finish(result, output=arguments.output)
+    finish(result, output=arguments.output, summary=summaries.of_sweep(result))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3
 
 from __future__ import annotations
 
+from jobs import summaries
 from jobs.command_line import check_place, finish, job_parser, run
 from textgen.training.trace import trace, trained_at
 from textgen.windows.manifest import Manifest
@@ -37,7 +38,8 @@ def main(argv: list[str]) -> None:
         print(f"row {row['row']}: documents {names}")
         if "text" in row:
             print(f"  window {row['window']}: {row['text']!r}")
-    finish({"uri": trained.uri, "step": arguments.step, "rows": rows}, output=arguments.output)
+    result = {"uri": trained.uri, "step": arguments.step, "rows": rows}
+    finish(result, output=arguments.output, summary=summaries.of_trace(result))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ python -m jobs.train --preset tiny --windows runs/first/windows --output runs/fi
 
 from __future__ import annotations
 
-from jobs.command_line import check_place, finish, job_parser, run, say, spec_on_windows
+from jobs import summaries
+from jobs.command_line import check_place, finish, job_parser, run, spec_on_windows
 from jobs.flags import add_setting, settings_of
+from jobs.progress import say
 from textgen import storage
 from textgen.outputs import check_name
 from textgen.ray_session import connect
@@ -77,7 +79,8 @@ def main(argv: list[str]) -> None:
         acknowledge=arguments.acknowledge,
         say=say,
     )
-    finish(result, output=storage.join(arguments.output, result["run_name"]))
+    place = storage.join(arguments.output, result["run_name"])
+    finish(result, output=place, summary=summaries.of_train(result))
 
 
 if __name__ == "__main__":

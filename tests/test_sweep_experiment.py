@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
 from textgen.errors import UnavailableError, UserError
+from textgen.sweep import experiment
 from textgen.sweep.experiment import Outcome, run_experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
@@ -27,7 +30,7 @@ def outcomes_of(function: Any, values: list[float], **options: Any) -> tuple[lis
         say=said.append,
         **options,
     )
-    return outcomes, said
+    return outcomes, [line for line in said if "trials done" not in line]  # Said where a report takes long.
 
 
 def test_outcomes_stand_in_order_and_one_failure_sinks_nobody() -> None:
@@ -95,3 +98,18 @@ def test_trials_have_the_head_s_credentials_and_not_the_driver_s(monkeypatch: py
     outcomes, _ = outcomes_of(look, [1])
     assert outcomes[0].metrics["token"] == "none"
     assert os.environ["AWS_SESSION_TOKEN"] == "the driver's own"
+
+
+def test_long_silence_is_broken_by_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trial(value: int, status: str) -> Any:
+        config = {"config": {"units": value}}
+        return SimpleNamespace(config=config, status=status, is_finished=lambda: status == Trial.TERMINATED)
+
+    trials = [trial(4, Trial.TERMINATED), trial(9, Trial.RUNNING), trial(12, Trial.PENDING)]
+    said: list[str] = []
+    progress = experiment._Progress(metric="cost", say=said.append)
+    progress.on_step_begin(1, trials)
+    assert said == []
+    monkeypatch.setattr(experiment, "SILENCE_SECONDS", 0.0)
+    progress.on_step_begin(2, trials)
+    assert said == ["1 of 3 trials done, running: units 9"]

@@ -81,6 +81,24 @@ def test_it_prints_a_line_a_text_and_writes_the_same(
     assert json.loads((tmp_path / "out" / "result.json").read_text())["texts"] == 4
 
 
+def test_a_terminal_shows_words_and_an_empty_file_has_no_labels(
+    checkpoint_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout.isatty", lambda: True)
+        main(["--checkpoint", checkpoint_uri, "--text", "great, funny zyx film", "--text", "film"])
+        printed = capsys.readouterr()
+        assert "great, funny zyx film" in printed.out
+        assert "\n  pos, 88% sure; unknown words: zyx\n\n" in printed.out
+        assert "1 of 2 texts have a label" in printed.err
+        assert len(labelled(capsys, "--checkpoint", checkpoint_uri, "--text", "film", "--json")) == 1
+    (tmp_path / "empty.txt").write_text("")
+    flags = ("--checkpoint", checkpoint_uri, "--file", str(tmp_path / "empty.txt"), "--output", str(tmp_path / "out"))
+    assert labelled(capsys, *flags) == []
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["texts"], result["labelled"]) == (0, 0)
+
+
 def test_lines_of_text_and_objects_from_stdin(
     checkpoint_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from jobs import command_line
 from jobs.command_line import check_place, finish, job_parser, run, spec_of, user_error_in
+from jobs.progress import say
 from textgen import presets
 from textgen.errors import UserError
 from textgen.spec import RunSpec, override
@@ -289,8 +290,14 @@ def test_ray_is_let_go_before_the_result_is_printed(
     assert capsys.readouterr().out.splitlines() == ["a worker's last words", '{"a": 1}']
 
 
+def test_words_for_people_come_before_the_result_and_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    finish({"a": 1}, output=None, summary=["wrote it", "next: python -m jobs.train"])
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ('{"a": 1}\n', "wrote it\nnext: python -m jobs.train\n")
+
+
 def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    command_line.say("reading")
+    say("reading")
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "reading\n")
 

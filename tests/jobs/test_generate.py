@@ -53,6 +53,68 @@ def test_it_prints_a_line_a_completion_and_writes_the_same(
     assert result["characters"] == sum(len(row["completion"]) for row in rows)
 
 
+def test_an_empty_file_of_prompts_gives_no_completions(
+    checkpoint_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in (("empty.txt", ""), ("blank.jsonl", "\n \n")):
+        (tmp_path / name).write_text(content)
+        prompts = ["--prompts", str(tmp_path / name)]
+        rows, said = generated(capsys, "--checkpoint", checkpoint_uri, *prompts, "--output", str(tmp_path / "out"))
+        assert rows == []
+        assert f"{name} holds no prompt" in said
+        assert "0 completions of 0 prompts" in said
+        assert (tmp_path / "out" / "completions.jsonl").read_bytes() == b""
+        assert json.loads((tmp_path / "out" / "result.json").read_text())["completions"] == 0
+    rows, said = generated(capsys, "--checkpoint", checkpoint_uri, *prompts, "--prompt", "a")
+    assert [row["prompt"] for row in rows] == ["a"]
+    assert "1 completion of 1 prompt, " in said
+
+
+def test_common_settings_are_flags(checkpoint_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--checkpoint", checkpoint_uri, "--prompt", "ab"]
+    flags = [
+        "--temperature",
+        "0.5",
+        "--max-new-chars",
+        "7",
+        "--n",
+        "2",
+        "--seed",
+        "4",
+        "--top-p",
+        "0.9",
+        "--top-k",
+        "5",
+    ]
+    names = ("temperature=0.5", "max_new_chars=7", "n=2", "seed=4", "top_p=0.9", "top_k=5")
+    settings = [word for name in names for word in ("--set", f"sampling.{name}")]
+    by_flags, _ = generated(capsys, *common, *flags)
+    by_settings, _ = generated(capsys, *common, *settings)
+    assert by_flags == by_settings
+    assert {(row["temperature"], row["seed"], len(row["completion"]) <= 7) for row in by_flags} == {(0.5, 4, True)}
+    with pytest.raises(UserError, match=r"sampling\.n is 3 by --set and 2 by the flag"):
+        main([*common, *flags, "--set", "sampling.n=3"])
+    with pytest.raises(UserError, match=r"'temp'; did you mean sampling\.temperature\? Type --set sampling\."):
+        main([*common, "--set", "temp=1"])
+
+
+def test_a_terminal_shows_text_and_a_file_has_the_same(
+    checkpoint_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--checkpoint", checkpoint_uri, "--prompt", "ab", "--n", "2", "--output", str(tmp_path)]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    main(arguments)
+    printed = capsys.readouterr()
+    rows = [json.loads(line) for line in (tmp_path / "completions.jsonl").read_text().splitlines()]
+    assert [block.endswith(row["completion"]) for block, row in zip(printed.out.split("\n\n"), rows, strict=False)] == [
+        True,
+        True,
+    ]
+    assert f"next: python -m jobs.serve --checkpoint {checkpoint_uri}" in printed.err.splitlines()
+    as_json, _ = generated(capsys, *arguments, "--json")
+    assert as_json == rows
+
+
 def test_a_seed_gives_the_same_text_again(checkpoint_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--checkpoint", checkpoint_uri, "--set", "sampling.max_new_chars=60", "--set", "sampling.seed=8"]
     (alone,), _ = generated(capsys, *arguments, "--prompt", "ab")

@@ -10,6 +10,13 @@ import pytest
 
 from jobs.probe import main
 
+PROBED = {
+    "checkpoint_uri": "runs/a",
+    "trace_uri": "probe/trace.png",
+    "probes": {"language_model": {"accuracy": 0.75}, "tfidf": {"accuracy": 0.85}},
+    "hold": {"unit": {"negative": ["17=-3"], "positive": ["17=3"]}},
+}
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -21,7 +28,7 @@ def test_flags_reach_the_probe_and_its_result_the_last_line(
     def probe(checkpoint_uri: str, **settings: Any) -> dict[str, Any]:
         settings.pop("say")("reading")
         received.append({"checkpoint_uri": checkpoint_uri, **settings})
-        return {"unit": {"unit": 17}}
+        return PROBED
 
     monkeypatch.setattr("textgen.evaluation.probe.probe", probe)
     main(["--checkpoint", "a", "--output", str(tmp_path)])
@@ -49,6 +56,7 @@ def test_flags_reach_the_probe_and_its_result_the_last_line(
     told = {"windows_uri": "c", "category": "imdb", "given_labels": ["1", "5"], "max_documents": 50}
     assert received[1] == {"checkpoint_uri": "b", "output": str(tmp_path), **told, "num_completions": 0}
     printed = capsys.readouterr()
-    assert json.loads(printed.out.splitlines()[-1]) == {"unit": {"unit": 17}}
+    assert json.loads(printed.out.splitlines()[-1]) == PROBED
     assert (tmp_path / "result.json").read_text() == printed.out.splitlines()[-1] + "\n"
-    assert printed.err.count("reading") == 2
+    assert printed.err.splitlines().count("reading") == 2
+    assert printed.err.splitlines()[-1] == "next: python -m jobs.generate --checkpoint runs/a --unit 17=3"

@@ -68,6 +68,8 @@ def test_leaves_the_best_size_and_temperature_and_goes_on_from_what_is_there(
     temperatures = {line["temperature"]: line["divergence"] for line in result["temperature_trials"]}
     assert (sorted(sizes), sorted(temperatures)) == ([4, 6, 9], [0.3, 1.0, 3.0])
     assert result["trials"] == 6
+    assert {line["ended"] for line in sizes.values()} <= {"all steps", "worse than others after as many steps"}
+    assert all(line["ended"] == "all steps" for line in sizes.values() if line["step"] == line["num_steps"])
     assert sizes[4]["val_bits_per_character"] == before.metrics["val_bits_per_character"]
     assert result["val_bits_per_character"] == min(line["val_bits_per_character"] or 99 for line in sizes.values())
     assert result["divergence"] == min(temperatures.values()) == temperatures[result["temperature"]]

@@ -29,7 +29,7 @@ def given(monkeypatch: pytest.MonkeyPatch, manifest: Manifest, *flags: str) -> d
 
     def train(spec: Any, **arguments: Any) -> dict[str, Any]:
         received.update(arguments, spec=spec)
-        return {"run_name": "run"}
+        return {"run_name": "run", "checkpoint_uri": "runs/run/checkpoints/one", "step": 3}
 
     monkeypatch.setattr("textgen.training.run.train", train)
     monkeypatch.setattr(job, "connect", lambda: None)

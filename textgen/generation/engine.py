@@ -80,10 +80,14 @@ class Engine:
         waiting = sum(not future.cancelled() for _, future in tuple(self._waiting))  # Another thread may take some.
         return waiting + sum(slot is not None for slot in self._slots)
 
-    def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Returns the completions of all requests, in their order."""
+    def generate(
+        self, requests: Sequence[Request], *, progress: Callable[[int], None] | None = None
+    ) -> list[Completion]:
+        """Returns the completions of all requests, in their order; `progress` receives how many are done."""
         futures = [self.submit(request) for request in requests]
-        while not all(future.done() for future in futures):
+        while (num_done := sum(future.done() for future in futures)) < len(futures):
+            if progress is not None:
+                progress(num_done)
             self.run_once()
         return [future.result() for future in futures]
 

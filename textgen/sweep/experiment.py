@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,8 @@ TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the job, and its trials with it.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # A report of a mistake has no metric.
 }
+SILENCE_SECONDS = 10.0
+"""After so long without a report, a line says which trials run."""
 MISTAKE, UNAVAILABLE = "user_error", "unavailable"
 
 
@@ -129,6 +132,23 @@ class _Progress(tune.Callback):
         self._metric = metric
         self._say = say
         self._last: dict[str, tuple[Any, float]] = {}
+        self._said = time.monotonic()
+
+    def _tell(self, message: str) -> None:
+        self._said = time.monotonic()
+        self._say(message)
+
+    def on_step_begin(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Trial],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """Says which trials run, where nothing was said for long."""
+        if time.monotonic() - self._said >= SILENCE_SECONDS:
+            done = sum(trial.is_finished() for trial in trials)
+            running = "; ".join(_name(trial) for trial in trials if trial.status == Trial.RUNNING) or "none"
+            self._tell(f"{done} of {len(trials)} trials done, running: {running}")
 
     def on_trial_result(  # Tune passes more than this has a use for.
         self,
@@ -140,11 +160,11 @@ class _Progress(tune.Callback):
     ) -> None:
         problem = result.get(MISTAKE) or result.get(UNAVAILABLE)
         if problem is not None:
-            self._say(f"{_name(trial)}: failed: {problem}")
+            self._tell(f"{_name(trial)}: failed: {problem}")
         elif self._metric in result and self._last.get(trial.trial_id) != (result.get("step"), result[self._metric]):
             self._last[trial.trial_id] = (result.get("step"), result[self._metric])  # A run's outcome comes twice.
             step = f" at step {result['step']:,}" if "step" in result else ""
-            self._say(f"{_name(trial)}: {self._metric} {result[self._metric]:.4f}{step}")
+            self._tell(f"{_name(trial)}: {self._metric} {result[self._metric]:.4f}{step}")
 
     def on_trial_error(
         self,
@@ -153,7 +173,7 @@ class _Progress(tune.Callback):
         trial: Trial,
         **info: Any,  # noqa: ARG002
     ) -> None:
-        self._say(f"{_name(trial)}: failed")
+        self._tell(f"{_name(trial)}: failed")
 
 
 def _name(trial: Trial) -> str:

@@ -30,7 +30,7 @@ from textgen.sweep.experiment import Outcome, run_experiment
 from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperature_trial, training_trial, trial_spec
 from textgen.training import ownership
 from textgen.training.plan import TrainingPlan
-from textgen.training.start import check_acknowledged, check_goes_on, settings_in_force
+from textgen.training.start import OUTCOME_NAME, check_acknowledged, check_goes_on, settings_in_force
 from textgen.windows.manifest import Manifest
 
 UNITS_METRIC = "val_bits_per_character"
@@ -146,9 +146,11 @@ def _sweep_units(
     lines = []
     for outcome in outcomes:
         units = outcome.config["units"]
-        checkpoint = best_checkpoint(storage.join(runs_uri(output), run_name(units)))
+        run_uri = storage.join(runs_uri(output), run_name(units))
+        checkpoint = best_checkpoint(run_uri)
         step = int(outcome.metrics.get("step", 0))
         line = {"units": units, "step": step, "num_steps": num_steps, UNITS_METRIC: outcome.metrics.get(UNITS_METRIC)}
+        line["ended"] = _why_ended(outcome, step=step, num_steps=num_steps, run_uri=run_uri)
         if outcome.error is not None:
             line["error"] = _summary(outcome.error)
         if checkpoint is not None and not isinstance(outcome.error, UserError):
@@ -161,6 +163,18 @@ def _sweep_units(
             "lower training.learning_rate and choose another --output"
         )
     return sorted(candidates, key=lambda candidate: candidate.bits), lines
+
+
+def _why_ended(outcome: Outcome, *, step: int, num_steps: int, run_uri: str) -> str:
+    """Says why a trial ended where it did."""
+    if outcome.error is not None:
+        return f"failed: {_summary(outcome.error)}"
+    if step >= num_steps:
+        return "all steps"
+    # A run writes its outcome where it ends by itself, and none where its trial is stopped.
+    if storage.exists(storage.join(run_uri, OUTCOME_NAME)):
+        return "training.patience: no better validation"
+    return "worse than others after as many steps"
 
 
 def _halving(num_steps: int) -> ASHAScheduler:

@@ -1,0 +1,210 @@
+"""What a job says to people beside its JSON: what it wrote, the figures that matter, and the command to type next.
+
+Every function takes a job's result, as it stands in `result.json`, and returns lines for stderr; the last line is the
+next command, with the places that were really written.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from textgen import storage
+
+Result = Mapping[str, Any]
+TABLE_WIDTH = 100
+RATE_ROWS = 12
+"""Steps of a learning-rate finder that its table shows, evenly from its whole length."""
+NEXT = "next: "
+"""Begins the line with the command to type next."""
+
+
+def next_command(job: str, *words: str) -> str:
+    """Returns the line that shows a command of a job."""
+    return NEXT + shlex.join(["python", "-m", f"jobs.{job}", *words])
+
+
+def of_ingest(result: Result) -> list[str]:
+    """Says what an ingest wrote."""
+    windows = result["manifest_uri"]
+    return [
+        f"wrote {windows}: {result['documents']:,} documents of {result['records']:,} records, "
+        f"{result['characters']:,} characters",
+        next_command("train", "--windows", windows, "--output", storage.join(_folder(windows), "runs")),
+    ]
+
+
+def of_train(result: Result) -> list[str]:
+    """Says how good a run is."""
+    run = result["checkpoint_uri"].partition("/checkpoints/")[0]
+    best = f"step {result.get('best_step', result['step']):,} of {result['step']:,}"
+    evaluation = ("--checkpoint", run, "--output", storage.join(run, "evaluation"))
+    return [f"wrote {run}: {_validated(result)}, best {best}", next_command("evaluate", *evaluation)]
+
+
+def of_evaluate(result: Result, *, output: str | None) -> list[str]:
+    """Says how a checkpoint scores beside the best of what only counts."""
+    checkpoint, split = result["checkpoint_uri"], result["split"]
+    if "baselines" not in result:
+        told = f"accuracy {result['accuracy']:.3f}, macro F1 {result['macro_f1']:.3f} on {split}"
+        return [f"{_wrote(output)}{told}", next_command("classify", "--checkpoint", checkpoint, "--text", "a text")]
+    orders = {name: bits for name, bits in result["baselines"].items() if name.startswith("order") and bits is not None}
+    told = f"{_number(result['bits_per_character'])} bits per character on {split}"
+    if orders:
+        best = min(orders, key=orders.__getitem__)
+        told += f", {orders[best]:.3f} by the best count model ({best})"
+    return [f"{_wrote(output)}{told}", next_command("generate", "--checkpoint", checkpoint, "--prompt", "a text")]
+
+
+def of_generate(result: Result, *, output: str | None) -> list[str]:
+    """Says how much was written."""
+    told = (
+        f"{_count(result['completions'], 'completion')} of {_count(result['prompts'], 'prompt')}, "
+        f"{result['characters']:,} characters in {result['seconds']:.1f} s"
+    )
+    return [
+        f"{_wrote(output, 'completions.jsonl')}{told}",
+        next_command("serve", "--checkpoint", result["checkpoint_uri"]),
+    ]
+
+
+def of_classify(result: Result, *, output: str | None) -> list[str]:
+    """Says how many texts got a label."""
+    told = f"{result['labelled']:,} of {result['texts']:,} texts have a label"
+    return [
+        f"{_wrote(output, 'labels.jsonl')}{told}",
+        next_command("evaluate", "--checkpoint", result["checkpoint_uri"]),
+    ]
+
+
+def of_sweep(result: Result) -> list[str]:
+    """Shows the trials of a sweep, and says which is the best."""
+    units = _table(
+        "hidden sizes",
+        ("units", "bits per character on val", "step", "ended"),
+        [
+            (str(row["units"]), _number(row["val_bits_per_character"]), f"{row['step']:,}", row.get("ended", ""))
+            for row in result["units_trials"]
+        ],
+    )
+    temperatures = _table(
+        "temperatures",
+        ("units", "temperature", "divergence from val"),
+        [
+            (str(row["units"]), f"{row['temperature']:g}", _number(row["divergence"]) + _failed(row))
+            for row in result["temperature_trials"]
+        ],
+    )
+    return [
+        *units,
+        *temperatures,
+        f"wrote {result['best_uri']}: {result['units']} units with {_number(result['val_bits_per_character'])} bits "
+        f"per character on val, temperature {result['temperature']:g} with divergence {_number(result['divergence'])}",
+        next_command("serve", "--checkpoint", result["best_uri"]),
+    ]
+
+
+def of_find_learning_rate(result: Result, *, windows: str, words: Sequence[str]) -> list[str]:
+    """Shows the ramp of a learning-rate finder, and says what it suggests.
+
+    `words` are the flags that the training must be given too: of the preset, and of settings.
+    """
+    steps = result["steps"]
+    shown = sorted({round(n * (len(steps) - 1) / max(1, RATE_ROWS - 1)) for n in range(RATE_ROWS)}) if steps else []
+    table = _table(
+        "losses while the rate rises",
+        ("learning rate", "loss", "smoothed"),
+        [
+            (f"{steps[n]['learning_rate']:.2g}", _number(steps[n]["loss"]), _number(steps[n]["smoothed_loss"]))
+            for n in shown
+        ],
+    )
+    diverged = f", diverged at {result['diverged_at']:g}" if result["diverged_at"] is not None else ""
+    rate = f"training.learning_rate={result['learning_rate']:g}"
+    output = storage.join(_folder(storage.absolute(windows)), "runs")
+    return [
+        *table,
+        f"wrote {result['plot_uri']}: learning rate {result['learning_rate']:g}, lowest loss at "
+        f"{result['lowest_loss_at']:g}{diverged}",
+        next_command("train", "--windows", storage.absolute(windows), "--output", output, *words, "--set", rate),
+    ]
+
+
+def of_probe(result: Result, *, output: str) -> list[str]:
+    """Says how well a model tells labels apart, and how to hold its unit."""
+    probes = result["probes"]
+    told = (
+        f"accuracy {probes['language_model']['accuracy']:.3f} by the language model, "
+        f"{probes['tfidf']['accuracy']:.3f} by TF-IDF"
+    )
+    words = [word for unit in result["hold"]["unit"]["positive"] for word in ("--unit", unit)]
+    return [
+        f"wrote {storage.join(storage.absolute(output), 'probe.json')} and {result['trace_uri']}: {told}",
+        next_command("generate", "--checkpoint", result["checkpoint_uri"], *words),
+    ]
+
+
+def of_trace(result: Result) -> list[str]:
+    """Says how much a step learnt from."""
+    documents = {document["document_id"] for row in result["rows"] for document in row["documents"]}
+    return [
+        f"step {result['step']:,} learnt from {_count(len(result['rows']), 'row')}, cut from "
+        f"{_count(len(documents), 'document')}",
+        next_command("trace", "--checkpoint", result["uri"], "--step", str(result["step"] + 1)),
+    ]
+
+
+def of_serve(result: Result, *, stays: bool) -> list[str]:
+    """Says where an endpoint answers, and shows a request."""
+    request = '{"prompt": "this ", "max_tokens": 80}'
+    until = "until `serve shutdown`" if stays else "until Ctrl-C"
+    words = ["curl", f"{result['url']}/v1/completions", "-H", "Content-Type: application/json", "-d", request]
+    return [f"serving {', '.join(result['models'])} at {result['url']} {until}", NEXT + shlex.join(words)]
+
+
+def _validated(result: Result) -> str:
+    """Returns what a run's last validation measured, or where it had none its loss."""
+    for name, words in (("val_bits_per_character", "bits per character on val"), ("val_accuracy", "accuracy on val")):
+        if result.get(name) is not None:
+            return f"{_number(result[name])} {words}"
+    return f"loss {_number(result.get('loss'))}"
+
+
+def _failed(row: Result) -> str:
+    return f"  failed: {row['error']}" if "error" in row else ""
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
+def _wrote(output: str | None, name: str = "result.json") -> str:
+    return "" if output is None else f"wrote {storage.join(storage.absolute(output), name)}: "
+
+
+def _folder(uri: str) -> str:
+    """Returns the folder or prefix that holds a place."""
+    parent = posixpath.dirname(uri.rstrip("/"))
+    return uri if parent in ("", "s3:", "s3:/") else parent
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a plain table."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+    written = io.StringIO()
+    Console(file=written, width=TABLE_WIDTH, color_system=None, highlight=False).print(table)
+    return [line.rstrip() for line in written.getvalue().splitlines()]
