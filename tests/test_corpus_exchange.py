@@ -124,7 +124,7 @@ def test_a_corpus_takes_requests_of_about_a_mebibyte_or_few(size: int) -> None:
     num_runs = math.ceil(size / layout.run_bytes)
     assert layout.run_bytes >= MIN_RUN_BYTES
     assert num_runs**2 <= max(64, 1.01 * size / 2**20)
-    assert layout.num_buckets == 8 * max(1, num_runs)
+    assert layout.num_buckets == 4 * max(1, num_runs)
 
 
 def test_a_range_of_a_file_is_a_stream_of_it_alone(tmp_path: Path) -> None:

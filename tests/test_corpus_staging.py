@@ -86,7 +86,7 @@ def test_groups_are_joined_to_batches_of_about_a_runs_size(monkeypatch: pytest.M
         for index, (name, size) in enumerate(zip(names, sizes, strict=True))
     ]
     cut = batches(grouped, Layout(run_bytes=100, num_buckets=8))
-    assert [[group[0].uri for group in batch] for batch in cut] == [["a", "b"], ["c.gz"], ["d"], ["e", "f"]]
+    assert [[group[0].uri for group in batch] for batch in cut] == [["a", "b", "c.gz"], ["d", "e"], ["f"]]
     assert [group for batch in cut for group in batch] == grouped
 
 

@@ -32,7 +32,7 @@ from textgen.corpus.splitting import EVERY_KEY, KEY_SPACE, KeyRange, key_number,
 REQUEST_BYTES = 2**20
 """What a request brings on average, from the size on at which runs are larger than `MIN_RUN_BYTES`."""
 MIN_RUN_BYTES = 8 * 2**20
-BUCKETS_PER_RUN_BYTES = 8
+BUCKETS_PER_RUN_BYTES = 4
 """Buckets of the key space for each `run_bytes` of the corpus: a reader reads up to a bucket too much at each end."""
 PREFIX_BITS = 32
 """Bits at a key's beginning that say its bucket."""

@@ -37,12 +37,15 @@ def groups(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
 
 
 def batches(grouped: Sequence[list[SourceFile]], layout: Layout) -> list[list[list[SourceFile]]]:
-    """Cuts groups of files into batches of about `run_bytes` of documents, which are staged by one task each."""
+    """Cuts groups of files into batches of about `run_bytes` of documents, which are staged by one task each.
+
+    A group joins a batch that half of it still fits into, so that no batch is half as large as it may be.
+    """
     batched: list[list[list[SourceFile]]] = []
     size = 0
     for group in grouped:
         group_bytes = sum(expected_bytes(file) for file in group)
-        if not batched or size + group_bytes > layout.run_bytes:
+        if not batched or size + group_bytes / 2 > layout.run_bytes:
             batched.append([])
             size = 0
         batched[-1].append(group)
