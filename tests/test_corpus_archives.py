@@ -159,6 +159,13 @@ def test_a_choice_that_is_none_and_archives_without_data_are_explained(tmp_path:
     assert [r.text for r in read(tmp_path / "r.zip", zip_of({"a.xml": b"words"}), format="text")] == ["words"]
 
 
+def test_a_member_without_texts_can_be_left_out(tmp_path: Path) -> None:
+    content = zip_of({"test.csv": b"text\na\n", "sample_submission.csv": b"id,target\n1,0\n"})
+    with pytest.raises(UserError, match=r"\(sample_submission\.csv\) is known to hold text.*--set corpus\.members="):
+        read(tmp_path / "r.zip", content)
+    assert [record.text for record in read(tmp_path / "r.zip", content, members=("test*",))] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

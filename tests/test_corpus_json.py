@@ -113,6 +113,7 @@ def test_an_array_that_is_cut_off_is_not_taken_for_whole(tmp_path: Path, content
     [
         ('[\n"a",\n"b"]', "holds no JSON objects"),
         ('[["text"], ["a"]]', "holds no JSON objects"),
+        ("<html>", "it is a web page"),
         ("plain words", "holds no JSON objects.*set corpus.format"),
         ('{"review": {"0": "a", "1": "b"}, "uid": {"0": 1, "1": 2}}', "orient='records'"),
         ('{\n"words": {"0": "a"},\n"uid": {"0": 1}\n}', "orient='records'"),
@@ -141,14 +142,24 @@ def test_python_s_literals_are_read_and_nothing_is_run(tmp_path: Path) -> None:
         "{'review': __import__('os').getcwd(), 'stars': 1}",
         "{'review': '\\d', 'stars': 2}",
         "{broken",
+        "{'_id': ObjectId('5f'), 'review': 'b', 'ok': true, 'at': datetime.date(2020, 1, 1), 'n': null, 'x': a.b}",
     ]
     found = read(tmp_path / "r.json", "\n".join(lines).encode())
     assert [(record.text, record.label, record.reason) for record in found if record.reason is None] == [
         ("a", "5", None),
         ("it's", None, None),
         ("\\d", "2", None),
+        ("b", None, None),
     ]
-    assert [record.reason for record in found] == [None, "no_text", None, "malformed", None, "malformed"]
+    assert [record.reason for record in found] == [
+        None,
+        "no_text",
+        None,
+        "no_text",
+        None,
+        "malformed",
+        None,
+    ]
 
 
 def test_an_array_is_read_piece_by_piece() -> None:
@@ -203,3 +214,9 @@ def test_infinity_is_a_number_and_nan_is_none(tmp_path: Path) -> None:
         ("inf", "inf", None),
         ("3", "3", None),
     ]
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    content = '{"text": "a\u2028b"}\n{"text": "c\x85d"}\n{broken\n'
+    found = read(tmp_path / "r.jsonl", content.encode())
+    assert [(r.text, r.reason) for r in found] == [("a\u2028b", None), ("c\x85d", None), ("{broken\n", "malformed")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from textgen.corpus import reading
 from textgen.corpus.formats import FileReport, ReadAs
 from textgen.corpus.reading import Readings, in_words
 from textgen.windows.ingest import ingest
+from textgen.windows.ingest_result import advice_on
 
 __all__ = ["serially"]
 
@@ -121,3 +123,9 @@ def test_a_corpus_of_duplicates_is_warned_of(tmp_path: Path, column: str, is_war
     assert any("288 of 300 records repeat" in text and "corpus.text_column" in text for text in result["warnings"]) == (
         is_warned
     )
+
+
+def test_the_reason_of_most_rejections_names_a_setting() -> None:
+    assert "corpus.delimiter" in advice_on(Counter(columns=3, no_text=1))
+    assert "corpus.text_column" in advice_on(Counter(columns=1, no_text=3))
+    assert advice_on(Counter(surrogate=1)) == ""

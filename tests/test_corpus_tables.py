@@ -58,6 +58,12 @@ def test_a_tsv_with_a_few_quotes_around_whole_texts_keeps_them(tmp_path: Path) -
     assert pairs(read(tmp_path / "r.tsv", content.encode(), quoting="none")) == [(f'"{t}"', n) for t, n in rows[:2]]
 
 
+def test_quotes_that_happen_to_pair_up_over_a_tab_are_none(tmp_path: Path) -> None:
+    rows = "".join(f"{text}\tnice\t4\n" for text in sentences(40))
+    found = read(tmp_path / "r.tsv", f'review\ttitle\tstars\n{rows}"So good\tand bad"\t3\n'.encode())
+    assert pairs(found)[-1] == ('"So good', "3")
+
+
 def test_quoting_can_be_asked_for(tmp_path: Path) -> None:
     content = b'label\treview\n1\tplain\n2\t"one word"\n' + b"3\tno quote here\n" * 20
     assert read(tmp_path / "r.tsv", content)[1].text == '"one word"'
@@ -113,8 +119,11 @@ def test_commas_in_texts_do_not_make_a_csv_another_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (b"uid;words\n1;a\n2;b\n", r"no ',' stands in its first line, but ';' 1 times: set corpus\.delimiter=';'"),
+        (b"uid;words\n1;a\n2;b\n", r"holds ',' 0 times, but ';' 1 times: set corpus\.delimiter=';'"),
         (b"uid\twords\n1\ta\n", r"but a tab 1 times: set corpus\.delimiter=tab"),
+        (b"id\twords, more\tx\n1\ta, b\tc\n", r"set corpus\.delimiter=tab"),
+        (b"<!DOCTYPE html>\n<p>404", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid 1", "git lfs pull"),
         (b'{"a": "b"}\n{"a": "c"}\n', r"looks like JSON: set corpus\.format=jsonl"),
         ("text,label\na,1\n".encode("utf-16-le"), r"set corpus\.encoding=utf-16-le"),
         ("text,label\na,1\n".encode("utf-16-be"), r"set corpus\.encoding=.* utf-16-be"),
@@ -123,6 +132,23 @@ def test_commas_in_texts_do_not_make_a_csv_another_one(tmp_path: Path) -> None:
 def test_what_keeps_a_table_from_being_read_is_named(tmp_path: Path, content: bytes, cause: str) -> None:
     with pytest.raises(UserError, match=cause):
         read(tmp_path / "r.csv", content)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("id\treview\n" + "".join(f'1\t"so" {text}\n' for text in sentences(5)), "tsv"),
+        ("id,review\n" + "".join(f'1,"{text}, {text}"\n' for text in sentences(5)), "csv"),
+        ("".join(f'{{"text": "{text}"}}\n' for text in sentences(5)), "jsonl"),
+        ("review, text and more\n" + "\n".join(sentences(5)), None),
+        ("a film; a review\n" + "\n".join(f"{text}; and" for text in sentences(9)), None),
+        ("", None),
+    ],
+)
+def test_a_table_that_is_named_as_text_is_pointed_out(tmp_path: Path, content: str, kind: str | None) -> None:
+    _, report = read_with_report(tmp_path / "r.txt", content.encode() or b"\n")
+    assert how(report).warnings == (() if kind is None else (how(report).warnings[0],))
+    assert kind is None or f"set corpus.format={kind}" in how(report).warnings[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
@@ -154,6 +180,7 @@ def test_lines_may_end_in_a_carriage_return(tmp_path: Path, name: str) -> None:
         pytest.param('"{}" ,"{}"\n', id="before"),
         pytest.param('"{}", "{}"\n', id="after"),
         pytest.param(' "{}" , "{}" \r\n', id="around"),
+        pytest.param('"{}" ; "{}"\n', id="around semicolons"),
     ],
 )
 def test_spaces_beside_delimiters_are_no_part_of_a_field(tmp_path: Path, line: str) -> None:
@@ -168,6 +195,13 @@ def test_spaces_beside_delimiters_are_no_part_of_a_field(tmp_path: Path, line: s
 
 def test_spaces_after_delimiters_of_fields_without_quotes(tmp_path: Path) -> None:
     assert pairs(read(tmp_path / "r.csv", b"id, review, rating\n1, so good, 5\n2, bad, 1\n")) == [
+        ("so good", "5"),
+        ("bad", "1"),
+    ]
+
+
+def test_spaces_around_fields_without_quotes(tmp_path: Path) -> None:
+    assert pairs(read(tmp_path / "r.csv", b" review , rating \n so good , 5 \n bad , 1 \n")) == [
         ("so good", "5"),
         ("bad", "1"),
     ]
@@ -188,6 +222,21 @@ def test_header_lines_of_files_put_together_are_told_from_texts(
     found = read(tmp_path / name, (one + mark + one + mark + one).encode())
     assert [record.reason for record in found].count("repeated_header") == 2
     assert len(pairs(found)) == 12
+
+
+def test_headers_may_differ_in_case_spaces_and_order(tmp_path: Path) -> None:
+    content = b"review,rating,id\na,4,x\n Review, Rating,ID\nb,3,x\nrating,id,review\n2,x,c\nid,review,rating\nx,d,1\n"
+    found = read(tmp_path / "r.csv", content)
+    assert pairs(found) == [("a", "4"), ("b", "3"), ("c", "2"), ("d", "1")]
+    assert [record.reason for record in found].count("repeated_header") == 3
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.tsv"])
+def test_the_names_of_rows_that_r_writes_need_no_name(tmp_path: Path, name: str) -> None:
+    rows = [(text, str(place % 5)) for place, text in enumerate(sentences(9))]
+    lines = ['"review"\t"rating"', *(f'"{place}"\t"{text}"\t{label}' for place, (text, label) in enumerate(rows))]
+    content = "\n".join(lines).replace("\t", "," if name == "r.csv" else "\t")
+    assert pairs(read(tmp_path / name, content.encode())) == rows
 
 
 def test_a_text_that_is_the_column_s_name_is_a_text(tmp_path: Path) -> None:

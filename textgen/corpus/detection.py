@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from textgen.corpus.delimited import Dialect, Quotes, rows_of
 from textgen.corpus.formats import Record, Source
@@ -19,8 +20,16 @@ ZEROS_SHARE = 0.2
 DELIMITERS = (",", ";", "\t", "|")
 CONSISTENT_SHARE = 0.9
 """Share of the rows that must have as many fields as the header where a delimiter is to be certain."""
+FEWEST_ROWS = 3
+"""Rows without which a text is not taken for a table."""
 NAMES_OF_DELIMITERS = {"\t": "a tab", ";": "';'", "|": "'|'", ",": "','"}
 
+EVEN_SHARE = 0.95
+_INSIDE_QUOTES: tuple[tuple[Quotes, str], ...] = (
+    ("csv", r'[^"]*(?:""[^"]*)*'),
+    ("backslash", r'[^"\\]*(?:(?:\\.|"")[^"\\]*)*'),
+)
+_TELLING = re.compile(r'""|[\t\r\n]|\\"')
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -28,6 +37,15 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEP_LINE = re.compile(r"\ufeff?\"?sep=(\\t|.)\"?\r?\n?\Z", re.IGNORECASE | re.DOTALL)
+
+
+class _QuotedRow(NamedTuple):
+    """What is seen of a row's quotes."""
+
+    width: int = 0
+    is_quoted: bool = False
+    is_telling: bool = False
+    """A program put the quotes there: something within a field needs them, or was changed for them."""
 
 
 def encoding_of(head: bytes, spec: CorpusSpec) -> str:
@@ -94,6 +112,25 @@ def dialect_of(source: Source, head: str, *, kind: str, is_wanted: Callable[[Seq
     return _with_spaces_or_escapes(dialect, lines, is_wanted=is_wanted, is_whole=source.is_whole)
 
 
+def looks_like_table(source: Source, head: str, *, is_wanted: Callable[[Sequence[str]], bool]) -> str | None:
+    """Returns the delimiter of a text whose first line names a known column and whose rows are as wide; or None."""
+    lines = _whole_lines(head, is_whole=source.is_whole)
+    for delimiter in DELIMITERS:
+        for quotes in ("csv", "none"):
+            if not lines or delimiter not in lines[0]:
+                continue
+            dialect = Dialect(delimiter=delimiter, quotes="csv" if quotes == "csv" else "none")
+            found = _fit(lines, dialect, is_wanted=is_wanted, is_whole=source.is_whole)
+            if (
+                found.width > 1
+                and found.is_wanted
+                and found.share >= CONSISTENT_SHARE
+                and len(found.rows) > FEWEST_ROWS
+            ):
+                return delimiter
+    return None
+
+
 def _whole_lines(head: str, *, is_whole: bool) -> list[str]:
     lines = list(io.StringIO(head, newline=""))
     return lines if is_whole or len(lines) < 2 else lines[:-1]
@@ -101,7 +138,10 @@ def _whole_lines(head: str, *, is_whole: bool) -> list[str]:
 
 def _delimiter(lines: Sequence[str], *, usual: str, is_wanted: Callable[[Sequence[str]], bool], is_whole: bool) -> str:
     def fit(delimiter: str) -> _Fit:
-        return _fit(lines, Dialect(delimiter=delimiter, quotes="csv"), is_wanted=is_wanted, is_whole=is_whole)
+        found = _fit(lines, Dialect(delimiter=delimiter, quotes="csv"), is_wanted=is_wanted, is_whole=is_whole)
+        if found.width > 0:
+            return found
+        return _fit(lines, Dialect(delimiter=delimiter, quotes="padded"), is_wanted=is_wanted, is_whole=is_whole)
 
     first = fit(usual)
     if first.width > 1 and first.is_wanted and (first.share >= CONSISTENT_SHARE or usual == "\t"):
@@ -134,15 +174,16 @@ def _with_spaces_or_escapes(
 ) -> Dialect:
     """Returns the dialect for a CSV that puts spaces beside its delimiters, or escapes quotes by a backslash."""
     plain = _fit(lines, dialect, is_wanted=is_wanted, is_whole=is_whole)
-    has_spaces = False
+    has_spaces = ends_in_spaces = False
     if len(plain.rows) > 1:
         spaced = sum(any(cell.startswith(' "') for cell in row) for row in plain.rows)
         has_spaces = len(plain.rows[0]) > 1 and all(cell.startswith(" ") for cell in plain.rows[0][1:])
         has_spaces = has_spaces or spaced > len(plain.rows) / 2
+        ends_in_spaces = has_spaces and any(cell.endswith(" ") for cell in plain.rows[0])
     if plain.share == 1 and not has_spaces:
         return dialect
-    quotes: Quotes
-    for quotes, skip_spaces in (("csv", True), ("padded", True), ("backslash", False)):
+    forms: list[tuple[Quotes, bool]] = [("csv", True), ("padded", True), ("backslash", False)]
+    for quotes, skip_spaces in forms[ends_in_spaces:]:
         other = replace(dialect, quotes=quotes, skip_spaces=skip_spaces)
         found = _fit(lines, other, is_wanted=is_wanted, is_whole=is_whole)
         is_better = found.share > plain.share or (has_spaces and found.share == plain.share)
@@ -158,49 +199,73 @@ def _tab_quotes(head: str, is_whole: bool, *, is_usual: bool) -> Quotes:
     tells that it does so is a doubled quote, a line break or a tab within, or quotes in nearly every row.
     """
     quotes: Quotes
-    for quotes, inside in (("csv", r'(?:[^"]|"")*'), ("backslash", r'(?:[^"\\]|\\.|"")*')):
-        fields = re.compile(rf'(?:"({inside})"|([^\t\r\n"]*))(\t|\r\n?|\n|\Z)', re.DOTALL)
-        widths: Counter[int] = Counter()
-        num_quoted = num_telling = num_rows = place = width = 0
-        row_is_quoted = False
-        while place < len(head):
-            found = fields.match(head, place)
-            if found is None:
-                break
-            place = found.end()
-            width += 1
-            if found[1] is not None:
-                row_is_quoted = True
-                telling = ('""' in found[1]) or "\t" in found[1] or "\n" in found[1] or "\r" in found[1]
-                num_telling += telling or (quotes == "backslash" and '\\"' in found[1])
-            if found[3] != "\t":
-                num_rows += 1
-                num_quoted += row_is_quoted
-                widths[width] += 1
-                row_is_quoted, width = False, 0
-        rest = head[place:]
-        is_open = not is_whole and rest.startswith('"') and not re.search(r'"[\t\r\n]', rest[1:])
-        if rest and not is_open:
+    for quotes, inside in _INSIDE_QUOTES:
+        rows = _rows_with_quotes(head, inside, is_whole=is_whole)
+        body = Counter(row.width for row in rows[1:] or rows)  # The header may lack a name for the names of rows.
+        if not body:
             continue
-        is_even = bool(widths) and widths.most_common(1)[0][1] >= 0.95 * num_rows
-        if is_even and num_quoted and (num_telling or num_quoted >= CONSISTENT_SHARE * num_rows):
+        width, count = body.most_common(1)[0]
+        num_quoted = sum(row.is_quoted for row in rows)
+        is_telling = any(row.is_telling and row.width == width for row in rows)
+        is_everywhere = num_quoted >= CONSISTENT_SHARE * len(rows)
+        if count >= EVEN_SHARE * body.total() and (is_telling or is_everywhere):
             return quotes
         if not num_quoted and is_usual:
             return "csv"
     return "none"
 
 
-def cause_of(head: str, dialect: Dialect) -> str:
+def _rows_with_quotes(head: str, inside: str, *, is_whole: bool) -> list[_QuotedRow]:
+    """Returns the rows of a table of tabs that quotes fields; none where a field speaks against that."""
+    fields = re.compile(rf'(?:"({inside})"|([^\t\r\n"]*))(\t|\r\n?|\n|\Z)', re.DOTALL)
+    rows: list[_QuotedRow] = []
+    row = _QuotedRow()
+    place = 0
+    while place < len(head):
+        found = fields.match(head, place)
+        if found is None:
+            break
+        place = found.end()
+        quoted = found[1]
+        row = _QuotedRow(
+            row.width + 1,
+            row.is_quoted or quoted is not None,
+            row.is_telling or (quoted is not None and _TELLING.search(quoted) is not None),
+        )
+        if found[3] != "\t":
+            rows.append(row)
+            row = _QuotedRow()
+    rest = head[place:]
+    is_open = not is_whole and rest.startswith('"') and not re.search(r'"[\t\r\n]', rest[1:])
+    return rows if is_open or not rest else []
+
+
+def what_else(source: Source) -> str:
+    """Says, as a part of a sentence, what a file is that is often found in the place of data; empty where unknown."""
+    start = source.head[:200].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return ": it is a web page, as a download that failed leaves one"
+    if start.startswith(b"version https://git-lfs"):
+        return ": it is a pointer of Git LFS, whose file `git lfs pull` fetches"
+    if start.startswith(b"<?xml"):
+        return ": it is XML"
+    return ""
+
+
+def cause_of(source: Source, head: str, dialect: Dialect) -> str:
     """Says, as the end of a message, what may keep a table from being read; empty where nothing is seen."""
     first = next(iter(io.StringIO(head)), "").strip()
+    if what_else(source):
+        return what_else(source).replace(":", ";", 1)
     if first.startswith(("{", "[{")):
         return "; its first line looks like JSON: set corpus.format=jsonl"
+    own = first.count(dialect.delimiter)
     counts = {other: first.count(other) for other in DELIMITERS if other != dialect.delimiter and other in first}
-    if first.count(dialect.delimiter) == 0 and counts:
-        likely = max(counts, key=lambda other: counts[other])
-        shown = "tab" if likely == "\t" else f"'{likely}'"
-        return (
-            f"; no {NAMES_OF_DELIMITERS.get(dialect.delimiter, dialect.delimiter)} stands in its first line, but "
-            f"{NAMES_OF_DELIMITERS[likely]} {counts[likely]} times: set corpus.delimiter={shown}"
-        )
-    return ""
+    if not counts or max(counts.values()) < own:
+        return ""
+    likely = max(counts, key=lambda other: counts[other])
+    shown = "tab" if likely == "\t" else f"'{likely}'"
+    return (
+        f"; its first line holds {NAMES_OF_DELIMITERS.get(dialect.delimiter, dialect.delimiter)} {own} times, but "
+        f"{NAMES_OF_DELIMITERS[likely]} {counts[likely]} times: set corpus.delimiter={shown}"
+    )

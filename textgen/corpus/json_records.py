@@ -9,17 +9,20 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from textgen.corpus.detection import encoding_of, head_text, line_end
+from textgen.corpus.detection import encoding_of, head_text, line_end, what_else
 from textgen.corpus.doubts import DOUBTED_ROWS, doubts
 from textgen.corpus.formats import PEEK_ROWS, Record, Source, decoded
 from textgen.corpus.json_scanner import Scanner, path_of_records
 from textgen.corpus.nulls import LONGEST_MISSING, MISSING, is_null
-from textgen.corpus.schema import Columns, recognise, value_text
+from textgen.corpus.schema import Columns, UnknownColumnsError, recognise, value_text
 from textgen.errors import UserError
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 Values = dict[str, Any]
 Item = tuple[int, str, Values | None]
@@ -52,8 +55,13 @@ def read_json(stream: IO[bytes], source: Source) -> Iterator[Record]:
 
 
 def _lines(head: str, *, is_whole: bool) -> list[str]:
-    lines = [line for line in head.lstrip("\ufeff").splitlines() if not line.isspace() and line]
+    lines = [line for line in _LINE_END.split(head.lstrip("\ufeff")) if not line.isspace() and line]
     return lines if is_whole or len(lines) < 2 else lines[:-1]
+
+
+def looks_like_json(head: str, *, is_whole: bool) -> bool:
+    """Says whether the first lines of a file are JSON objects."""
+    return _share(_lines(head, is_whole=is_whole), _parsed)
 
 
 def _share(lines: Sequence[str], parse: Any) -> bool:
@@ -131,16 +139,23 @@ def _literal_value(text: str) -> Any:
         with warnings.catch_warnings():  # A backslash that escapes nothing is one.
             warnings.simplefilter("ignore")
             tree = ast.parse(text, mode="eval")
-            return ast.literal_eval(_WithoutNames().visit(tree))
+            return ast.literal_eval(_LiteralsAlone().visit(tree))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         return None
 
 
-class _WithoutNames(ast.NodeTransformer):
-    """Reads `nan` and the like, which `repr` writes and `literal_eval` refuses, as None."""
+class _LiteralsAlone(ast.NodeTransformer):
+    """Puts None for what is no literal, such as `nan`, `ObjectId("...")` or a date, so that nothing is ever run."""
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.copy_location(ast.Constant(None), node) if node.id in MISSING else node
+        value = {"true": True, "false": False}.get(node.id)
+        return ast.copy_location(ast.Constant(value), node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return ast.copy_location(ast.Constant(None), node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        return ast.copy_location(ast.Constant(None), node)
 
 
 def _python_array(lines: Iterator[str], source: Source) -> Iterator[Item]:
@@ -172,12 +187,13 @@ def _records(items: Iterator[Item], source: Source, *, form: str, encoding: str)
     names = list(dict.fromkeys(key for values in objects for key in values))
     if not names:
         raise UserError(
-            f"{source.uri} holds no JSON objects, one a line or in an array; set corpus.format to what it is"
+            f"{source.uri} holds no JSON objects, one a line or in an array{what_else(source)}; set corpus.format to "
+            "what it is"
         )
     try:
         columns = recognise(names, source.spec, file_name=source.uri, partitions=tuple(source.partitions))
-    except UserError as error:
-        raise UserError(f"{error}{_by_column(objects)}") from None
+    except UnknownColumnsError as error:
+        raise UnknownColumnsError(f"{error}{_by_column(objects)}") from None
     if isinstance(objects[0].get(columns.text), dict | list) and _by_column(objects):
         raise UserError(f"no text stands in the column {columns.text!r} of {source.uri}{_by_column(objects)}")
     source.begin(form, columns, encoding=encoding.removesuffix("-sig"), warnings=doubts_of(columns, objects))

@@ -9,6 +9,7 @@ FORMAT_OF_ENDING = {
     "tsv": "tsv",
     "tab": "tsv",
     "csv": "csv",
+    "psv": "csv",
     "json": "jsonl",
     "jsonl": "jsonl",
     "ndjson": "jsonl",

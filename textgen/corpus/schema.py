@@ -27,6 +27,14 @@ BY_NAME = "recognised by its name"
 BY_FOLDER = "recognised by the name of a folder"
 
 
+class UnknownColumnsError(UserError):
+    """No column is known to hold text, or one that the spec names is not there."""
+
+
+class RepeatedColumnError(UserError):
+    """Two columns have the name that is wanted."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Columns:
     """Names of the columns that are read."""
@@ -100,10 +108,10 @@ def recognise(
     for role in wanted:
         named = getattr(spec, f"{role}_column")
         if named is not None and named not in names and named not in folders and has_text_column:
-            raise UserError(f"corpus.{role}_column is {named!r} but the columns of {file_name} are {listed}")
+            raise UnknownColumnsError(f"corpus.{role}_column is {named!r} but the columns of {file_name} are {listed}")
     text = (spec.text_column or _first_known(names, TEXT_COLUMNS)) if has_text_column else ""
     if text is None:
-        raise UserError(
+        raise UnknownColumnsError(
             f"no column of {file_name} is known to hold text; its columns are {listed}: "
             "name one by --set corpus.text_column=NAME (or its position, from 0, if the file has no header line)"
         )
@@ -119,7 +127,7 @@ def recognise(
         name = getattr(columns, role)
         if name is not None:
             is_named = getattr(spec, f"{role}_column") == name
-            _check_unique(name, names, file_name=file_name, is_named=is_named)
+            _check_unique(name, names, role=role, file_name=file_name, is_named=is_named)
             chosen_by[role] = BY_SETTING.format(role=role) if is_named else BY_NAME if name in names else BY_FOLDER
     return Columns(text=text, label=columns.label, category=columns.category, chosen_by=chosen_by)
 
@@ -128,13 +136,15 @@ def _named(name: str | None, others: Sequence[str], text: str) -> str | None:
     return name if name in others or name == text else None
 
 
-def _check_unique(name: str, names: Sequence[str], *, file_name: str, is_named: bool) -> None:
+def _check_unique(name: str, names: Sequence[str], *, role: str, file_name: str, is_named: bool) -> None:
     same = [place for place, other in enumerate(names) if other == name or (not is_named and _like(other, name))]
     if len(same) > 1:
         places = " and ".join(map(str, same))
-        raise UserError(
+        are_equal = len({names[place] for place in same}) == 1
+        advice = "give one of them another name in the header line" if are_equal else f"set corpus.{role}_column to one"
+        raise RepeatedColumnError(
             f"{file_name} has {len(same)} columns named {name!r}, at the positions {places} (from 0), so that it is "
-            "not clear which is meant; give one of them another name in the header line"
+            f"not clear which is meant; {advice}"
         )
 
 

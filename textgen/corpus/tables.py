@@ -13,8 +13,18 @@ from textgen.corpus.detection import cause_of, dialect_of, encoding_of, head_tex
 from textgen.corpus.doubts import DOUBTED_ROWS, doubts
 from textgen.corpus.formats import PEEK_ROWS, REPEATED_HEADER, Record, Source, decoded
 from textgen.corpus.nulls import LONGEST_MISSING, MISSING
-from textgen.corpus.schema import BY_FOLDER, BY_SETTING, Columns, is_headerless, positions, recognise, value_text
-from textgen.corpus.schema import TEXT_COLUMNS as KNOWN_TEXT_COLUMNS
+from textgen.corpus.schema import (
+    BY_FOLDER,
+    BY_SETTING,
+    TEXT_COLUMNS,
+    Columns,
+    RepeatedColumnError,
+    UnknownColumnsError,
+    is_headerless,
+    positions,
+    recognise,
+    value_text,
+)
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
@@ -48,8 +58,8 @@ def _read_table(stream: IO[bytes], source: Source, *, kind: str) -> Iterator[Rec
             )
         try:
             table = _table_of(peeked, source)
-        except UserError as error:
-            raise UserError(f"{error}{cause_of(head, dialect)}") from None
+        except UnknownColumnsError as error:
+            raise UnknownColumnsError(f"{error}{cause_of(source, head, dialect)}") from None
         source.begin(
             kind,
             table.columns,
@@ -69,8 +79,10 @@ def _holds_wanted(header: Sequence[str], *, spec: CorpusSpec, uri: str) -> bool:
         return int(spec.text_column or 0) < len(header)
     try:
         recognise(header, spec, file_name=uri)
-    except UserError as error:
-        return "columns named" in str(error)  # Refused below, with that message.
+    except RepeatedColumnError:
+        return True  # Refused below.
+    except UnknownColumnsError:
+        return False
     return True
 
 
@@ -96,8 +108,8 @@ class _Table:
         read_value = functools.lru_cache(maxsize=1000)(value_text)  # Labels and categories are few, and come again.
         text, label, category, width = self.text, self.label, self.category, self.width
         same_label, same_category = self.constants.get("label"), self.constants.get("category")
-        again = [self.header, ["\ufeff" + self.header[0], *self.header[1:]]] if self.header else []
-        name = self.header[text] if self.header else ""
+        names = [_plain(name) for name in self.header or ()]
+        longest = max(map(len, names), default=-1) + 2
         for number, fields in rows:
             if isinstance(fields, Record):
                 yield fields
@@ -107,25 +119,37 @@ class _Table:
                 value = fields[text]
                 found_label = same_label if label is None else read_value(fields[label])
                 found_category = same_category if category is None else read_value(fields[category])
-                if value == name and fields in again:
+                if len(value) <= longest and _plain(value) in names and _are_names(fields, names):
                     yield Record(number, dialect.delimiter.join(fields), reason=REPEATED_HEADER)
+                    order = [_plain(field) for field in fields]  # The files put together may differ in it.
+                    text = order.index(names[self.text])
+                    label = None if self.label is None else order.index(names[self.label])
+                    category = None if self.category is None else order.index(names[self.category])
                 elif len(value) <= LONGEST_MISSING and value in MISSING:
                     yield Record(number, value, found_label, found_category, reason="no_text")
                 else:
                     yield Record(number, value, found_label, found_category)
 
 
+def _plain(name: str) -> str:
+    return name.strip("\ufeff \t").lower()
+
+
+def _are_names(fields: Sequence[str], names: Sequence[str]) -> bool:
+    return sorted(map(_plain, fields)) == sorted(names)
+
+
 def _table_of(peeked: Sequence[Row], source: Source) -> _Table:
     first = peeked[0][1]
     assert not isinstance(first, Record)
-    header = list(first)
+    header = [*_row_names(peeked), *first]
     spec, partitions = source.spec, source.partitions
     if is_headerless(spec) and not _is_header(peeked, spec, uri=source.uri):
         text, label, category = positions(
             spec, num_columns=len(header), file_name=source.uri, partitions=tuple(partitions)
         )
         columns, known_header = _columns_by_position(text, label, category), None
-        if header[text].strip().lower() in KNOWN_TEXT_COLUMNS:
+        if header[text].strip().lower() in TEXT_COLUMNS:
             known_header = header  # No text, but the name of the column.
     else:
         columns = recognise(header, spec, file_name=source.uri, partitions=tuple(partitions))
@@ -151,6 +175,15 @@ def _table_of(peeked: Sequence[Row], source: Source) -> _Table:
             if isinstance(name, str)
         },
     )
+
+
+def _row_names(peeked: Sequence[Row]) -> list[str]:
+    """Returns the name of a first column that the header lacks: R writes the names of rows so."""
+    first = peeked[0][1]
+    if isinstance(first, Record):
+        return []
+    widths = {len(row) for _, row in peeked[1:] if not isinstance(row, Record)}
+    return [""] if widths == {len(first) + 1} and not any(cell.isdecimal() for cell in first) else []
 
 
 def _columns_by_position(text: int, label: int | str | None, category: int | str | None) -> Columns:

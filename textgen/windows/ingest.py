@@ -33,7 +33,7 @@ from textgen.windows import ingest_tasks, resuming
 from textgen.windows.conditions import conditions_of
 from textgen.windows.encoding import closing_ids
 from textgen.windows.ingest_plan import Staged, counting_items, writing_items
-from textgen.windows.ingest_result import result_of, warnings_of
+from textgen.windows.ingest_result import advice_on, result_of, warnings_of
 from textgen.windows.ingest_tasks import CountedRange
 from textgen.windows.manifest import SPLITS, Counts, Manifest, Shard, Split
 from textgen.windows.ray_tasks import run_tasks
@@ -127,7 +127,7 @@ def _check_rejected(chunks: Sequence[Chunk], output: str, spec: CorpusSpec) -> N
         listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
         raise UserError(
             f"{num_rejected:,} of {num_records:,} records cannot be used ({listed}), more than "
-            f"corpus.max_rejected_share = {spec.max_rejected_share:.0%}; look at them in "
+            f"corpus.max_rejected_share = {spec.max_rejected_share:.0%}{advice_on(reasons)}; look at them in "
             f"{storage.join(output, REJECTED_NAME)}, then mend the files or raise that share"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from textgen.corpus.reading import Readings
@@ -11,6 +12,22 @@ from textgen.windows.manifest import SPLITS, Manifest
 
 DUPLICATES_SHARE = 0.9
 """Share of duplicates among the records from which on another column is probably meant."""
+ADVICE = {
+    "columns": "rows have another number of fields than the first line, as with another corpus.delimiter or "
+    "corpus.quoting, or delimiters within texts that are not quoted",
+    "malformed": "lines are not of the format; check corpus.format and corpus.quoting",
+    "unclosed_quote": "quotes open and never close; set corpus.quoting=none if they are part of the text",
+    "no_text": "records have no value in the column taken for text; check corpus.text_column",
+    "empty": "texts are empty; check corpus.text_column and corpus.rules",
+    "encoding": "bytes are not of corpus.encoding",
+}
+"""What most likely is wrong, and the setting to change, by the reason for which records are rejected."""
+
+
+def advice_on(reasons: Counter[str]) -> str:
+    """Returns, as a part of a sentence, what to do about the most frequent reason; empty where nothing is known."""
+    most = max(reasons, key=lambda reason: reasons[reason])
+    return f" ({most}: {ADVICE[most]})" if most in ADVICE else ""
 
 
 def warnings_of(manifest: Manifest) -> list[str]:
