@@ -156,7 +156,7 @@ def import_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
-        except BaseException:
+        except Exception:  # Of an interrupt it is no explanation.
             said.seek(0)
             os.write(terminal, said.read())
             raise
