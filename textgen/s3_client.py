@@ -63,6 +63,15 @@ def patiently(call: Callable[[], Result]) -> Result:
     return call()
 
 
+def cause_of(error: Exception) -> Exception:
+    """Returns what stopped a transfer; other errors as they are."""
+    from boto3.exceptions import RetriesExceededError, S3UploadFailedError
+
+    if isinstance(error, S3UploadFailedError | RetriesExceededError) and isinstance(error.__context__, Exception):
+        return error.__context__
+    return error
+
+
 def client_error() -> type[Exception]:
     """Returns the class of answers that are errors."""
     from botocore.exceptions import ClientError
@@ -81,6 +90,7 @@ def error_of(error: Exception, uri: str) -> Exception:
     """Returns what a user is to read of an error that a request for `uri` raised; other errors as they are."""
     from botocore import exceptions
 
+    error = cause_of(error)
     where = os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
     if isinstance(error, exceptions.ClientError):
         return _refusal(error, uri, where)

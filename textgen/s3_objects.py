@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,10 @@ from textgen.errors import UserError
 from textgen.s3_client import client, code_of, error_of, patiently
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from boto3.s3.transfer import TransferConfig
 
 READ_BLOCK_BYTES = 4 * 2**20
-PART_BYTES, MAX_PARTS = 8 * 2**20, 10_000
+PART_BYTES = 8 * 2**20
 DELETED_AT_ONCE = 1000
 ABANDONED = timedelta(days=1)
 """Age of an upload whose writer must have been killed."""
@@ -163,19 +164,30 @@ def exists(*, bucket: str, key: str) -> bool:
 
 
 def send(source: Path | bytes, *, bucket: str, key: str) -> None:
-    """Puts an object that nobody sees before it is whole, in one request where the server and its size allow that."""
-    num_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
-    if num_bytes <= PART_BYTES and _puts_whole():
-        client().put_object(Bucket=bucket, Key=key, Body=source if isinstance(source, bytes) else source.read_bytes())
-        return
+    """Puts an object that nobody sees before it is whole, in one request where the server and its size allow that.
+
+    An upload that is interrupted, by a signal too, is ended.
+    """
+    config = _transfer(largest_whole=PART_BYTES if _puts_whole() else 0)
     for attempt in range(s3_client.ATTEMPTS):
         try:
-            _send_in_parts(source, num_bytes, bucket=bucket, key=key)
+            if isinstance(source, bytes):
+                client().upload_fileobj(io.BytesIO(source), bucket, key, Config=config)
+            else:
+                client().upload_file(str(source), bucket, key, Config=config)
             return
-        except s3_client.client_error() as error:
+        except Exception as error:
             # The server was restarted; or the upload is complete, and the answer that said so was lost.
-            if attempt == s3_client.ATTEMPTS - 1 or code_of(error) != "NoSuchUpload":
+            if attempt == s3_client.ATTEMPTS - 1 or code_of(s3_client.cause_of(error)) != "NoSuchUpload":
                 raise
+
+
+@functools.cache
+def _transfer(*, largest_whole: int) -> TransferConfig:
+    """Returns how objects are sent: in parts from one byte above `largest_whole` on."""
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(multipart_threshold=largest_whole + 1, multipart_chunksize=PART_BYTES, use_threads=False)
 
 
 def _puts_whole() -> bool:
@@ -187,35 +199,6 @@ def _puts_whole() -> bool:
             "'parts' where it may show it before, or leave it unset"
         )
     return way == "whole" if way else (urlsplit(client().meta.endpoint_url).hostname or "").endswith(AMAZON)
-
-
-def _send_in_parts(source: Path | bytes, num_bytes: int, *, bucket: str, key: str) -> None:
-    # Not boto3's own transfer: interrupted amid a part it waits for ever, and it leaves the upload behind.
-    config: Any = client().meta.config
-    sums: Any = {"ChecksumAlgorithm": "CRC32"} if config.request_checksum_calculation == "when_supported" else {}
-    upload = client().create_multipart_upload(Bucket=bucket, Key=key, **sums)["UploadId"]
-    part_bytes = max(PART_BYTES, -(-num_bytes // MAX_PARTS))
-    try:
-        parts: list[CompletedPartTypeDef] = []
-        for number, part in enumerate(_parts(source, part_bytes), 1):
-            place: Any = {"Bucket": bucket, "Key": key, "UploadId": upload, "PartNumber": number}
-            sent = client().upload_part(**place, Body=part, **sums)
-            parts.append({"ETag": sent["ETag"], "PartNumber": number})
-            if "ChecksumCRC32" in sent:
-                parts[-1]["ChecksumCRC32"] = sent["ChecksumCRC32"]
-        client().complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
-    except BaseException:  # SIGTERM and Ctrl-C too: what is left of an upload is paid for, and nobody sees it.
-        with contextlib.suppress(Exception):
-            client().abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
-        raise
-
-
-def _parts(source: Path | bytes, part_bytes: int) -> Iterator[bytes]:
-    """Yields the parts of an object, at least one."""
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
-        yield stream.read(part_bytes)
-        while part := stream.read(part_bytes):
-            yield part
 
 
 def delete(keys: Sequence[str], *, bucket: str) -> None:
