@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -164,6 +165,13 @@ def test_old_uploads_below_a_prefix_are_ended_and_no_others(folder: str, monkeyp
 def test_uploads_that_may_not_be_listed_are_left_alone(stub: Stubber) -> None:
     stub.add_client_error("list_multipart_uploads", "AccessDenied", http_status_code=403)
     assert storage.end_unfinished_uploads("s3://bucket/a") == 0
+
+
+def test_the_answer_of_another_object_is_closed() -> None:
+    body = io.BytesIO(b"other")
+    with pytest.raises(UserError, match="was replaced while it was read"):
+        s3_objects._same({"ETag": "new", "Body": body}, "old", "s3://bucket/a")
+    assert body.closed  # Or its connection stays open, and a test's end warns of it.
 
 
 def test_many_objects_are_deleted_by_few_requests(

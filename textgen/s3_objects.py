@@ -73,7 +73,7 @@ class ObjectStream(io.RawIOBase):
         if self._body is None:
             rest = f"bytes={self._position}-{self._stop - 1}"
             answer = client().get_object(Bucket=self._bucket, Key=self._key, Range=rest)
-            self._body = _same(answer, self._tag, self._uri)["Body"]
+            self._body = _same(answer, self._tag, self._uri)
         try:
             return bytes(self._body.read(num_bytes))
         except Exception:
@@ -124,7 +124,7 @@ class ObjectRanges(io.RawIOBase):
         def read() -> bytes:
             piece = f"bytes={self._position}-{stop - 1}"
             answer = client().get_object(Bucket=self._bucket, Key=self._key, Range=piece)
-            with contextlib.closing(_same(answer, self._tag, self._uri)["Body"]) as body:
+            with contextlib.closing(_same(answer, self._tag, self._uri)) as body:
                 return bytes(body.read())
 
         try:
@@ -137,10 +137,11 @@ class ObjectRanges(io.RawIOBase):
 
 
 def _same(answer: Any, tag: str, uri: str) -> Any:
-    """Returns an answer that is of the object that the others were of; rclone's server does not know `If-Match`."""
+    """Returns an answer's body, of the object that the others were of; rclone's server does not know `If-Match`."""
     if answer["ETag"] != tag:
+        answer["Body"].close()
         raise UserError(f"{uri} was replaced while it was read; give the same command again")
-    return answer
+    return answer["Body"]
 
 
 def exists(*, bucket: str, key: str) -> bool:
