@@ -38,7 +38,14 @@ def main(argv: list[str]) -> None:
         "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"
     )
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
-    parser.add_argument("--name", metavar="ID", help="the model's id in the API (default: the run's name)")
+    parser.add_argument(
+        "--name",
+        metavar="ID",
+        help="the model's id in the API, and the endpoint's name among those of the cluster (default: the run's name)",
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="put the checkpoint in the place of a running endpoint of that name"
+    )
     parser.add_argument(
         "--detach",
         action="store_true",
@@ -66,28 +73,25 @@ def main(argv: list[str]) -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # After Ray, which sets a handler of its own.
     from textgen.serving import deployment
 
-    was_running = deployment.is_running()
+    endpoint = deployment.start(
+        checkpoint_uri=checkpoint.uri,
+        model_id=model_id,
+        defaults=defaults,
+        host=arguments.host,
+        port=arguments.port,
+        replace=arguments.replace,
+    )
+    result = {"url": endpoint.url, "models": [model_id]}
+    if arguments.detach:
+        finish(result, output=arguments.output, summary=summaries.of_serve(result, stays=True))
+        return
     try:
-        url = deployment.start(
-            checkpoint_uri=checkpoint.uri,
-            model_id=model_id,
-            defaults=defaults,
-            host=arguments.host,
-            port=arguments.port,
-        )
-        result = {"url": url, "models": [model_id]}
-        if arguments.detach:
-            finish(result, output=arguments.output, summary=summaries.of_serve(result, stays=True))
-            return
         _announce(result, arguments.output)
         threading.Event().wait()
     except KeyboardInterrupt:
-        say("stopping")
-    except Exception:
-        if not was_running and deployment.is_running():
-            deployment.stop(whole=True)
-        raise
-    deployment.stop(whole=not was_running)
+        say("stopping, once the requests that are being answered have ended; Ctrl-C again ends at once")
+    if not deployment.stop(endpoint):
+        say(f"another job has replaced or ended the endpoint {model_id}; nothing is left to stop")
     disconnect()
 
 

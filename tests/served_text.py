@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 
-from textgen.errors import UserError
-from textgen.generation.stream import Completion, Request
+from textgen.generation.stream import Completion, RefusedFieldError, Request
 
 
 class EchoEngine:
@@ -16,6 +16,8 @@ class EchoEngine:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
+        self.stepped = threading.Event()
+        """Set while a call is being made."""
         self.drained = threading.Event()
         """Set when nothing waits any more."""
         self.submitted: list[Request] = []
@@ -26,9 +28,15 @@ class EchoEngine:
     def num_unfinished(self) -> int:
         return sum(not future.cancelled() for _, future in tuple(self._waiting))
 
-    def submit(self, request: Request) -> Future[Completion]:
-        if "\0" in request.prompt:
-            raise UserError("the character '\\x00' is not in the vocabulary")
+    def prepare(self, requests: Sequence[Request]) -> Sequence[Request]:
+        for request in requests:
+            if "\0" in request.prompt:
+                raise RefusedFieldError("the character '\\x00' is not in the vocabulary", "prompt")
+            if "mood" in request.condition:
+                raise RefusedFieldError("the model knows no condition 'mood'", "condition")
+        return requests
+
+    def enqueue(self, request: Request) -> Future[Completion]:
         self.submitted.append(request)
         future: Future[Completion] = Future()
         self._waiting.append((request, future))
@@ -36,8 +44,11 @@ class EchoEngine:
 
     def run_once(self) -> bool:
         if not self._waiting:
+            self.drained.set()
             return False
+        self.stepped.set()
         self.gate.wait()
+        self.stepped.clear()
         if self.fault:
             raise self.fault
         request, future = self._waiting.popleft()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textgen.generation.stream import Completion, Request
+from textgen.generation.stream import Completion, PreparedPrompt, Reading, Request
 from textgen.spec import ModelSpec, SamplingSpec
 from textgen.windows.conditions import Condition
 from textgen.windows.vocabulary import Vocabulary
@@ -63,13 +63,13 @@ def test_neighbours_that_filter_join_and_leave_change_nothing(language_engine: A
     wanted = Request(prompt="so", settings=settings)
     alone = language_engine.generate([wanted])[0]
     filtering = SamplingSpec(temperature=0.5, top_k=4, top_p=0.9, max_new_chars=70, seed=3)
-    early = [language_engine.submit(Request(prompt="ab", settings=filtering, index=index)) for index in range(5)]
+    early = [queued(language_engine, Request(prompt="ab", settings=filtering, index=index)) for index in range(5)]
     language_engine.run_once()
-    joined = language_engine.submit(wanted)
+    joined = queued(language_engine, wanted)
     late: list[Future[Completion]] = []
     while not joined.done():
         language_engine.run_once()
-        late.append(language_engine.submit(Request(prompt="", settings=filtering, index=len(late))))
+        late.append(queued(language_engine, Request(prompt="", settings=filtering, index=len(late))))
     assert joined.result() == alone
     while language_engine.run_once():
         pass
@@ -209,23 +209,51 @@ def test_prompts_and_stop_texts_may_cross_calls(prompt_length: int) -> None:
     assert (made.completion, made.finish_reason) == ("a" * 49, "stop")
 
 
+def test_a_prompt_is_read_once_however_many_completions_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = clock_engine("ab.", num_slots=2)
+    read = []
+    whole = PreparedPrompt.of
+
+    def noted(request: Request, *others: Any) -> PreparedPrompt:
+        read.append(request.prompt)
+        return whole(request, *others)
+
+    monkeypatch.setattr(PreparedPrompt, "of", noted)
+    settings = SamplingSpec(temperature=0.0)
+    prompts = ["b", "b", "a", "b"]
+    made = engine.generate([Request(prompt=prompt, settings=settings, index=i) for i, prompt in enumerate(prompts)])
+    assert read == ["b", "a"]
+    assert [completion.completion for completion in made] == [alone(prompt) for prompt in prompts]
+
+
 def test_prompts_are_normalized() -> None:
-    engine = markov_engine(np.tile(np.eye(5)[2], (5, 1)), num_slots=2, normalize=str.lower)
+    engine = markov_engine(np.tile(np.eye(5)[2], (5, 1)), num_slots=2, reading=Reading(normalize=str.lower))
     made = engine.generate([Request(prompt="ABQ", settings=SamplingSpec(max_new_chars=2))])[0]
     assert (made.prompt, made.completion, made.unknown_characters) == ("ABQ", "aa", ("q",))
+
+
+def queued(engine: Any, request: Request) -> Future[Completion]:
+    future: Future[Completion] = engine.enqueue(engine.prepare([request])[0])
+    return future
+
+
+def alone(prompt: str) -> str:
+    """Returns what an engine completes a prompt with that reads nothing else."""
+    settings = SamplingSpec(temperature=0.0)
+    return clock_engine("ab.", num_slots=2).generate([Request(prompt=prompt, settings=settings)])[0].completion
 
 
 def test_cancelled_requests_make_room() -> None:
     engine = clock_engine("a", num_slots=2)
     endless = Request(prompt="", settings=SamplingSpec(temperature=0.0, max_new_chars=10**9))
-    futures = [engine.submit(endless) for _ in range(3)]
+    futures = [queued(engine, endless) for _ in range(3)]
     engine.run_once()
     assert engine.num_unfinished == 3
     assert futures[2].cancel()
     assert engine.num_unfinished == 2  # It will be let go when a slot is free.
     assert futures[0].cancel()
     assert futures[1].cancel()
-    short = engine.submit(Request(prompt="", settings=SamplingSpec(temperature=0.0, max_new_chars=2)))
+    short = queued(engine, Request(prompt="", settings=SamplingSpec(temperature=0.0, max_new_chars=2)))
     engine.run_once()
     assert short.result(timeout=0).completion == "aa"
     assert engine.num_unfinished == 0
@@ -234,7 +262,7 @@ def test_cancelled_requests_make_room() -> None:
 
 def test_a_failure_ends_every_request_and_the_engine_goes_on() -> None:
     engine = clock_engine("ab.", num_slots=1)
-    futures = [engine.submit(Request(prompt="", settings=SamplingSpec())) for _ in range(3)]
+    futures = [queued(engine, Request(prompt="", settings=SamplingSpec())) for _ in range(3)]
     engine.fail_all(RuntimeError("lost"))
     for future in futures:
         with pytest.raises(RuntimeError, match="lost"):

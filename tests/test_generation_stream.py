@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import functools
+import pickle
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -8,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.corpus.marks import ALL_CAPITALS, CAPITAL, mark, unmark
+from textgen.corpus.marks import ALL_CAPITALS, CAPITAL, mark
 from textgen.errors import UserError
-from textgen.generation.stream import SAMPLED, Completion, Request, Stream, generator_of
+from textgen.generation.stream import SAMPLED, Completion, Reading, RefusedFieldError, Request, Stream, generator_of
 from textgen.spec import SamplingSpec
 from textgen.windows.conditions import Condition
 from textgen.windows.vocabulary import Vocabulary
@@ -135,7 +137,7 @@ def test_half_a_character_is_refused() -> None:
 
 
 def test_the_prompt_may_be_read_otherwise_than_written() -> None:
-    stream = Stream(Request(prompt="AB", settings=SamplingSpec()), LETTERS, prompt_read="ab")
+    stream = Stream(Request(prompt="AB", settings=SamplingSpec()), LETTERS, reading=Reading(normalize=str.lower))
     assert stream.inputs(3)[0].tolist() == [*LETTERS.encode("ab").tolist(), SAMPLED]
     stream.read(np.array([*LETTERS.encode("ab"), LETTERS.end_id], dtype=np.int32))
     assert (stream.completion().prompt, stream.completion().unknown_characters) == ("AB", ())
@@ -219,12 +221,12 @@ def test_completions_read_like_people_write_however_the_ids_come(num_steps: int)
     vocabulary = Vocabulary.from_counts(
         dict.fromkeys(map(ord, "abcdefgh " + ALL_CAPITALS + CAPITAL), 1), unit="characters"
     )
-    restore = functools.partial(unmark, rules=rules)
+    reading = Reading(normalize=functools.partial(mark, rules=rules), mark_rules=rules)
 
     def completed(prompt: str, marked: str, **settings: Any) -> str:
         request = Request(prompt=prompt, settings=SamplingSpec(**settings))
         read = mark(prompt, rules)
-        stream = Stream(request, vocabulary, prompt_read=read, restore=restore)
+        stream = Stream(request, vocabulary, reading=reading)
         ids = [*vocabulary.encode(read), *vocabulary.encode(marked), *[vocabulary.end_id] * num_steps]
         for start in range(0, len(ids), num_steps):
             stream.read(np.array(ids[start : start + num_steps], np.int32))
@@ -239,17 +241,36 @@ def test_completions_read_like_people_write_however_the_ids_come(num_steps: int)
     assert completed("", f"a {ALL_CAPITALS}bad egg", stop=("AD",)) == "a B"
 
 
-def test_a_long_prompt_is_restored_once_and_not_at_every_call() -> None:
-    restored = []
+@pytest.mark.parametrize(("stop", "completion"), [("The End", "abc "), ("ABC", ""), ("É", "abc the end")])
+def test_stop_texts_are_written_as_the_corpus_is(stop: str, completion: str) -> None:
+    vocabulary = Vocabulary.from_counts(dict.fromkeys(map(ord, "abcdefghnté "), 1), unit="characters")
+    reading = Reading(normalize=lambda text: unicodedata.normalize("NFC", text).lower())
+    stream = Stream(Request(prompt="", settings=SamplingSpec(stop=(stop,))), vocabulary, reading=reading)
+    stream.read(np.array([*vocabulary.encode("abc the endé"), vocabulary.end_id], np.int32))
+    assert stream.completion().completion == completion
 
-    def restore(text: str) -> str:
-        restored.append(text)
-        return text
 
-    stream = Stream(Request(prompt="a" * 40, settings=SamplingSpec()), LETTERS, prompt_read="a" * 40, restore=restore)
-    for _ in range(4):
-        stream.inputs(10)
-        stream.read(LETTERS.encode("a" * 10).astype(np.int32))
-    assert len(restored) == 1
-    stream.read(LETTERS.encode("b").astype(np.int32))
-    assert restored[1:] == ["a" * 40 + "b"]
+def test_a_stop_text_is_met_in_what_people_read() -> None:
+    rules = ("mark_capitals",)
+    vocabulary = Vocabulary.from_counts(dict.fromkeys(map(ord, "abc " + CAPITAL), 1), unit="characters")
+    reading = Reading(normalize=functools.partial(mark, rules=rules), mark_rules=rules)
+    stream = Stream(Request(prompt="", settings=SamplingSpec(stop=("B",))), vocabulary, reading=reading)
+    stream.read(vocabulary.encode(mark("ab cB", rules)).astype(np.int32))
+    assert (stream.completion().completion, stream.completion().finish_reason) == ("ab c", "stop")
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (Request(prompt="aX", settings=SamplingSpec()), "prompt"),
+        (Request(prompt="", settings=SamplingSpec(), condition={"stars": 3}), "condition"),
+        (Request(prompt="", settings=SamplingSpec(stop=("a", "\x00"))), "stop"),
+        (Request(prompt="", settings=SamplingSpec(stop=("\ud83d",))), "stop"),
+    ],
+)
+def test_what_cannot_be_read_is_named_by_its_field(request_: Request, field: str) -> None:
+    reading = Reading(normalize=lambda text: text.replace("\x00", ""))
+    with pytest.raises(RefusedFieldError) as refused:
+        Stream(request_, JOINED, reading=reading)
+    assert refused.value.field == field
+    assert pickle.loads(pickle.dumps(refused.value)).field == field  # noqa: S301 (our own bytes)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,8 +76,8 @@ def test_settings_are_the_requests_then_the_checkpoints(client: TestClient, engi
     assert left_out == SamplingSpec(
         temperature=0.6, top_k=9, top_p=0.8, max_new_chars=33, stop=("\n",), seed=left_out.seed
     )
-    complete(client, max_tokens=3, temperature=0, top_k=2, top_p=0.5, stop="x", seed=-1)
-    given = SamplingSpec(temperature=0.0, top_k=2, top_p=0.5, max_new_chars=3, stop=("x",), seed=2**63 - 1)
+    complete(client, max_tokens=3, temperature=0, top_k=2, top_p=0.5, stop="x", seed=2**53 - 1)
+    given = SamplingSpec(temperature=0.0, top_k=2, top_p=0.5, max_new_chars=3, stop=("x",), seed=2**53 - 1)
     assert (engine.submitted[-1].prompt, engine.submitted[-1].settings) == ("", given)
     complete(client, prompt=None)
     assert engine.submitted[-1].prompt == ""
@@ -121,6 +122,8 @@ def test_unknown_characters_are_told(client: TestClient) -> None:
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
         ({"max_tokens": MAX_TOKENS + 1}, "max_tokens", str(MAX_TOKENS)),
         ({"seed": 1.5}, "seed", "1.5"),
+        ({"seed": -1}, "seed", "greater than or equal to 0"),
+        ({"seed": 2**53}, "seed", str(2**53 - 1)),
         ({"stop": list("abcde")}, "stop", "at most 4"),
         ({"stop": ["a", ""]}, "stop", "empty"),
         ({"prompt": []}, "prompt", f"1 to {MAX_PROMPTS}"),
@@ -128,6 +131,8 @@ def test_unknown_characters_are_told(client: TestClient) -> None:
         ({"prompt": "a" * (MAX_PROMPT_CHARS + 1)}, "prompt", str(MAX_PROMPT_CHARS)),
         ({"prompt": [1, 2]}, "prompt", "token ids are not supported"),
         ({"prompt": "\0"}, "prompt", "not in the vocabulary"),
+        ({"prompt": "\0", "condition": {"stars": 1}}, "prompt", "not in the vocabulary"),
+        ({"prompt": "a", "condition": {"mood": "good"}}, "condition", "no condition 'mood'"),
     ],
 )
 def test_wrong_requests_are_refused_in_openais_shape(
@@ -166,7 +171,8 @@ def test_a_busy_server_says_so(client: TestClient, engine: EchoEngine, thread: E
     engine.gate.clear()
     from textgen.generation.stream import Request
 
-    held = [thread.submit([Request(prompt="", settings=SamplingSpec())] * 100) for _ in range(2)]
+    requests = thread.prepare([Request(prompt="", settings=SamplingSpec())] * 100)
+    held = [thread.submit(requests) for _ in range(2)]
     response = client.post("/v1/completions", json={})
     engine.gate.set()
     assert (response.status_code, response.json()["error"]["code"]) == (429, "rate_limit_exceeded")
@@ -182,10 +188,51 @@ def test_a_fault_is_told_without_its_details(client: TestClient, engine: EchoEng
     complete(client, prompt="a")
 
 
-def test_health_follows_the_engine(client: TestClient) -> None:
+def test_health_follows_the_engine(client: TestClient, engine: EchoEngine) -> None:
+    assert client.get("/health").json() == {"status": "ok"}
+    engine.fault = ValueError("lost")
+    for _ in range(1000):
+        if client.get("/health").status_code == 503:
+            break
+        assert client.post("/v1/completions", json={}).status_code == 500
+    engine.fault = None
+    assert client.get("/health").status_code == 503
+    complete(client, prompt="a")
+    complete(client, prompt="a")  # Its call begins when that of the first one has ended.
     assert client.get("/health").json() == {"status": "ok"}
     ended = EngineThread(EchoEngine())
     ended.stop()
     served = ServedModel(model_id="m", engine=ended, defaults=DEFAULTS, fingerprint="f")
     with TestClient(build_app(served)) as other:
         assert other.get("/health").status_code == 503
+
+
+def test_a_client_that_leaves_frees_its_slot(client: TestClient, thread: EngineThread, engine: EchoEngine) -> None:
+    """Asks the app itself, as a server does that tells it of a client's leaving by cancelling the request."""
+
+    async def leave() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b"", "headers": HEADERS}
+        scope |= {"http_version": "1.1", "scheme": "http", "server": ("test", 80), "client": ("test", 1)}
+        sent = iter([{"type": "http.request", "body": b'{"prompt": "left", "n": 3}'}])
+
+        async def receive() -> Any:
+            return next(sent)
+
+        async def send(_: Any) -> None:
+            raise AssertionError("answered")
+
+        request = asyncio.create_task(client.app(scope, receive, send))
+        while not any(one.prompt == "left" for one in engine.submitted):
+            await asyncio.sleep(0)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    engine.gate.clear()
+    asyncio.run(leave())
+    assert engine.num_unfinished == 0
+    engine.gate.set()
+    complete(client, prompt="a")
+
+
+HEADERS = [(b"content-type", b"application/json")]

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.served_text import EchoEngine, completion_of
-from textgen.errors import UserError
-from textgen.generation.stream import Request
-from textgen.serving.engine_thread import BusyError, EngineThread
+from textgen.generation.stream import RefusedFieldError, Request
+from textgen.serving.engine_thread import FAILED_CALLS, HANG_SECONDS, BusyError, EngineThread
 from textgen.spec import SamplingSpec
 
 SECONDS = 10
@@ -31,7 +30,7 @@ def test_requests_are_completed_whenever_they_come(thread: EngineThread) -> None
     for _ in range(3):
         futures = thread.submit(REQUESTS)
         assert [future.result(SECONDS) for future in futures] == [completion_of(request) for request in REQUESTS]
-    assert thread.is_alive
+    assert thread.fault is None
 
 
 def test_a_full_queue_takes_all_of_a_request_or_nothing(engine: EchoEngine, thread: EngineThread) -> None:
@@ -45,21 +44,10 @@ def test_a_full_queue_takes_all_of_a_request_or_nothing(engine: EchoEngine, thre
     assert all(future.result(SECONDS) for future in [*first, *fourth])
 
 
-def test_a_prompt_that_cannot_be_read_withdraws_the_others(engine: EchoEngine, thread: EngineThread) -> None:
-    engine.gate.clear()
-    with pytest.raises(UserError):
-        thread.submit([*REQUESTS[:2], Request(prompt="\0", settings=SamplingSpec())])
-    assert len(engine.submitted) == 2
-    assert all(future.cancelled() for _, future in engine._waiting)
-
-
-def test_what_was_withdrawn_is_let_go_without_another_request(engine: EchoEngine, thread: EngineThread) -> None:
-    assert thread.submit(REQUESTS[:1])[0].result(SECONDS)
-    engine.drained.clear()
-    with pytest.raises(UserError):
-        thread.submit([*REQUESTS, Request(prompt="\0", settings=SamplingSpec())])
-    assert engine.drained.wait(SECONDS)
-    assert engine.num_unfinished == 0
+def test_a_prompt_that_cannot_be_read_queues_nothing(engine: EchoEngine, thread: EngineThread) -> None:
+    with pytest.raises(RefusedFieldError):
+        thread.prepare([*REQUESTS[:2], Request(prompt="\0", settings=SamplingSpec())])
+    assert engine.submitted == []
 
 
 def test_a_fault_ends_its_requests_and_later_ones_are_served(engine: EchoEngine, thread: EngineThread) -> None:
@@ -78,6 +66,61 @@ def test_stopping_leaves_nobody_waiting(engine: EchoEngine) -> None:
     thread = EngineThread(engine)
     thread.submit(REQUESTS[:1])[0].result(SECONDS)
     thread.stop()
-    assert not thread.is_alive
+    assert thread.fault is not None
     with pytest.raises(BusyError):
         thread.submit(REQUESTS)
+
+
+def fail_once(engine: EchoEngine, thread: EngineThread) -> None:
+    engine.fault = RuntimeError("lost")
+    with pytest.raises(RuntimeError, match="lost"):
+        thread.submit(REQUESTS[:1])[0].result(SECONDS)
+    engine.fault = None
+
+
+def test_an_engine_that_fails_every_request_has_a_fault(engine: EchoEngine, thread: EngineThread) -> None:
+    for _ in range(FAILED_CALLS - 1):
+        fail_once(engine, thread)
+    assert thread.fault is None
+    thread.submit(REQUESTS[:1])[0].result(SECONDS)
+    for _ in range(FAILED_CALLS - 1):
+        fail_once(engine, thread)
+    assert thread.fault is None, "one that succeeds now and then has none"
+    fail_once(engine, thread)
+    assert thread.fault is not None
+    assert f"last {FAILED_CALLS} calls" in thread.fault
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_call_that_hangs_is_a_fault_until_it_ends(engine: EchoEngine) -> None:
+    clock = Clock()
+    thread = EngineThread(engine, clock=clock)
+    clock.now += 100 * HANG_SECONDS
+    assert thread.fault is None, "without requests no call is made"
+    engine.gate.clear()
+    futures = thread.submit(REQUESTS[:1])
+    assert engine.stepped.wait(SECONDS)
+    clock.now += HANG_SECONDS
+    assert thread.fault is None
+    clock.now += 1
+    assert thread.fault is not None
+    assert "11 s" in thread.fault
+    engine.gate.set()
+    futures[0].result(SECONDS)
+    thread.submit(REQUESTS[:1])[0].result(SECONDS)  # By a call of its own: the first one has ended.
+    assert thread.fault is None
+    engine.gate.clear()
+    engine.stepped.clear()
+    thread.submit(REQUESTS[:1])
+    assert engine.stepped.wait(SECONDS)
+    clock.now += 5 * HANG_SECONDS
+    assert thread.fault is None, "an engine that once took 11 s for a call is slow"
+    engine.gate.set()
+    thread.stop()

@@ -63,7 +63,7 @@ def test_a_foreign_dictionary_is_refused(values: dict[str, Any], message: str) -
         ("model.units", "96", 96),
         ("training.max_steps", "1e3", 1000),
         ("training.max_steps", "none", None),
-        ("sampling.seed", str(2**63 - 1), 2**63 - 1),
+        ("sampling.seed", str(2**53 - 1), 2**53 - 1),
         ("training.learning_rate", "1e-3", 1e-3),
         ("training.epochs", "3", 3.0),
         ("training.checkpoint_every_seconds", "inf", float("inf")),
@@ -112,7 +112,8 @@ def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: ob
         ("training.record_steps", "yes", "training.record_steps is 'yes'; it must be true or false"),
         ("training.optimizer", "adm", "training.optimizer is 'adm'; did you mean adam"),
         ("training.block_windows", 48, "training.block_windows is 48; it must be a power of two"),
-        ("training.seed", -1, r"training.seed is -1; it must lie in \[0, 2\*\*63\)"),
+        ("training.seed", -1, "training.seed is -1; use a whole number from 0 to 9007199254740991"),
+        ("corpus.seed", 2**53, "corpus.seed is 9007199254740992; use a whole number from 0 to 9007199254740991"),
         ("training.weight_decay", 0.1, "only adamw decays"),
         ("training.patience", 0, "training.patience is 0; use 1 or more, or none"),
         ("training.unfreeze_every_steps", 0, "training.unfreeze_every_steps is 0; use 1 or more, or none"),
@@ -213,3 +214,9 @@ def test_settings_are_split_at_their_first_equals_sign() -> None:
     }
     with pytest.raises(UserError, match=r"--set received 'model.units'; write it as section.field=value"):
         parse_settings(["model.units"])
+
+
+def test_a_stored_seed_that_is_larger_than_one_may_be_given_is_read() -> None:
+    stored = override(presets.tiny(), {"sampling.seed": 7}).to_dict()
+    stored["sampling"]["seed"] = 2**60
+    assert RunSpec.from_dict(stored).sampling.seed == 2**60

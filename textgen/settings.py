@@ -102,6 +102,15 @@ def _likeness(typed: str, candidate: str) -> float:
     return likeness + difflib.SequenceMatcher(None, typed_section, section).ratio() / 2
 
 
+MAX_SEED = 2**53 - 1
+"""The largest seed that every JSON reader keeps: JavaScript's numbers hold no larger integer exactly."""
+
+
+def check_seed(value: int, path: str) -> None:
+    """Makes sure that a seed somebody gives is from 0 to `MAX_SEED`."""
+    check(0 <= value <= MAX_SEED, f"{path} is {value}; use a whole number from 0 to {MAX_SEED}")
+
+
 def check(valid: bool, message: str) -> None:
     """Raises a `UserError` with the message where a setting is not valid."""
     if not valid:

@@ -100,6 +100,23 @@ def test_openais_client_is_served_until_the_job_is_stopped(served: tuple[subproc
     assert "Ray Serve already runs on this cluster, but does not answer at http" in refused.stderr
     assert [model.id for model in client.models.list()] == ["untrained"]
 
+    port = url.rpartition(":")[2]
+    second = [sys.executable, "-m", "jobs.serve", "--checkpoint", checkpoint, "--port", port]
+    refused = subprocess.run(second, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 2
+    assert "an endpoint named untrained runs on this cluster already" in refused.stderr
+    with subprocess.Popen([*second, "--name", "other"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as beside:
+        assert beside.stdout
+        assert json.loads(beside.stdout.readline()) == {"url": f"{url}/other", "models": ["other"]}
+        other = openai.OpenAI(base_url=f"{url}/other/v1", api_key="none", max_retries=0)
+        same = other.completions.create(model="other", prompt="the Cab", temperature=1, seed=5)
+        assert same.choices[0].text == again.choices[0].text
+        beside.send_signal(signal.SIGINT)
+        assert beside.wait(60) == 0
+    with pytest.raises(openai.NotFoundError):
+        other.models.list()
+    assert [model.id for model in client.models.list()] == ["untrained"]
+
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     with pytest.raises(openai.APIConnectionError):

@@ -78,11 +78,11 @@ def mark_numbers(text: str) -> str:
 
 
 def _unmark_capitals(text: str) -> str:
-    return _marked_capitals().sub(lambda found: _raised(found[1]), text)
+    return _marked_capitals().sub(lambda found: raised(found[1]), text)
 
 
 def _unmark_all_capitals(text: str) -> str:
-    return _marked_capital_words().sub(lambda found: _raised(found[1]), text)
+    return _marked_capital_words().sub(lambda found: raised(found[1]), text)
 
 
 def _unmark_repeats(text: str) -> str:
@@ -145,8 +145,20 @@ def _lowered(text: str) -> str:
     return text.translate(_tables()[0])
 
 
-def _raised(text: str) -> str:
+def raised(text: str) -> str:
+    """Returns the capitals of lower-case letters."""
     return text.translate(_tables()[1])
+
+
+def is_letter(character: str) -> bool:
+    """Says whether a character is a letter of which the rules know both cases."""
+    capitals, lower = _tables()
+    return ord(character) in lower or ord(character) in capitals
+
+
+def is_lower_letter(character: str) -> bool:
+    """Says whether a character is the lower case of such a letter."""
+    return ord(character) in _tables()[1]
 
 
 @functools.cache

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from textgen import storage
 from textgen.corpus.cleaning import normalize_prompt
-from textgen.corpus.marks import mark_rules, unmark
+from textgen.corpus.marks import mark_rules
 from textgen.errors import UserError
-from textgen.generation.stream import Request
+from textgen.generation.stream import Reading, Request
 from textgen.model.checkpoint import Checkpoint
 from textgen.settings import field_types
 from textgen.spec import RunSpec, SamplingSpec, override
@@ -54,9 +54,8 @@ def engine_of(checkpoint: Checkpoint, *, held: Sequence[HeldUnit] = (), guidance
     if guidance != 1:
         stepped = GuidedModel(stepped, checkpoint.vocabulary, guidance=guidance)
     steer = Steering(held, model) if held else list
-    rules = mark_rules(checkpoint.spec.corpus.rules)
-    restore = functools.partial(unmark, rules=rules) if rules else None
-    return Engine(stepped, checkpoint.vocabulary, normalize=normalize, restore=restore, steer=steer)
+    reading = Reading(normalize=normalize, mark_rules=mark_rules(checkpoint.spec.corpus.rules))
+    return Engine(stepped, checkpoint.vocabulary, reading=reading, steer=steer)
 
 
 def sampling_of(checkpoint: Checkpoint, changes: Mapping[str, str]) -> SamplingSpec:

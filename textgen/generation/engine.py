@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from textgen.generation.loop import StepModel, SteppingLoop
-from textgen.generation.stream import Completion, Request, Stream
+from textgen.generation.stream import Completion, PreparedPrompt, Reading, Request, Stream
 from textgen.model.sliding import SlidingModel
 from textgen.windows.vocabulary import Vocabulary
 
@@ -34,9 +34,9 @@ _Waiting = tuple[Stream, "Future[Completion]"]
 class Engine:
     """Steps all requests together.
 
-    `generate` is all that a job needs. A server calls `submit` from any thread and `run_once` from one thread of its
-    own. The prompt is read by the same loop that generates (its ids are forced), so that a request joins at any call.
-    UNKNOWN and controls are never drawn: their probability goes to the other ids in proportion.
+    `generate` is all that a job needs. A server calls `prepare` and `enqueue` from any thread and `run_once` from one
+    thread of its own. The prompt is read by the same loop that generates (its ids are forced), so that a request joins
+    at any call. UNKNOWN and controls are never drawn: their probability goes to the other ids in proportion.
     """
 
     def __init__(
@@ -45,8 +45,7 @@ class Engine:
         vocabulary: Vocabulary,
         *,
         num_slots: int | None = None,
-        normalize: Callable[[str], str] | None = None,
-        restore: Callable[[str], str] | None = None,
+        reading: Reading | None = None,
         steer: Callable[[Sequence[Any]], list[Any]] = list,
     ) -> None:
         """Prepares an engine.
@@ -55,13 +54,11 @@ class Engine:
             model: The language model; its weights are read at every call.
             vocabulary: The model's.
             num_slots: Streams that are stepped together; another number rounds differently. None goes by the model.
-            normalize: Applied to a prompt before it is read, so that it is written as the corpus was.
-            restore: Gives what a text reads like to people, where the corpus was written in another way.
+            reading: How the model's corpus was written; by default as people write.
             steer: What becomes of the model's state before every id, as `steering.Steering`; by default nothing.
         """
         self.vocabulary = vocabulary
-        self._normalize = normalize
-        self._restore = restore
+        self._reading = reading or Reading()
         if num_slots is None:
             num_slots = SLIDING_SLOTS if isinstance(model, SlidingModel) else NUM_SLOTS
         self._loop = SteppingLoop(
@@ -84,23 +81,32 @@ class Engine:
         self, requests: Sequence[Request], *, progress: Callable[[int], None] | None = None
     ) -> list[Completion]:
         """Returns the completions of all requests, in their order; `progress` receives how many are done."""
-        futures = [self.submit(request) for request in requests]
+        futures = [self.enqueue(stream) for stream in self.prepare(requests)]
         while (num_done := sum(future.done() for future in futures)) < len(futures):
             if progress is not None:
                 progress(num_done)
             self.run_once()
         return [future.result() for future in futures]
 
-    def submit(self, request: Request) -> Future[Completion]:
-        """Queues a request; the future is done when a later `run_once` has finished it. May be cancelled.
+    def prepare(self, requests: Sequence[Request]) -> list[Stream]:
+        """Reads the prompts of requests, each prompt once, in any thread.
 
         Raises:
-            UserError: a character of the prompt is missing and the vocabulary reserves no id for such, or the model
-                was not trained with such a condition.
+            RefusedFieldError: the prompt, the condition or a stop text of one cannot be read by this model.
         """
-        prompt_read = self._normalize(request.prompt) if self._normalize else None
+        known: dict[tuple[str, str], PreparedPrompt] = {}
+        streams = []
+        for request in requests:
+            name = (request.prompt, repr(request.condition))
+            if name not in known:
+                known[name] = PreparedPrompt.of(request, self.vocabulary, self._reading)
+            streams.append(Stream(request, self.vocabulary, reading=self._reading, prepared=known[name]))
+        return streams
+
+    def enqueue(self, stream: Stream) -> Future[Completion]:
+        """Queues a prepared request; the future is done when a later `run_once` has finished it. May be cancelled."""
         future: Future[Completion] = Future()
-        self._waiting.append((Stream(request, self.vocabulary, prompt_read=prompt_read, restore=self._restore), future))
+        self._waiting.append((stream, future))
         return future
 
     def run_once(self) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from textgen.corpus.marks import unmark
+from textgen.corpus.unmarking import Unmarking
 from textgen.errors import UserError
 from textgen.generation.graphemes import whole_length
 from textgen.spec import SamplingSpec
@@ -22,6 +25,17 @@ Floats = npt.NDArray[np.float32]
 IdRows = npt.NDArray[np.int32]
 SAMPLED = -1
 """Stands among the forced ids where the id is drawn."""
+
+
+class RefusedFieldError(UserError):
+    """A field of a request cannot be read by this model."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (str(self), self.field))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +50,7 @@ class Request:
     """Values told before the prompt, by name of the condition; the others are told as `none`."""
 
     def __post_init__(self) -> None:
-        try:
-            self.prompt.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"the prompt {self.prompt!r} holds half a character; send it as UTF-8") from None
+        _check_whole(self.prompt, "prompt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +70,67 @@ class Completion:
     """Characters of the prompt that the vocabulary lacks: the model read UNKNOWN for them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a model's corpus was written: what prompts and stop texts become, and completions come back from."""
+
+    normalize: Callable[[str], str] | None = None
+    """Writes a text as the corpus was; None leaves it as it is."""
+    mark_rules: tuple[str, ...] = ()
+    """Those of its rules that `corpus.marks` can undo."""
+
+    def read(self, text: str) -> str:
+        """Returns a text as the model reads it."""
+        return self.normalize(text) if self.normalize is not None else text
+
+    def shown(self, text: str) -> str:
+        """Returns a text as a completion shows it: written like the corpus, with its marks undone."""
+        return unmark(self.read(text), self.mark_rules)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedPrompt:
+    """What all completions of one prompt share."""
+
+    ids: IdRows
+    """Its controls and characters, [P]."""
+    key: str
+    """What starts the generators of its completions, with seed and index."""
+    unknown_characters: tuple[str, ...]
+    unmarking: Unmarking | None
+    """Where a completion goes on, as people read it; None where the model reads what people do."""
+
+    @classmethod
+    def of(cls, request: Request, vocabulary: Vocabulary, reading: Reading) -> PreparedPrompt:
+        """Reads a request's prompt.
+
+        Raises:
+            RefusedFieldError: a character of the prompt is missing and the vocabulary reserves no id for such, or the
+                model was not trained with such a condition.
+        """
+        with _blaming("condition"):
+            controls = controls_of(vocabulary.conditions, request.condition)
+        with _blaming("prompt"):
+            prompt = reading.read(request.prompt)
+            unmarking = Unmarking(reading.mark_rules) if reading.mark_rules else None
+            if unmarking is not None:
+                unmarking.added_by(prompt)
+            return cls(
+                ids=np.concatenate([vocabulary.control_ids(controls), vocabulary.encode(prompt)]).astype(np.int32),
+                key=f"{controls} {prompt}" if any(controls) else prompt,
+                unknown_characters=tuple(vocabulary.missing(prompt)),
+                unmarking=unmarking,
+            )
+
+
+@contextlib.contextmanager
+def _blaming(field: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise RefusedFieldError(str(error), field) from None
+
+
 class Stream:
     """The ids and the text of one completion.
 
@@ -72,34 +144,32 @@ class Stream:
         request: Request,
         vocabulary: Vocabulary,
         *,
-        prompt_read: str | None = None,
-        restore: Callable[[str], str] | None = None,
+        reading: Reading | None = None,
+        prepared: PreparedPrompt | None = None,
     ) -> None:
         """Begins the stream.
 
         Args:
             request: What to complete.
             vocabulary: The model's.
-            prompt_read: The prompt as the model is to read it; by default as it stands in the request.
-            restore: Gives what a text of the model's reads like to people; more of the one only adds to the other. By
-                default they are the same.
+            reading: How the model's corpus was written; by default as people write.
+            prepared: Of the request's prompt, where another completion has it already.
 
         Raises:
-            UserError: a character of the prompt is missing and the vocabulary reserves no id for such, or the model
-                was not trained with such a condition.
+            RefusedFieldError: the prompt, the condition or a stop text cannot be read by this model.
         """
-        prompt = request.prompt if prompt_read is None else prompt_read
+        reading = reading or Reading()
+        prepared = prepared or PreparedPrompt.of(request, vocabulary, reading)
+        settings = replace(request.settings, stop=_stop_texts(request.settings, reading))
         self.request = request
         self.finish_reason: FinishReason | None = None
-        self._unknown_characters = tuple(vocabulary.missing(prompt))
-        controls = controls_of(vocabulary.conditions, request.condition)
-        self._forced = np.concatenate([vocabulary.control_ids(controls), vocabulary.encode(prompt)]).astype(np.int32)
+        self._unknown_characters = prepared.unknown_characters
+        self._forced = prepared.ids
         self._end_id = vocabulary.end_id
-        told = f"{controls} {prompt}" if any(controls) else prompt
-        self._generator = generator_of(told, seed=request.settings.seed, index=request.index)
+        self._generator = generator_of(prepared.key, seed=settings.seed, index=request.index)
         self._decoder = _decoder_of(vocabulary)
-        self._text = _StoppingText(request.settings)
-        self._restored = _Restored(restore, prompt=prompt) if restore is not None else None
+        self._text = _StoppingText(settings)
+        self._unmarking = prepared.unmarking.copy() if prepared.unmarking is not None else None
 
     def inputs(self, num_steps: int) -> tuple[IdRows, Floats]:
         """Returns the forced ids and the uniform numbers of the next positions, both [num_steps]."""
@@ -115,8 +185,8 @@ class Stream:
         ends = np.flatnonzero(drawn == self._end_id) if self._end_id is not None else drawn[:0]
         ended = len(ends) > 0
         text = self._decoder.decode(drawn[: ends[0]] if ended else drawn, final=ended)
-        if self._restored is not None:
-            text = self._restored.added_by(text)
+        if self._unmarking is not None:
+            text = self._unmarking.added_by(text)
         self.finish_reason = self._text.append(text, ended=ended)
 
     def completion(self) -> Completion:
@@ -144,23 +214,24 @@ def generator_of(prompt: str, *, seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype="<u8")))
 
 
-class _Restored:
-    """A text of the model's as people read it, while it grows; the prompt's beginning of a word or run counts."""
+def _stop_texts(settings: SamplingSpec, reading: Reading) -> tuple[str, ...]:
+    """Returns the stop texts as they would stand in a completion: a lower-case model never writes `The End`."""
+    texts = []
+    for stop in settings.stop:
+        _check_whole(stop, "stop")
+        texts.append(reading.shown(stop))
+        if not texts[-1]:
+            raise RefusedFieldError(
+                f"the stop text {stop!r} holds nothing that this model can write; leave it out", "stop"
+            )
+    return tuple(texts)
 
-    def __init__(self, restore: Callable[[str], str], *, prompt: str) -> None:
-        self._restore = restore
-        self._read = prompt
-        self._num_shown = len(restore(prompt))
 
-    def added_by(self, text: str) -> str:
-        """Returns what more of the text adds to what is read."""
-        if not text:  # While a long prompt is read, at every call.
-            return ""
-        self._read += text
-        restored = self._restore(self._read)
-        added = restored[self._num_shown :]
-        self._num_shown = len(restored)
-        return added
+def _check_whole(text: str, field: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RefusedFieldError(f"the {field} {text!r} holds half a character; send it as UTF-8", field) from None
 
 
 class _StoppingText:

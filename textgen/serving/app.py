@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from textgen.errors import UserError
 from textgen.generation.completions import Prompt, requests_of
+from textgen.generation.stream import RefusedFieldError
 from textgen.serving.engine_thread import BusyError, EngineThread
 from textgen.serving.protocol import CompletionBody, RefusedRequestError, answer
 from textgen.spec import SamplingSpec
@@ -55,8 +56,8 @@ def build_app(served: ServedModel) -> FastAPI:
 
     @app.get("/health")
     async def health() -> JSONResponse:
-        alive = served.engine.is_alive
-        return JSONResponse({"status": "ok" if alive else "the engine has stopped"}, status_code=200 if alive else 503)
+        fault = served.engine.fault
+        return JSONResponse({"status": fault or "ok"}, status_code=503 if fault else 200)
 
     return app
 
@@ -66,17 +67,23 @@ async def _complete(served: ServedModel, body: CompletionBody) -> dict[str, Any]
         _check_model(served, body.model)
     body.check()
     settings = body.settings(served.defaults)
-    prompts = [Prompt(text=text) for text in body.prompts]
     try:
-        futures = served.engine.submit(requests_of(prompts, settings, condition=body.condition))
-    except UserError as error:
-        raise RefusedRequestError(str(error), param="condition" if body.condition else "prompt") from None
+        # Long prompts would hold up everybody on the event loop.
+        prepared = await asyncio.to_thread(_prepare, served.engine, body, settings)
+        futures = served.engine.submit(prepared)
+    except RefusedFieldError as error:
+        raise RefusedRequestError(str(error), param=error.field) from None
     except BusyError as error:
         message = f"the server is busy ({error}); try again in a moment"
         raise RefusedRequestError(message, status=429, kind="rate_limit_error", code="rate_limit_exceeded") from None
     # A client that goes away cancels the gathering, and so the futures, and so frees the slots.
     completions = await asyncio.gather(*map(asyncio.wrap_future, futures))
     return answer(body, completions, model_id=served.model_id, fingerprint=served.fingerprint)
+
+
+def _prepare(engine: EngineThread, body: CompletionBody, settings: SamplingSpec) -> Sequence[Any]:
+    prompts = [Prompt(text=text) for text in body.prompts]
+    return engine.prepare(requests_of(prompts, settings, condition=body.condition))
 
 
 def _model(served: ServedModel) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
@@ -17,7 +19,14 @@ from textgen.spec import SamplingSpec
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-APP_NAME = "textgen"
+APP_PREFIX = "textgen-"
+"""Begins the name of each endpoint's application; the model's id follows."""
+PATH_NAME = re.compile(r"[A-Za-z0-9._-]+")
+"""Names that can stand in a URL as they are."""
+DRAIN_SECONDS = 45
+"""How long a replica that is replaced or stopped goes on with the requests that it has; it ends when they have."""
+HEALTH_SECONDS = 3
+"""Between looks at a replica's health: Ray Serve replaces one that is found unhealthy three times in a row."""
 NUM_CPUS = 0.5
 """What a replica reserves: it is idle most of the time, and must fit beside Serve's own actors on two cores."""
 NUM_THREADS = 2
@@ -57,37 +66,100 @@ class CompletionReplica:
 
     def check_health(self) -> None:
         """Raises where the replica must be replaced; Ray Serve calls it every few seconds."""
-        if not self._engine.is_alive:
-            raise RuntimeError("the engine's thread has ended")
+        if self._engine.fault is not None:
+            raise RuntimeError(self._engine.fault)
 
 
-def start(*, checkpoint_uri: str, model_id: str, defaults: SamplingSpec, host: str, port: int) -> str:
-    """Deploys a checkpoint on the connected cluster and returns the endpoint's URL once it answers.
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """An endpoint that this job has begun."""
 
-    An application of ours that is already there is replaced; where the address is wrong, it stays.
+    url: str
+    app_name: str
+    deployed_at: float
+    """When it was deployed: another time means that somebody else has replaced it since."""
+    owns_serve: bool
+    """Ray Serve was started for it."""
+
+
+def start(
+    *, checkpoint_uri: str, model_id: str, defaults: SamplingSpec, host: str, port: int, replace: bool = False
+) -> Endpoint:
+    """Deploys a checkpoint on the connected cluster, beside endpoints of other names, and waits until it answers.
+
+    The first endpoint of a cluster has the address itself, each further one a path with its name.
 
     Raises:
-        UserError: the port is taken, or Ray Serve runs on this cluster under another address.
+        UserError: the port is taken, Ray Serve runs on this cluster under another address, or the name is taken and
+            `replace` was not said.
     """
-    url = f"http://{host}:{port}"
-    if is_running():
+    was_running = is_running()
+    if was_running:
         check_is_serve(host, port)
     else:
         check_port(host, port)
+    app_name = APP_PREFIX + model_id
+    apps = set(serve.status().applications) if was_running else set()
+    if app_name in apps and not replace:
+        raise UserError(
+            f"an endpoint named {model_id} runs on this cluster already; choose another --name, or give --replace to "
+            "put this checkpoint in its place"
+        )
+    prefix = path_of(model_id, taken=paths_at(host, port) if was_running else {}, app_name=app_name)
+    if not was_running:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+    try:
+        _deploy(app_name, prefix, checkpoint_uri=checkpoint_uri, model_id=model_id, defaults=defaults)
+        url = f"http://{host}:{port}{prefix.rstrip('/')}"
+        if model_id not in models_at(host, port, prefix):
+            raise RuntimeError(f"Ray Serve has deployed {model_id}, and {url} does not answer with it")
+    except BaseException:
+        if not was_running:
+            serve.shutdown()
+        elif app_name not in apps and app_name in serve.status().applications:
+            serve.delete(app_name)
+        raise
+    deployed_at = serve.status().applications[app_name].last_deployed_time_s
+    return Endpoint(url=url, app_name=app_name, deployed_at=deployed_at, owns_serve=not was_running)
+
+
+def _deploy(app_name: str, prefix: str, *, checkpoint_uri: str, model_id: str, defaults: SamplingSpec) -> None:
     deployment: Any = serve.deployment(serve.ingress()(CompletionReplica))
     options = deployment.options(
         name="completions",
         num_replicas=1,
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         max_queued_requests=MAX_ONGOING_REQUESTS,
-        graceful_shutdown_timeout_s=2,
+        graceful_shutdown_timeout_s=DRAIN_SECONDS,
+        graceful_shutdown_wait_loop_s=0.5,
+        health_check_period_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": NUM_CPUS},
     )
-    serve.run(options.bind(checkpoint_uri, model_id, defaults), name=APP_NAME, route_prefix="/")
-    if model_id not in models_at(host, port):
-        raise RuntimeError(f"Ray Serve has deployed {model_id}, and {url} does not answer with it")
-    return url
+    serve.run(options.bind(checkpoint_uri, model_id, defaults), name=app_name, route_prefix=prefix)
+
+
+def path_of(model_id: str, *, taken: dict[str, str], app_name: str) -> str:
+    """Returns the path at which an endpoint is to answer: its own where it is replaced, `/` where that is free.
+
+    Args:
+        model_id: the endpoint's name.
+        taken: the paths of the cluster's applications by name.
+        app_name: the application's.
+
+    Raises:
+        UserError: the name cannot be a path.
+    """
+    own = taken.get(app_name)
+    if own is not None:
+        return own
+    if "/" not in taken.values():
+        return "/"
+    if not PATH_NAME.fullmatch(model_id):
+        raise UserError(
+            f"another endpoint has the address itself, and {model_id!r} cannot stand in a URL beside it; give a --name "
+            "of letters, digits, dots, hyphens and underscores"
+        )
+    return f"/{model_id}"
 
 
 def is_running() -> bool:
@@ -95,21 +167,34 @@ def is_running() -> bool:
     return bool(serve.status().proxies)
 
 
-def stop(*, whole: bool) -> None:
-    """Takes the application down; `whole` ends Ray Serve itself."""
-    if whole:
+def stop(endpoint: Endpoint) -> bool:
+    """Ends an endpoint that this job has begun, and Ray Serve where it was started for it and nothing else uses it.
+
+    Returns False, having ended nothing, where another job has replaced or ended it.
+    """
+    apps = serve.status().applications
+    app = apps.get(endpoint.app_name)
+    is_ours = app is not None and app.last_deployed_time_s == endpoint.deployed_at
+    if is_ours:
+        serve.delete(endpoint.app_name)
+    if endpoint.owns_serve and not serve.status().applications:
         serve.shutdown()
-    else:
-        serve.delete(APP_NAME)
+    return is_ours
 
 
-def models_at(host: str, port: int) -> list[str]:
-    """Returns the ids of the models that a server answers with; none where no such server answers."""
+def models_at(host: str, port: int, prefix: str = "/") -> list[str]:
+    """Returns the ids of the models that a server answers with below a path; none where no such server answers."""
     try:
-        _, answer = _get(host, port, "/v1/models")
+        _, answer = _get(host, port, f"{prefix.rstrip('/')}/v1/models")
         return [model["id"] for model in json.loads(answer)["data"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return []
+
+
+def paths_at(host: str, port: int) -> dict[str, str]:
+    """Returns the paths of the applications of the Ray Serve at an address, by name."""
+    _, answer = _get(host, port, "/-/routes")
+    return {name: path for path, name in json.loads(answer).items()}
 
 
 def check_is_serve(host: str, port: int) -> None:

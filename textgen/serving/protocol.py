@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from textgen.errors import UserError
 from textgen.generation.stream import Completion
+from textgen.settings import MAX_SEED
 from textgen.spec import SamplingSpec
 from textgen.spec.use import MAX_TEMPERATURE
 
@@ -64,7 +65,7 @@ class CompletionBody(BaseModel, extra="allow"):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=1)
     n: int | None = Field(default=None, ge=1, le=MAX_COMPLETIONS)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     stop: str | list[str] | None = None
     echo: bool | None = None
     condition: dict[str, str | int | float] | None = None
@@ -123,7 +124,7 @@ class CompletionBody(BaseModel, extra="allow"):
             "top_k": self.top_k,
             "stop": None if self.stop is None else tuple(self.stops),
         }
-        seed = secrets.randbits(53) if self.seed is None else self.seed % 2**63  # 53 bits: JavaScript's integers.
+        seed = secrets.randbelow(MAX_SEED + 1) if self.seed is None else self.seed
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         try:
             return replace(defaults, **changes, n=self.n or 1, seed=seed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textgen.errors import UserError
-from textgen.settings import check, coerce, field_types, nearest
+from textgen.settings import check, check_seed, coerce, field_types, nearest
 from textgen.spec.corpus import CorpusSpec, WindowsSpec
 from textgen.spec.model import ClassifierSpec, ModelSpec
 from textgen.spec.names import unknown_setting
@@ -125,6 +125,8 @@ def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
         section, key = path.split(".")
         kind = field_types(sections[section])[key]
         by_section.setdefault(section, {})[key] = coerce(value, kind, path)
+        if key == "seed":  # Looked at here alone: stored specs may have larger ones.
+            check_seed(by_section[section][key], path)
     replaced = {
         section: dataclasses.replace(getattr(spec, section), **values) for section, values in by_section.items()
     }

@@ -6,7 +6,7 @@ import functools
 
 from textgen.corpus.marks import mark, unmark
 from textgen.generation.engine import Engine
-from textgen.generation.stream import Request
+from textgen.generation.stream import Reading, Request
 from textgen.model.language_model import LanguageModel
 from textgen.model.sliding import SlidingModel
 from textgen.spec import SamplingSpec, TrainingSpec
@@ -29,8 +29,7 @@ class Sampler:
                 model,
                 manifest.vocabulary,
                 num_slots=len(spec.sample_temperatures),
-                normalize=functools.partial(mark, rules=rules),
-                restore=functools.partial(unmark, rules=rules) if rules else None,
+                reading=Reading(normalize=functools.partial(mark, rules=rules), mark_rules=rules),
             )
             if spec.sample_temperatures
             else None
