@@ -255,3 +255,8 @@ def test_an_endpoint_that_is_no_url_is_named(s3_server: str, other_clients: pyte
     other_clients.setenv("AWS_ENDPOINT_URL", "nonsense")
     with pytest.raises(UserError, match="AWS_ENDPOINT_URL is 'nonsense'"):
         storage.read_bytes(f"{s3_server}/x")
+
+
+def test_names_are_joined_by_single_slashes_and_empty_ones_add_nothing() -> None:
+    assert storage.join("s3://bucket/a/", "", "/b/", "c") == "s3://bucket/a/b/c"
+    assert storage.join("a", "") == "a"

@@ -54,8 +54,8 @@ def is_s3(uri: str) -> bool:
 
 
 def join(uri: str, *names: str) -> str:
-    """Joins names to a URI with single slashes."""
-    return "/".join([uri.rstrip("/"), *(name.strip("/") for name in names)])
+    """Joins names to a URI with single slashes; empty names add nothing."""
+    return "/".join([uri.rstrip("/"), *filter(None, (name.strip("/") for name in names))])
 
 
 def absolute(uri: str) -> str:
