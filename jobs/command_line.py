@@ -46,9 +46,11 @@ def job_parser(
     preset_of_windows: bool = False,
     takes_settings: bool = True,
     needs_output: bool = False,
+    starts_on_ray: bool = False,
 ) -> argparse.ArgumentParser:
     """Returns a parser with the flags that jobs share: `--output`, and `--preset` and `--set` where they apply.
 
+    With `starts_on_ray`, there is `--wait-seconds`, which the job gives to `waiting.bound`.
     With `preset_of_windows`, a preset that is not given is that of the windows (`spec_on_windows`).
     """
     parser = JobParser(
@@ -85,6 +87,14 @@ def job_parser(
         required=needs_output,
         help="folder or s3:// prefix that receives what the job writes",
     )
+    if starts_on_ray:
+        parser.add_argument(
+            "--wait-seconds",
+            type=float,
+            metavar="N",
+            help="wait so long at most for CPUs and GPUs that others on the cluster hold, then end with exit code 2 "
+            "(default: without a bound; what is waited for is said)",
+        )
     return parser
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from jobs import summaries
 from jobs.command_line import check_place, finish, import_tensorflow, job_parser, run
 from jobs.progress import never_silent
+from textgen import waiting
 from textgen.ray_session import connect
 from textgen.windows.manifest import SPLITS
 
@@ -24,6 +25,7 @@ def main(argv: list[str]) -> None:
         ),
         takes_preset=False,
         takes_settings=False,
+        starts_on_ray=True,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
     parser.add_argument("--windows", metavar="URI", help="a manifest (default: the one the checkpoint was trained on)")
@@ -43,6 +45,7 @@ def main(argv: list[str]) -> None:
         help="completions to generate and to measure: novelty, copied runs, loops (default: none)",
     )
     arguments = parser.parse_args(argv)
+    waiting.bound(arguments.wait_seconds)
     check_place(arguments.output)
     connect()
     import_tensorflow()

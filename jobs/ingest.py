@@ -8,6 +8,7 @@ from __future__ import annotations
 from jobs import summaries
 from jobs.command_line import check_place, finish, job_parser, run, spec_of
 from jobs.progress import say
+from textgen import waiting
 from textgen.windows.ingest import ingest
 
 
@@ -23,6 +24,7 @@ def main(argv: list[str]) -> None:
             "--set corpus.encoding=cp1252",
         ),
         needs_output=True,
+        starts_on_ray=True,
     )
     parser.add_argument(
         "--source",
@@ -35,6 +37,7 @@ def main(argv: list[str]) -> None:
     )
     arguments = parser.parse_args(argv)
     spec = spec_of(arguments)
+    waiting.bound(arguments.wait_seconds)
     check_place(arguments.output, holds="manifest.json")
     result = ingest(arguments.source, output=arguments.output, spec=spec, say=say)
     finish(result, output=arguments.output, summary=summaries.of_ingest(result))

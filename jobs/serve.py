@@ -16,7 +16,7 @@ from jobs import summaries
 from jobs.command_line import check_place, finish, job_parser, run
 from jobs.flags import add_sampling_settings, settings_of
 from jobs.progress import say
-from textgen import storage
+from textgen import storage, waiting
 from textgen.errors import UserError
 from textgen.outputs import check_name
 from textgen.ray_session import connect, disconnect
@@ -32,6 +32,7 @@ def main(argv: list[str]) -> None:
             "python -m jobs.serve --checkpoint runs/first/small --name reviews --temperature 0.5 --max-new-chars 200",
         ),
         takes_preset=False,
+        starts_on_ray=True,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, a run, or a sweep's best/")
     parser.add_argument(
@@ -59,6 +60,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--port is {arguments.port}; use one of 1 to 65535, such as 8000")
     if arguments.name is not None:
         check_name(arguments.name, flag="--name")
+    waiting.bound(arguments.wait_seconds)
     check_place(arguments.output)
     from textgen.generation.completions import sampling_of
     from textgen.model.checkpoint import find_checkpoint
@@ -80,6 +82,7 @@ def main(argv: list[str]) -> None:
         host=arguments.host,
         port=arguments.port,
         replace=arguments.replace,
+        say=say,
     )
     result = {"url": endpoint.url, "models": [model_id]}
     if arguments.detach:

@@ -9,6 +9,7 @@ from jobs import summaries
 from jobs.command_line import check_place, finish, job_parser, run, spec_on_windows
 from jobs.flags import add_setting
 from jobs.progress import say
+from textgen import waiting
 from textgen.errors import UserError
 from textgen.ray_session import connect
 
@@ -27,6 +28,7 @@ def main(argv: list[str]) -> None:
         ),
         preset_of_windows=True,
         needs_output=True,
+        starts_on_ray=True,
     )
     parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
     parser.add_argument(
@@ -42,6 +44,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.num_workers < 1:
         raise UserError(f"--num-workers is {arguments.num_workers}; use 1 or more")
+    waiting.bound(arguments.wait_seconds)
     check_place(arguments.output)
     spec = spec_on_windows(arguments)
     connect()

@@ -9,7 +9,7 @@ from jobs import summaries
 from jobs.command_line import check_place, finish, job_parser, run, spec_on_windows
 from jobs.flags import add_setting, settings_of
 from jobs.progress import say
-from textgen import storage
+from textgen import storage, waiting
 from textgen.outputs import check_name
 from textgen.ray_session import connect
 from textgen.training.chosen_spec import run_uri_of
@@ -29,6 +29,7 @@ def main(argv: list[str]) -> None:
         ),
         preset_of_windows=True,
         needs_output=True,
+        starts_on_ray=True,
     )
     parser.add_argument(
         "--windows", metavar="URI", required=True, help="the manifest's folder, as jobs.ingest printed it"
@@ -62,6 +63,7 @@ def main(argv: list[str]) -> None:
     if arguments.run_name is not None:
         check_name(arguments.run_name, flag="--run-name")
     # The windows may lie there too: what this job writes lies below the run's name.
+    waiting.bound(arguments.wait_seconds)
     check_place(arguments.output, holds="manifest.json")
     spec = spec_on_windows(arguments, run_uri=run_uri_of(arguments.output, arguments.run_name))
     connect()

@@ -28,7 +28,11 @@ def shared_file(name: str) -> str:
 
 
 def run_serially(
-    task: Callable[..., Iterator[dict[str, Any]]], items: Sequence[Mapping[str, Any]], **arguments: Any
+    task: Callable[..., Iterator[dict[str, Any]]],
+    items: Sequence[Mapping[str, Any]],
+    *,
+    say: Callable[[str], None],  # What a real run waits for.
+    **arguments: Any,
 ) -> Iterator[dict[str, Any]]:
     """Stands in for `run_tasks`: the last item first, since no order is promised."""
     for item in reversed(items):

@@ -17,7 +17,7 @@ STAGES = ("corpus", "windows", "model", "generation", "evaluation", "training", 
 FLOOR = (
     *("errors", "settings", "spec", "presets", "storage", "local_files", "s3_client", "s3_objects", "outputs"),
     "private_folders",
-    "ray_session",
+    *("ray_session", "waiting"),
 )
 WITHOUT_TENSORFLOW = (*STAGES[: STAGES.index("model")], *FLOOR, "local")
 

@@ -27,7 +27,7 @@ from textgen.spec import RunSpec, override
 from textgen.training import ownership
 from textgen.training.ownership import DRIVERS_NAME
 from textgen.training.position import Run
-from textgen.training.run import Device, _lost_workers, _workers, train
+from textgen.training.run import Device, _lost_workers, shared_out, train
 from textgen.training.stopping import STOP_NAME, StoppedError
 from textgen.windows.manifest import Manifest
 
@@ -225,7 +225,7 @@ def test_workers_have_gpus_where_there_are_as_many(
     resources = {"CPU": 4.0, "GPU": float(num_gpus)}
     monkeypatch.setattr("ray.cluster_resources", lambda: resources)
     monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": resources}])
-    found, reserved, use_gpu = _workers(num_workers, device)
+    found, reserved, use_gpu = shared_out(num_workers, device)
     assert (found, use_gpu) == expected
     assert reserved.get("GPU", 0) == int(use_gpu)
 

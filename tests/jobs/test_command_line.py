@@ -346,6 +346,13 @@ def test_a_job_begins_with_a_look_at_where_it_writes(tmp_path: Path, job: str) -
             main([*JOBS[job], *WRONG[job], "--output", str(tmp_path / "out")])
 
 
+@pytest.mark.parametrize("job", ["evaluate", "ingest", "serve", "sweep", "train"])
+def test_a_job_that_starts_things_on_ray_bounds_its_wait(tmp_path: Path, job: str) -> None:
+    main = importlib.import_module(f"jobs.{job}").main
+    with pytest.raises(UserError, match=r"^--wait-seconds is -1; "):
+        main([*JOBS[job], "--output", str(tmp_path), "--wait-seconds=-1"])
+
+
 def test_every_job_that_takes_an_output_is_held_to_that() -> None:
     taking = {path.stem for path in ROOT.glob("jobs/*.py") if "job_parser(" in path.read_text()}
     assert taking - {"command_line"} == set(JOBS)

@@ -105,7 +105,7 @@ def refuse(item: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_head")
 def test_workers_load_no_tensorflow() -> None:
-    found = list(run_tasks(loaded_modules, [{"number": 3}, {"number": 4}]))
+    found = list(run_tasks(loaded_modules, [{"number": 3}, {"number": 4}], say=print))
     assert sorted(found, key=lambda values: values["item"]) == [
         {"item": 3, "tensorflow": False},
         {"item": 4, "tensorflow": False},
@@ -116,7 +116,7 @@ def test_workers_load_no_tensorflow() -> None:
 @pytest.mark.usefixtures("ray_head")
 def test_a_mistake_found_on_a_worker_arrives_as_its_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"^item 7 is wrong; mend it$"):
-        list(run_tasks(refuse, [{"number": 7}]))
+        list(run_tasks(refuse, [{"number": 7}], say=print))
     captured = capfd.readouterr()
     assert "Traceback" not in captured.out + captured.err
 

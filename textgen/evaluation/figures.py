@@ -15,6 +15,7 @@ from textgen.evaluation.original_text import OriginalSizes
 from textgen.evaluation.tally import Tally
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
 from textgen.settings import check
+from textgen.waiting import Need, wait_for
 from textgen.windows.dataset import batches_of, scoring_dataset
 from textgen.windows.manifest import SPLITS, Manifest
 
@@ -40,7 +41,7 @@ def evaluate(
 
     Raises:
         UserError: the manifest's vocabulary is not the checkpoint's, the split has no text, no count model has one of
-            the orders, or `num_completions` is negative.
+            the orders, `num_completions` is negative, or the cluster had no CPU within the bound of `waiting`.
     """
     started = time.monotonic()
     check_orders(count_orders)
@@ -50,6 +51,7 @@ def evaluate(
     check_fit(checkpoint, manifest, split=split)
     if checkpoint.classes:
         return classifier_figures(checkpoint, manifest, split=split, say=say)
+    wait_for(Need(what="the tasks that read the split", resources={"CPU": 1}), say=say)
     num_ids = manifest.split(split).num_ids
     say(f"scoring {num_ids:,} ids of {split} with {checkpoint.uri}")
     one_cpu: Any = ray.remote(num_cpus=1)

@@ -15,6 +15,7 @@ from ray import serve
 from textgen.errors import UserError
 from textgen.model.checkpoint import find_checkpoint
 from textgen.spec import SamplingSpec
+from textgen.waiting import Need, Say, wait_for
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -83,15 +84,22 @@ class Endpoint:
 
 
 def start(
-    *, checkpoint_uri: str, model_id: str, defaults: SamplingSpec, host: str, port: int, replace: bool = False
+    *,
+    checkpoint_uri: str,
+    model_id: str,
+    defaults: SamplingSpec,
+    host: str,
+    port: int,
+    replace: bool = False,
+    say: Say,
 ) -> Endpoint:
     """Deploys a checkpoint on the connected cluster, beside endpoints of other names, and waits until it answers.
 
     The first endpoint of a cluster has the address itself, each further one a path with its name.
 
     Raises:
-        UserError: the port is taken, Ray Serve runs on this cluster under another address, or the name is taken and
-            `replace` was not said.
+        UserError: the port is taken, Ray Serve runs on this cluster under another address, the name is taken and
+            `replace` was not said, or the cluster had no room for a replica within the bound of `waiting`.
     """
     was_running = is_running()
     if was_running:
@@ -106,6 +114,8 @@ def start(
             "put this checkpoint in its place"
         )
     prefix = path_of(model_id, taken=paths_at(host, port) if was_running else {}, app_name=app_name)
+    if app_name not in apps:  # What is replaced leaves its room.
+        wait_for(Need(what="the endpoint", resources={"CPU": NUM_CPUS}), say=say)
     if not was_running:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
     try:

@@ -31,6 +31,7 @@ from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperatur
 from textgen.training import ownership
 from textgen.training.plan import TrainingPlan
 from textgen.training.start import OUTCOME_NAME, check_acknowledged, check_goes_on, settings_in_force
+from textgen.waiting import Need, telling_of_waits, wait_for
 from textgen.windows.manifest import Manifest
 
 UNITS_METRIC = "val_bits_per_character"
@@ -63,8 +64,8 @@ def sweep(
     Needs a connected Ray. Over a finished sweep of the same settings it returns what that found.
 
     Raises:
-        UserError: `val` has no text, a run under `output` was begun with other settings, the layers' widths differ, or
-            another driver has begun the same sweep since.
+        UserError: `val` has no text, a run under `output` was begun with other settings, the layers' widths differ,
+            another driver has begun the same sweep since, or the cluster had no room within the bound of `waiting`.
     """
     started = time.monotonic()
     if spec.model.layer_units:
@@ -93,11 +94,15 @@ def sweep(
         check_goes_on(storage.join(runs_uri(output), run_name(units)), trial_spec(spec, units), manifest)
     num_steps = TrainingPlan.of(spec, manifest).num_steps
     driver = secrets.token_hex(8)
+    need = _need(spec.sweep, num_workers)
+    wait_for(need, say=say)
     ownership.take(output, driver)  # After all that may be refused.
-    candidates, sizes = _sweep_units(
-        spec, manifest, output, driver=driver, num_steps=num_steps, num_workers=num_workers, say=say
-    )
-    best, temperature, temperatures = _sweep_temperatures(spec, manifest, candidates, say=say)
+    with telling_of_waits(need, say=say):
+        candidates, sizes = _sweep_units(
+            spec, manifest, output, driver=driver, num_steps=num_steps, num_workers=num_workers, say=say
+        )
+    with telling_of_waits(_need(spec.sweep, 1), say=say):
+        best, temperature, temperatures = _sweep_temperatures(spec, manifest, candidates, say=say)
     sampling = dataclasses.replace(spec.sampling, temperature=temperature.config["temperature"])
     ownership.check(output, driver)
     best_uri = _write_best(best.checkpoint, sampling, storage.join(output, "best"))
@@ -197,6 +202,16 @@ def _can_stop_early(num_workers: int) -> bool:
     that a job starts for itself has not: there every size is trained to its end.
     """
     return num_workers == 1 or bool(os.environ.get("RAY_ADDRESS"))
+
+
+def _need(spec: SweepSpec, num_workers: int) -> Need:
+    """Returns what one trial needs of the cluster, with the workers that it starts."""
+    if num_workers == 1:
+        return Need(what="a trial", resources=_trial_resources(spec, 1))
+    from textgen.training.run import need_of, shared_out  # Loads Ray Train.
+
+    number, resources, _ = shared_out(num_workers, "auto")
+    return need_of(number, resources)
 
 
 def _trial_resources(spec: SweepSpec, num_workers: int) -> dict[str, float]:

@@ -30,6 +30,7 @@ from textgen.training.recorder import RunLog, duration, following
 from textgen.training.start import Start, keep_outcome, outcome_of, start_run
 from textgen.training.stopping import StoppedError, install, passing_on
 from textgen.training.threads import has_gpu, require_gpu, share_threads
+from textgen.waiting import Need, telling_of_waits, wait_for
 
 Device = Literal["auto", "cpu", "gpu"]
 Say = Callable[[str], None]
@@ -70,7 +71,7 @@ def train(
         run_name=run_name,
         source=source,
         acknowledge=acknowledge,
-        on_gpu=lambda: _workers(num_workers, device)[2],
+        on_gpu=lambda: shared_out(num_workers, device)[2],
     )
     run, outcome = start.run, start.outcome
     if start.kept_settings:
@@ -104,7 +105,7 @@ def _fit(
 ) -> dict[str, Any]:
     """Trains by Ray Train's workers and returns the outcome."""
     run, spec = start.run, start.run.spec
-    num_workers, resources, use_gpu = _workers(num_workers, device)
+    num_workers, resources, use_gpu = shared_out(num_workers, device)
     if num_workers > spec.training.global_batch_size:
         raise UserError(
             f"--num-workers {num_workers} is more than training.global_batch_size "
@@ -116,6 +117,8 @@ def _fit(
             "gradients are summed in a fixed order; lower the one, or begin a run with more of the other"
         )
     say(start.plan.describe(spec, num_workers=num_workers))
+    need = need_of(num_workers, resources)
+    wait_for(need, say=say)
     if not use_gpu:
         _say_how_long(start, num_workers=num_workers, num_threads=int(resources["CPU"]), say=say)
     trainer = _Trainer(
@@ -138,7 +141,7 @@ def _fit(
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    with following(run.run_uri, say), passing_on(run.run_uri, run.driver, say=say):
+    with telling_of_waits(need, say=say), following(run.run_uri, say), passing_on(run.run_uri, run.driver, say=say):
         try:
             trainer.fit()
         except KeyboardInterrupt:  # Before a worker trained, or for the second time.
@@ -262,7 +265,13 @@ def _report(metrics: Mapping[str, Any]) -> None:
     ray.train.report(dict(metrics))
 
 
-def _workers(num_workers: int | None, device: Device) -> tuple[int, dict[str, float], bool]:
+def need_of(num_workers: int, resources: Mapping[str, float]) -> Need:
+    """Returns what workers that reserve `resources` each need of the cluster."""
+    workers = "1 training worker" if num_workers == 1 else f"{num_workers} training workers"
+    return Need(what=workers, resources=resources, count=num_workers)
+
+
+def shared_out(num_workers: int | None, device: Device) -> tuple[int, dict[str, float], bool]:
     """Returns how many workers there are, what each reserves, and whether that is a GPU."""
     total = ray.cluster_resources()
     num_gpus = int(total.get("GPU", 0))

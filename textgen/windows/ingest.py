@@ -104,7 +104,7 @@ def _stage(files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) ->
     ]
     progress = Counter[str]()
     started = said = time.monotonic()
-    for values in run_tasks(ingest_tasks.stage, items, **arguments):
+    for values in run_tasks(ingest_tasks.stage, items, say=say, **arguments):
         progress.update(values)
         now = time.monotonic()
         if now - said >= PROGRESS_SECONDS:
@@ -136,7 +136,7 @@ def _write_manifest(staged: Staged, files: Sequence[SourceFile], output: str, sp
     ranges = split_ranges(staged.lowest_keys, spec.corpus)
     say(f"ingest: counting {sum(chunk.documents for chunk in staged.chunks):,} staged documents")
     staged.write_index(output)
-    counted = _count(staged, ranges, output, spec)
+    counted = _count(staged, ranges, output, spec, say)
     if not counted.documents["train"]:
         kept = spec.corpus.keep_categories
         advice = f"name categories that the sources have (corpus.keep_categories is {list(kept)}), " if kept else ""
@@ -150,7 +150,7 @@ def _write_manifest(staged: Staged, files: Sequence[SourceFile], output: str, sp
         )
     vocabulary = _vocabulary(counted, spec)
     say(f"ingest: writing {sum(counted.documents.values()):,} documents with a vocabulary of {vocabulary.size}")
-    splits = _write(staged, ranges, counted, vocabulary, output, spec)
+    splits = _write(staged, ranges, counted, vocabulary, output, spec, say)
     manifest = Manifest(
         uri=output,
         preset=spec.preset,
@@ -186,10 +186,11 @@ def _vocabulary(counted: CountedRange, spec: RunSpec) -> Vocabulary:
     )
 
 
-def _count(staged: Staged, ranges: dict[str, KeyRange], output: str, spec: RunSpec) -> CountedRange:
+def _count(staged: Staged, ranges: dict[str, KeyRange], output: str, spec: RunSpec, say: Say) -> CountedRange:
     found = run_tasks(
         ingest_tasks.count,
         counting_items(staged, range_bytes=RANGE_BYTES),
+        say=say,
         output=output,
         index=staged.index,
         splits=ranges,
@@ -208,6 +209,7 @@ def _write(
     vocabulary: Vocabulary,
     output: str,
     spec: RunSpec,
+    say: Say,
 ) -> dict[str, Split]:
     items = writing_items(
         staged,
@@ -217,7 +219,13 @@ def _write(
         document_order=spec.corpus.document_order,
     )
     found = run_tasks(
-        ingest_tasks.write, items, output=output, index=staged.index, vocabulary=vocabulary, spec=spec.corpus
+        ingest_tasks.write,
+        items,
+        say=say,
+        output=output,
+        index=staged.index,
+        vocabulary=vocabulary,
+        spec=spec.corpus,
     )
     shards: dict[str, list[Shard]] = {split: [] for split in SPLITS}
     for values in found:

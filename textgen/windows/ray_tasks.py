@@ -12,25 +12,28 @@ from typing import Any
 from textgen.errors import UserError
 from textgen.ray_session import connect
 from textgen.storage import telling_of_full_disks
+from textgen.waiting import Need, Say, wait_for
 
 Values = dict[str, Any]
 Task = Callable[..., Iterator[Values]]
 
 
-def run_tasks(task: Task, items: Sequence[Mapping[str, Any]], **arguments: Any) -> Iterator[Values]:
+def run_tasks(task: Task, items: Sequence[Mapping[str, Any]], *, say: Say, **arguments: Any) -> Iterator[Values]:
     """Yields what `task(item, **arguments)` yields for every item, in no particular order, while it is running.
 
-    Connects to Ray where that has not been done. Items and results are JSON-ready dictionaries: what is large goes
-    through storage.
+    Connects to Ray where that has not been done, and waits until it has a CPU to spare. Items and results are
+    JSON-ready dictionaries: what is large goes through storage.
 
     Raises:
-        UserError: as a task raised it. It comes back as a value, so that Ray logs no traceback of it.
+        UserError: as a task raised it. It comes back as a value, so that Ray logs no traceback of it. Or there was no
+            CPU within the bound.
     """
     if not items:
         return
     connect()
     import ray.data
 
+    wait_for(Need(what="the tasks that read and write", resources={"CPU": 1}), say=say)
     with _quiet():
         rows = ray.data.from_items(
             [{"item": json.dumps(dict(item))} for item in items], override_num_blocks=len(items)

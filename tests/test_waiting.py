@@ -1,0 +1,164 @@
+"""What a job says while a cluster has no room for it, and how it ends or goes on."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.written_windows import tiny_spec, written_manifest
+from textgen import waiting
+from textgen.errors import UserError
+from textgen.waiting import Cluster, Need, telling_of_waits, wait_for
+from textgen.windows.ray_tasks import run_tasks
+
+# Ray Data 2.60 sets deprecated fields of its own context when it is copied to a task.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+
+
+@pytest.mark.parametrize(
+    ("resources", "count", "machines", "fits"),
+    [
+        ({"CPU": 1}, 3, [{"CPU": 2}, {"CPU": 1}], True),
+        ({"CPU": 2}, 2, [{"CPU": 3}, {"CPU": 1}], False),  # 4 in all, and one share would lie on two machines.
+        ({"CPU": 1, "GPU": 1}, 2, [{"CPU": 8, "GPU": 1}, {"CPU": 8}], False),
+        ({"CPU": 1, "GPU": 1}, 2, [{"CPU": 8, "GPU": 1}, {"CPU": 1, "GPU": 4}], True),
+        ({"CPU": 0.1}, 3, [{"CPU": 0.3}], True),  # 0.3 / 0.1 is a little less than 3.
+        ({"CPU": 0.5}, 1, [], False),
+        ({"CPU": 0, "memory": 5}, 2, [{"memory": 9}], False),
+    ],
+)
+def test_shares_lie_on_one_machine_each(
+    resources: dict[str, float], count: int, machines: list[dict[str, float]], fits: bool
+) -> None:
+    assert Need(what="workers", resources=resources, count=count).fits(machines) == fits
+
+
+def test_the_words_name_what_is_free_and_what_holds_the_rest_of_it() -> None:
+    machines = [{"CPU": 4.0, "GPU": 1.0, "memory": 9.0}, {"CPU": 2.0}]
+    cluster = Cluster(
+        total=machines,
+        free=[{"CPU": 0.5}, {"CPU": 1.0}],
+        holders={"`python -m jobs.train`": {"CPU": 4.0, "GPU": 1.0}, "the endpoint small": {"CPU": 0.5, "GPU": 0.0}},
+    )
+    on_cpus = cluster.describe(Need(what="workers", resources={"CPU": 2}, count=2))
+    assert on_cpus.startswith("1.5 of 6 CPUs are free")
+    assert "`python -m jobs.train` (4 CPU)" in on_cpus
+    assert "the endpoint small (0.5 CPU)" in on_cpus
+    on_gpus = cluster.describe(Need(what="workers", resources={"GPU": 1}))
+    assert on_gpus.startswith("0 of 1 GPUs are free")
+    assert "endpoint" not in on_gpus  # It holds none.
+    assert "must grow" in cluster.describe(Need(what="workers", resources={"GPU": 1}, count=2))
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
+def test_a_bound_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(UserError, match=r"^--wait-seconds is "):
+        waiting.bound(seconds)
+
+
+def test_a_command_is_shown_without_folders_and_shortened() -> None:
+    assert waiting._command("/a/b/bin/python -m jobs.serve") == "`python -m jobs.serve`"
+    assert len(waiting._command("python " + "x" * 500)) == waiting.MAX_COMMAND + 2
+
+
+class Sitter:
+    """Holds what it was given until it is killed."""
+
+    def sit(self) -> None:
+        """Says that it has begun."""
+
+
+def echo(item: Any) -> Iterator[dict[str, Any]]:
+    """A task."""
+    yield {"number": item["number"]}
+
+
+@pytest.fixture
+def sitter(ray_head: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An actor with a name that holds both CPUs of the head, where nobody waits in silence."""
+    import ray
+
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "LET_GO_SECONDS", 0.0)
+    wait_for(Need(what="the sitter", resources={"CPU": 2}), say=print)
+    actor = ray.remote(num_cpus=2)(Sitter).options(name="couch").remote()  # type: ignore[attr-defined]
+    ray.get(actor.sit.remote())
+    yield actor
+    ray.kill(actor)
+    waiting.bound(None)
+
+
+def unplaced() -> list[str]:
+    """Returns the placement groups that wait for room."""
+    return [group.name for group in waiting._groups() if group.state in (group.PENDING, group.RESCHEDULING)]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("sitter")
+def test_tasks_that_find_no_room_say_what_holds_it_and_end_by_the_bound() -> None:
+    said: list[str] = []
+    waiting.bound(1.0)
+    with pytest.raises(UserError, match=r"--wait-seconds 1.*the actor couch \(2 CPU\)"):
+        list(run_tasks(echo, [{"number": 3}], say=said.append))
+    assert "the actor couch (2 CPU)" in said[0]
+    assert not unplaced()
+
+
+@pytest.mark.ray
+def test_tasks_go_on_when_what_held_the_room_has_ended(sitter: Any) -> None:
+    import ray
+
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if len(said) == 1:
+            ray.kill(sitter)
+
+    waiting.bound(120.0)
+    found = run_tasks(echo, [{"number": 3}, {"number": 4}], say=say)
+    assert sorted(value["number"] for value in found) == [3, 4]
+    assert "the actor couch (2 CPU)" in said[0]
+    assert "found room" in said[-1]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("sitter")
+def test_a_training_that_finds_no_room_starts_nothing(tmp_path: Path) -> None:
+    from textgen.training.run import train
+
+    texts = ["the red dog ran", "a blue dog sat", "the dog"]
+    manifest = written_manifest(str(tmp_path / "windows"), {"train": texts * 9, "val": texts, "test": texts[:2]})
+    said: list[str] = []
+    waiting.bound(0.0)
+    with pytest.raises(UserError, match=r"2 training workers \(2 x 1 CPU\).*the actor couch"):
+        train(tiny_spec(), manifest_uri=manifest.uri, output=str(tmp_path / "runs"), num_workers=2, say=said.append)
+    assert not unplaced()
+
+
+@pytest.mark.ray
+def test_what_was_started_and_is_queued_is_told(sitter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    told = threading.Event()
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        told.set()
+
+    group = placement_group([{"CPU": 1}])  # As Ray Train's, after a worker was lost.
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.05)
+    with telling_of_waits(Need(what="1 training worker", resources={"CPU": 1}), say=say):
+        assert told.wait(60)
+    assert "the actor couch (2 CPU)" in said[0]
+    ray.kill(sitter)
+    assert group.wait(60)
+    assert not waiting._is_queued()
+    remove_placement_group(group)
