@@ -104,7 +104,7 @@ def measured(size: int, *, scale: int, document_order: str = "hash") -> Growth:
         }
         staged_bytes = 0
 
-        def run(task: Any, items: Sequence[Mapping[str, Any]], **arguments: Any) -> Iterator[Any]:
+        def run(task: Any, items: Sequence[Mapping[str, Any]], *, say: Any, **arguments: Any) -> Iterator[Any]:
             nonlocal staged_bytes
             for item in items:
                 yield from task(item, **arguments)

@@ -113,7 +113,10 @@ def test_an_outcome_is_its_driver_s(manifest: Manifest, tmp_path: Path) -> None:
     assert outcome_of(older, num_steps=12) == {"step": 3}
 
 
-def test_a_mistake_that_a_run_meets_when_it_goes_on_is_told_as_it_is(tmp_path: Path) -> None:
+def test_a_mistake_that_a_run_meets_when_it_goes_on_is_told_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))  # Another test's shards may hold the same bytes.
     texts = [f"the cat sat {i % 7} times" for i in range(60)]
     manifest = written_manifest(str(tmp_path / "windows"), {"train": texts, "val": texts[:7], "test": texts[:5]})
     ownership.take(str(tmp_path / "run"), "a driver that is gone")
