@@ -67,22 +67,23 @@ def _middle(uri: str) -> bytes:
         return stream.read(MIB + 3)
 
 
+@pytest.mark.parametrize("num_cut", [1, 2])
 @pytest.mark.parametrize("way", ["upload", "write"])
 def test_an_upload_whose_end_was_not_heard_of_is_made_again(
-    faulty: FaultyS3, folder: str, tmp_path: Path, way: str
+    faulty: FaultyS3, folder: str, tmp_path: Path, way: str, num_cut: int
 ) -> None:
     content = secrets.token_bytes(MIB)
     uri, source = storage.join(folder, "a"), tmp_path / "source"
     source.write_bytes(content)
     ends = []
 
-    def cut_first_end(method: str, path: str) -> Fault | None:
+    def cut_first_ends(method: str, path: str) -> Fault | None:
         if method == "POST" and "uploadId=" in path:
             ends.append(path)
-            return "cut" if len(ends) == 1 else None
+            return "cut" if len(ends) <= num_cut else None  # The second answer says NoSuchUpload.
         return None
 
-    with faulty.under(cut_first_end):
+    with faulty.under(cut_first_ends):
         storage.upload(source, uri) if way == "upload" else storage.write_bytes(uri, content)
     assert len(ends) == 3  # That was cut, asked for again in vain, and of an upload anew.
     assert storage.read_bytes(uri) == content

@@ -178,8 +178,9 @@ def send(source: Path | bytes, *, bucket: str, key: str) -> None:
                 client().upload_file(str(source), bucket, key, Config=config)
             return
         except Exception as error:
-            # The server was restarted; or the upload is complete, and the answer that said so was lost.
-            if attempt == s3_client.ATTEMPTS - 1 or code_of(s3_client.cause_of(error)) != "NoSuchUpload":
+            # The server was restarted; or the upload is complete, and the answer that said so was lost. The body that
+            # has the code may be lost too: then its status stands for it.
+            if attempt == s3_client.ATTEMPTS - 1 or code_of(s3_client.cause_of(error)) not in ("NoSuchUpload", "404"):
                 raise
 
 
