@@ -83,8 +83,8 @@ settings: $(INSTALLED) ## list the settings with their meaning: make settings AR
 classify settings:
 	@$(BIN)/python -m jobs.$@ $(ARGS)
 
-test: $(INSTALLED) ## run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## run all tests, in two processes
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-fast: $(INSTALLED) ## run the tests that need neither Ray nor TensorFlow
 	@$(BIN)/python -m pytest -m "not ray and not tensorflow and not slow" $(ARGS)

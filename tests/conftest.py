@@ -27,6 +27,7 @@ def pytest_configure() -> None:
     settings.register_profile("textgen", deadline=None)  # How long an example takes is the machine's affair.
     settings.load_profile("textgen")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # As Ctrl-C: fixtures stop what they started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell has it ignored in what it starts in the background.
     checkout = this_checkout()
     checkout.prepare()
     for name in list(os.environ):
@@ -53,6 +54,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     mark = WHOLE_FILE.search(collection_path.read_text())
     return True if mark and f"not {mark[1]}" in config.option.markexpr else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says what one process of several must run together, and puts what takes longest first.
+
+    The tests that need Ray share one head, and those of a file share its imports and fixtures.
+    """
+    order = ["ray", "chaos", "tensorflow", "slow"]
+
+    def place(item: pytest.Item) -> int:
+        marks = {mark.name for mark in item.iter_markers()}
+        return order.index("chaos") if "chaos" in marks else min((order.index(m) for m in marks & {*order}), default=4)
+
+    for item in items:
+        group = {0: "ray", 1: "chaos"}.get(place(item), item.path.stem)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
