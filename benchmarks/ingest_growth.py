@@ -104,8 +104,9 @@ def measured(size: int, *, scale: int, document_order: str = "hash") -> Growth:
         }
         staged_bytes = 0
 
-        def run(task: Any, items: Sequence[Mapping[str, Any]], *, say: Any, **arguments: Any) -> Iterator[Any]:
+        def run(task: Any, items: Sequence[Mapping[str, Any]], **arguments: Any) -> Iterator[Any]:
             nonlocal staged_bytes
+            del arguments["say"]  # Nothing is waited for here.
             for item in items:
                 yield from task(item, **arguments)
             if task is ingest_tasks.stage:

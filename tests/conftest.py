@@ -27,7 +27,8 @@ def pytest_configure() -> None:
     settings.register_profile("textgen", deadline=None)  # How long an example takes is the machine's affair.
     settings.load_profile("textgen")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # As Ctrl-C: fixtures stop what they started.
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell has it ignored in what it starts in the background.
+    # A shell has it ignored in what it starts in the background, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     checkout = this_checkout()
     checkout.prepare()
     for name in list(os.environ):
