@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -21,7 +22,7 @@ import pytest
 from textgen import s3_client, storage
 from textgen.errors import UserError
 from textgen.local import checkout as checkouts
-from textgen.local.__main__ import main
+from textgen.local.__main__ import main, run
 from textgen.local.background import MARK, Background, free_port
 from textgen.local.checkout import Checkout, read_environment, this_checkout
 from textgen.local.head import dashboard_line, ray_environment, start_head
@@ -200,7 +201,8 @@ def bare(place: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     s3_client.forget()
 
 
-def test_a_plain_command_finds_the_running_server_of_its_own_bucket(bare: Checkout) -> None:
+def test_a_plain_command_finds_the_running_server_of_its_own_bucket(bare: Checkout, tmp_path: Path) -> None:
+    os.environ["AWS_CA_BUNDLE"] = str(tmp_path / "certificates.pem")  # Whom to trust chooses no server.
     start_s3()
     storage.write_bytes("s3://textgen/a/b", b"here")
     assert (bare.s3_dir / "textgen" / "a" / "b").read_bytes() == b"here"
@@ -348,6 +350,33 @@ def test_an_interrupted_job_is_shown_to_its_end_unless_it_is_interrupted_again(
         submit(["python", "job.py"], working_dir=tmp_path, checkout=ray_head, show=show)
     assert shown[:2] == ["begun\n", "stopping the job; Ctrl-C again leaves it to end by itself\n"]
     assert "".join(shown[2:]) == ("" if again else "saved step 7\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_interrupts_what_is_submitted(monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
+    met: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: met.append(number))
+
+    def submitted(entrypoint: list[str]) -> int:
+        signal.raise_signal(number)
+        return 0
+
+    monkeypatch.setattr("textgen.local.__main__.submit", submitted)
+    assert run(["submit", "--", "python", "-m", "jobs.train"]) == code
+    signal.raise_signal(signal.SIGTERM)
+    assert met == [signal.SIGTERM]  # What heard of signals before does again.
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(entrypoint: list[str]) -> int:
+        raise UserError("no head starts here")
+
+    monkeypatch.setattr("textgen.local.__main__.submit", refused)
+    assert run(["submit", "--", "python", "-m", "jobs.train"]) == 2
+    assert capsys.readouterr().err == "error: no head starts here\n"
 
 
 @pytest.mark.ray

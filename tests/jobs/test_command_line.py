@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -356,3 +357,11 @@ def test_a_job_that_starts_things_on_ray_bounds_its_wait(tmp_path: Path, job: st
 def test_every_job_that_takes_an_output_is_held_to_that() -> None:
     taking = {path.stem for path in ROOT.glob("jobs/*.py") if "job_parser(" in path.read_text()}
     assert taking - {"command_line"} == set(JOBS)
+
+
+def test_a_python_without_the_packages_is_told_how_to_get_them() -> None:
+    command = [sys.executable, "-S", "-m", "jobs.settings"]  # Without the folder that packages are installed in.
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == 2
+    assert finished.stderr.count("\n") == 1
+    assert "make setup" in finished.stderr

@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 from textgen.errors import UserError
 from textgen.local.checkout import this_checkout
@@ -84,10 +86,25 @@ def _env() -> None:
         print(f"export {name}={shlex.quote(value)}")
 
 
-if __name__ == "__main__":
+def run(argv: Sequence[str]) -> int:
+    """Runs one command as a process of its own, and returns its exit code: 130 after Ctrl-C, 143 after SIGTERM."""
+    received: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)  # `make` passes it on, and the job is stopped as by Ctrl-C.
     try:
-        sys.exit(main(sys.argv[1:]))
+        return main(argv)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 128 + (received or [signal.SIGINT])[0]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

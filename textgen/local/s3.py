@@ -20,6 +20,7 @@ NEUTRAL_VARIABLES = frozenset(
         "AWS_DEFAULT_REGION",
         "AWS_DEFAULT_OUTPUT",
         "AWS_PAGER",
+        "AWS_CA_BUNDLE",
         "AWS_EC2_METADATA_DISABLED",
         "AWS_MAX_ATTEMPTS",
         "AWS_RETRY_MODE",
