@@ -121,12 +121,13 @@ def spec_on_windows(arguments: argparse.Namespace, *, run_uri: str | None = None
     return chosen.spec
 
 
-def check_place(output: str | None, *, holds: str = "") -> None:
+def check_place(output: str | None, *, holds: str = "", checkpoint: str | None = None) -> None:
     """Makes sure, before the long work, that `--output` can be written and is no other's: its `result.json` stays.
 
     Args:
         output: where the job writes; None where it was not given.
         holds: the file of a finished `OTHERS` that this job may find there, because it is its own.
+        checkpoint: the checkpoint or run whose figures the job writes; those of another one stay.
 
     Raises:
         UserError: it cannot, or it is.
@@ -137,6 +138,26 @@ def check_place(output: str | None, *, holds: str = "") -> None:
     for name, what in OTHERS.items():
         if name != holds and storage.exists(storage.join(output, name)):
             raise UserError(f"--output {output} is the folder of {what}; give another, such as one in it or beside it")
+    if checkpoint is not None:
+        measured = _checkpoint_of_result(output)
+        if measured is not None and _run_of(measured) != _run_of(storage.absolute(checkpoint)):
+            raise UserError(f"--output {output} holds the result of {measured}; give another folder for {checkpoint}")
+
+
+def _checkpoint_of_result(output: str) -> str | None:
+    """Returns the checkpoint that the `result.json` of a folder is about, None where there is none."""
+    content = storage.read_if_exists(storage.join(output, "result.json"))
+    try:
+        result = json.loads(content) if content is not None else None
+    except ValueError:
+        return None
+    found = result.get("checkpoint_uri") if isinstance(result, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _run_of(uri: str) -> str:
+    """Returns the run that a checkpoint is of; a run as it is."""
+    return uri.partition("/checkpoints/")[0]
 
 
 def finish(result: Mapping[str, Any], *, output: str | None, summary: Sequence[str] = ()) -> None:

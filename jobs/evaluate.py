@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     )
     arguments = parser.parse_args(argv)
     waiting.bound(arguments.wait_seconds)
-    check_place(arguments.output)
+    check_place(arguments.output, checkpoint=arguments.checkpoint)
     connect()
     import_tensorflow()
     from textgen.evaluation.baselines import ORDERS

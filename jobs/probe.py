@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
         help="completions drawn with units held low, left alone and held high; 0 draws none (default: 200)",
     )
     arguments = parser.parse_args(argv)
-    check_place(arguments.output)
+    check_place(arguments.output, checkpoint=arguments.checkpoint)
     import_tensorflow()
     from textgen.evaluation.probe import probe  # Imports TensorFlow, which `--help` need not wait for.
 

@@ -321,6 +321,30 @@ def test_a_result_does_not_take_the_place_of_another_kind_of_job_s(
         check_place(str(tmp_path), holds=holds)
 
 
+@pytest.mark.parametrize(
+    ("content", "refused"),
+    [
+        ('{"checkpoint_uri": "RUNS/b/checkpoints/step-00000007"}', True),
+        ('{"checkpoint_uri": "RUNS/a/checkpoints/step-00000003"}', False),  # The same run, which has gone on.
+        ('{"checkpoint_uri": "RUNS/a"}', False),
+        ('{"checkpoint_uri": 3}', False),
+        ('["checkpoint_uri"]', False),
+        ("no JSON", False),
+    ],
+)
+@pytest.mark.parametrize("given", ["a", "a/checkpoints/step-00000009"])
+def test_figures_do_not_take_the_place_of_another_checkpoint_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, content: str, refused: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)  # A relative path is as good as the absolute one that the result has.
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "result.json").write_text(content.replace("RUNS", str(tmp_path / "runs")))
+    expected = r"holds the result of \S+/runs/b/\S+; give another"
+    with pytest.raises(UserError, match=expected) if refused else contextlib.nullcontext():
+        check_place("figures", checkpoint=f"runs/{given}")
+    check_place("elsewhere", checkpoint=f"runs/{given}")
+
+
 JOBS = {
     "classify": ("--checkpoint", "c", "--text", "x"),
     "evaluate": ("--checkpoint", "c"),
