@@ -1,6 +1,6 @@
 """Completes prompts with a checkpoint, one JSON line a completion, or as text on a terminal; needs no Ray.
 
-python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --set sampling.temperature=0.5
+python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --temperature 0.5
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Completes prompts with a checkpoint and prints one JSON line a completion, or text on a terminal.",
         examples=(
             'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " '
-            "--set sampling.temperature=0.5",
+            "--temperature 0.5",
             'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --temperature 0.5 --n 3',
             "python -m jobs.generate --checkpoint runs/first/small --prompts prompts.jsonl --output runs/first/samples",
         ),
