@@ -87,9 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         job="generate",
         description="Completes prompts with a checkpoint and prints one JSON line a completion, or text on a terminal.",
         examples=(
-            'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " '
-            "--temperature 0.5",
-            'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --temperature 0.5 --n 3',
+            'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --temperature 0.5',
+            'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --max-new-chars 400 --n 3',
             "python -m jobs.generate --checkpoint runs/first/small --prompts prompts.jsonl --output runs/first/samples",
         ),
         takes_preset=False,
