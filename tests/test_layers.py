@@ -19,6 +19,8 @@ FLOOR = (
     "private_folders",
     *("ray_session", "waiting"),
 )
+FACE = "loaded"
+"""What `textgen.load` returns, before which everything stands."""
 WITHOUT_TENSORFLOW = (*STAGES[: STAGES.index("model")], *FLOOR, "local")
 
 
@@ -65,7 +67,7 @@ def test_the_background_imports_the_smallest_of_the_floor_alone() -> None:
 
 def test_every_part_is_named_above() -> None:
     found = {name for _, name, _ in pkgutil.iter_modules([str(ROOT)])}
-    assert found == {*STAGES, *FLOOR, "local"}
+    assert found == {*STAGES, *FLOOR, "local", FACE}
 
 
 def test_nothing_imports_a_job() -> None:

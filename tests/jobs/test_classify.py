@@ -10,40 +10,15 @@ from typing import Any
 import pytest
 
 from jobs.classify import main
-from tests.labelled_windows import BAD, GOOD, classifier_spec
-from tests.written_checkpoint import write_checkpoint
+from tests.written_checkpoint import write_checkpoint, write_classifier
 from textgen.errors import UserError
-from textgen.model.checkpoint import Checkpoint
-from textgen.windows.word_vocabulary import WordVocabulary
 
 pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture(scope="module")
 def checkpoint_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A classifier made by hand: a good word speaks for `pos`, a bad one for `neg`, any other for nothing."""
-    import numpy as np
-
-    from textgen.model.classifier import Classifier
-
-    spec = classifier_spec(classifier__hidden_units=(), classifier__hidden_activations=())
-    vocabulary = WordVocabulary.of_words([*GOOD, *BAD, "film"])
-    model = Classifier(spec, num_words=7, vocab_size=vocabulary.size, num_classes=2)
-    votes = np.array([1.0] * 3 + [-1.0] * 3 + [0.0], np.float32)
-    weights = {"labels/kernel": np.stack([-votes, votes], axis=1), "labels/bias": np.zeros(2, np.float32)}
-    model.set_weights_by_name(weights)
-    checkpoint = Checkpoint(
-        uri=str(tmp_path_factory.mktemp("classifier")),
-        spec=spec,
-        vocabulary=vocabulary,
-        run_name="by-hand",
-        manifest_uri="",
-        manifest_hash="",
-        position={"step": 0},
-        metrics={"calibration_temperature": 2.0, "answer_threshold": 0.7},
-        classes=("neg", "pos"),
-    )
-    return checkpoint.save(weights=weights).uri
+    return write_classifier(tmp_path_factory.mktemp("classifier"))
 
 
 def labelled(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
