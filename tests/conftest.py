@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -57,6 +58,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if mark and f"not {mark[1]}" in config.option.markexpr else None
 
 
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Says what one process of several must run together, and puts what takes longest first.
 
@@ -72,6 +74,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = {0: "ray", 1: "chaos"}.get(place(item), item.path.stem)
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=place)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stops what the processes of pytest-xdist left running: where they are interrupted, their fixtures may not end."""
+    if not hasattr(session.config, "workerinput"):
+        basetemp = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        for run_dir in basetemp.glob("popen-gw*/local*/run"):
+            checkout = dataclasses.replace(this_checkout(), run_dir=run_dir)
+            stop_head(checkout)
+            stop_s3(checkout)
 
 
 @pytest.fixture(scope="session")

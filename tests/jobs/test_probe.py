@@ -31,7 +31,7 @@ def test_flags_reach_the_probe_and_its_result_the_last_line(
         return PROBED
 
     monkeypatch.setattr("textgen.evaluation.probe.probe", probe)
-    main(["--checkpoint", "a", "--output", str(tmp_path)])
+    main(["--checkpoint", "a", "--output", str(tmp_path / "a")])
     narrowed = [
         "--windows",
         "c",
@@ -47,7 +47,7 @@ def test_flags_reach_the_probe_and_its_result_the_last_line(
     main(["--checkpoint", "b", "--output", str(tmp_path), *narrowed])
     plain = {
         "windows_uri": None,
-        "output": str(tmp_path),
+        "output": str(tmp_path / "a"),
         "category": None,
         "given_labels": None,
         "max_documents": None,
