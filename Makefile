@@ -84,7 +84,7 @@ classify settings:
 	@$(BIN)/python -m jobs.$@ $(ARGS)
 
 test: $(INSTALLED) ## run all tests, in two processes
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-fast: $(INSTALLED) ## run the tests that need neither Ray nor TensorFlow
 	@$(BIN)/python -m pytest -m "not ray and not tensorflow and not slow" $(ARGS)

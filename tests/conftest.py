@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -58,22 +60,34 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if mark and f"not {mark[1]}" in config.option.markexpr else None
 
 
-@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
+GROUPS = ("ray", "chaos", "tensorflow", "slow")
+"""Marks, the one that takes longest first: two processes are busy until the end then."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says what one process of several must run together, and puts what takes longest first.
+    """Lets the tests begin with the groups that take longest."""
+    items.sort(key=lambda item: [*GROUPS, ""].index(group_of(item.path)))
 
-    The tests that need Ray share one head, and those of a file share its imports and fixtures.
-    """
-    order = ["ray", "chaos", "tensorflow", "slow"]
 
-    def place(item: pytest.Item) -> int:
-        marks = {mark.name for mark in item.iter_markers()}
-        return order.index("chaos") if "chaos" in marks else min((order.index(m) for m in marks & {*order}), default=4)
+@functools.cache
+def group_of(path: Path) -> str:
+    """Returns the first of `GROUPS` that a file of tests has a mark of; an empty text where it has none."""
+    marks = set(re.findall(r"pytest\.mark\.(\w+)", path.read_text()))
+    return "chaos" if "chaos" in marks else next((mark for mark in GROUPS if mark in marks), "")
 
-    for item in items:
-        group = {0: "ray", 1: "chaos"}.get(place(item), item.path.stem)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=place)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives a file of tests to one process, and all that need Ray to the same one: they share a head."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneHead(LoadScopeScheduling):  # By marks, `--dist loadgroup` groups nothing with pytest 9.2.
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if group_of(ROOT / file) == "ray" else file
+
+    config.option.loadscopereorder = False
+    return OneHead(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
