@@ -72,7 +72,7 @@ def demo() -> RunSpec:
             "model.units": 256,
             "training.global_batch_size": 32,
             "training.max_steps": 3000,
-            "training.learning_rate": 1.6e-2,
+            "training.learning_rate": 2.4e-2,
             "training.validate_every_steps": 750,
             "training.validation_chars": 60_000,
             "training.checkpoint_every_seconds": 60.0,
