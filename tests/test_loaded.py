@@ -81,6 +81,15 @@ def test_a_text_costs_what_its_characters_and_its_end_cost(uri: str, text: str) 
     assert tally.nats == pytest.approx(nats + unknown, rel=1e-5)
 
 
+@pytest.mark.parametrize("text", ["", "c", "cab"])
+def test_a_text_of_a_joined_corpus_has_no_end_that_costs(tmp_path: Path, text: str) -> None:
+    uri = write_checkpoint(tmp_path, separator=" ")
+    ids = ids_of(uri, text)
+    nats = -log_shares(uri, ids)[np.arange(len(ids) - 1), ids[1:]].sum()
+    tally = textgen.load(uri).score(text)
+    assert (tally.num_ids, tally.nats) == (len(text), pytest.approx(nats, rel=1e-5))
+
+
 @pytest.mark.parametrize("text", ["", "Cab ", LONG[: CHUNK_IDS - 1], LONG])
 def test_next_characters_are_all_that_may_follow(uri: str, text: str) -> None:
     shares = textgen.load(uri).next_characters(text)

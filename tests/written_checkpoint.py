@@ -16,7 +16,12 @@ from textgen.windows.word_vocabulary import WordVocabulary
 
 
 def write_checkpoint(
-    folder: Path, *, conditions: tuple[Condition, ...] = (), changes: Mapping[str, Any] | None = None, **sampling: Any
+    folder: Path,
+    *,
+    conditions: tuple[Condition, ...] = (),
+    separator: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    **sampling: Any,
 ) -> str:
     """Writes a checkpoint of the run `untrained` with these (sampling) settings and returns its URI."""
     from textgen.model.language_model import LanguageModel
@@ -24,7 +29,9 @@ def write_checkpoint(
     layers = {"model.embedding_dim": 5, "model.units": 13, "model.num_layers": 2}
     drawn = {f"sampling.{name}": value for name, value in sampling.items()}
     spec = override(preset("tiny"), {**layers, **(changes or {}), **drawn})
-    vocabulary = Vocabulary(unit="characters", symbols=tuple(map(ord, sorted(" abcehté"))), conditions=conditions)
+    vocabulary = Vocabulary(
+        unit="characters", symbols=tuple(map(ord, sorted(" abcehté"))), separator=separator, conditions=conditions
+    )
     model = LanguageModel(spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls, seed=3)
     checkpoint = Checkpoint(
         uri=str(folder),

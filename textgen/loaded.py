@@ -171,8 +171,8 @@ class TrainedModel:
 
 def _batches(given: Ids, targets: Ids) -> Iterator[Batch]:
     """Yields a document in one lane: `given` [G] is read first, and then the targets are predicted one by one."""
-    inputs = np.concatenate([given, targets[:-1]])
-    followed_by = np.concatenate([given[1:], targets])
+    ids = np.concatenate([given, targets])
+    inputs, followed_by = ids[:-1], ids[1:]
     counts = np.arange(len(inputs)) >= len(given) - 1
     for step, start in enumerate(range(0, len(inputs), CHUNK_IDS)):
         chunk = slice(start, start + CHUNK_IDS)
