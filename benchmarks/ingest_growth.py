@@ -25,14 +25,13 @@ from unittest import mock
 from benchmarks.side_by_side import save
 from benchmarks.storage_reads import counted_reads
 from textgen import presets, storage
-from textgen.corpus import exchange, grouping, staging
-from textgen.corpus.exchange import Area, Layout, Run
 from textgen.corpus.splitting import split_ranges
-from textgen.corpus.staging import STAGING_NAME, Batch, Chunk
+from textgen.ingest import exchange, grouping, pipeline, staging, tasks
+from textgen.ingest.duplicates import DuplicateFile
+from textgen.ingest.exchange import Area, Layout, Run
+from textgen.ingest.plan import Staged, counting_items, writing_items
+from textgen.ingest.staging import STAGING_NAME, Batch, Chunk
 from textgen.spec import override
-from textgen.windows import ingest, ingest_tasks
-from textgen.windows.duplicates import DuplicateFile
-from textgen.windows.ingest_plan import Staged, counting_items, writing_items
 
 GIB = 2**30
 SCALE = 256
@@ -40,7 +39,7 @@ FILE_BYTES = 32 * 2**20
 MEASURED = (1, 4, 16)
 PLANNED = (100, 1024)
 SIZES = (
-    *((ingest, name) for name in ("CHUNK_BYTES", "RANGE_BYTES", "SHARD_WEIGHT_BYTES")),
+    *((pipeline, name) for name in ("CHUNK_BYTES", "RANGE_BYTES", "SHARD_WEIGHT_BYTES")),
     *((grouping, name) for name in ("GROUP_BYTES", "MIN_FILE_BYTES")),
     *((exchange, name) for name in ("REQUEST_BYTES", "MIN_RUN_BYTES")),
     (staging, "BATCH_CHARS"),
@@ -109,13 +108,13 @@ def measured(size: int, *, scale: int, document_order: str = "hash") -> Growth:
             del arguments["say"]  # Nothing is waited for here.
             for item in items:
                 yield from task(item, **arguments)
-            if task is ingest_tasks.stage:
+            if task is tasks.stage:
                 files = storage.list_files(storage.join(folder, "out", STAGING_NAME))
                 staged_bytes = sum(file.size_bytes for file in files)
 
-        with mock.patch.object(ingest, "run_tasks", run), counted_reads() as reads:
+        with mock.patch.object(pipeline, "run_tasks", run), counted_reads() as reads:
             spec = override(presets.preset("reviews"), settings)
-            ingest.ingest([f"{folder}/in"], output=f"{folder}/out", spec=spec, say=lambda _: None)
+            pipeline.ingest([f"{folder}/in"], output=f"{folder}/out", spec=spec, say=lambda _: None)
     return Growth(opens=reads.opens, bytes_per_pass=reads.num_bytes / staged_bytes / 2)
 
 
@@ -141,7 +140,7 @@ def planned(size: int, *, document_order: str = "hash", stored_share: float = 0.
     ranges = split_ranges([], spec)
     shares = {"train": 1 - spec.val_share - spec.test_share, "val": spec.val_share, "test": spec.test_share}
     num_parts = {split: math.ceil(size * share / (64 * 2**20)) for split, share in shares.items()}
-    counting = counting_items(staged, range_bytes=ingest.RANGE_BYTES)
+    counting = counting_items(staged, range_bytes=pipeline.RANGE_BYTES)
     duplicates = [
         DuplicateFile(name="", offsets=[16 * run for run in range(num_batches + 1)])
         for _ in (counting if document_order == "file" else ())

@@ -83,7 +83,7 @@ def spec_of(spec: RunSpec, settings: Settings) -> RunSpec:
 
 def trained(spec: RunSpec, settings: Settings, *, windows: str) -> dict[str, Any]:
     """Trains with the settings and returns what came of it."""
-    from textgen.training.run import train_here  # Loads Ray.
+    from textgen.training.driver import train_here  # Loads Ray.
 
     started, cpu_started = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:

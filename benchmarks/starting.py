@@ -31,7 +31,7 @@ from textgen.local.checkout import Checkout, this_checkout
 from textgen.local.head import ray_environment, start_head, stop_head
 from textgen.local.s3 import s3_environment, start_s3, stop_s3
 from textgen.model.checkpoint import checkpoint_uris, step_of
-from textgen.training.plan import TrainingPlan
+from textgen.runs.plan import TrainingPlan
 from textgen.windows.batches import WindowReader
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader

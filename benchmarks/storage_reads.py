@@ -9,7 +9,7 @@ from typing import IO, Any
 from unittest import mock
 
 from textgen import storage
-from textgen.corpus.staging import STAGING_NAME
+from textgen.ingest.staging import STAGING_NAME
 
 
 @dataclass(kw_only=True)

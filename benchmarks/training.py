@@ -17,9 +17,9 @@ from pathlib import Path
 from benchmarks.environment import ROOT
 from benchmarks.side_by_side import Contender, Measured, cores, measure, save
 from textgen import presets
+from textgen.runs.plan import flops_per_input
+from textgen.runs.precision import multiplies_bfloat16
 from textgen.spec import override
-from textgen.training.plan import flops_per_input
-from textgen.training.processor import multiplies_bfloat16
 
 SHAPES = {"1x128": (1, 128), "2x128": (2, 128), "1x512": (1, 512)}
 ROWS, LENGTH, VOCAB_SIZE, EMBEDDING_DIM = 128, 64, 112, 64

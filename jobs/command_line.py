@@ -20,8 +20,8 @@ from textgen import presets, storage
 from textgen.errors import UserError
 from textgen.outputs import check_output
 from textgen.ray_session import disconnect
+from textgen.runs.stopping import StoppedError
 from textgen.spec import RunSpec, override
-from textgen.training.stopping import StoppedError
 
 USER_MISTAKE = 2
 """Exit code of a mistake that the user can mend; the same as argparse's."""
@@ -108,7 +108,7 @@ def spec_on_windows(arguments: argparse.Namespace, *, run_uri: str | None = None
 
     Without `--preset` that is the one of the run at `run_uri`, where there is one, or of the windows.
     """
-    from textgen.training.chosen_spec import chosen_spec
+    from textgen.runs.chosen_spec import chosen_spec
     from textgen.windows.manifest import Manifest
 
     chosen = chosen_spec(

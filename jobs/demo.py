@@ -30,7 +30,7 @@ from textgen.errors import UserError
 from textgen.local.head import dashboard_line, start_head
 from textgen.local.s3 import bucket_uri, s3_environment, start_s3, uses_embedded_s3
 from textgen.local.submit import submit
-from textgen.training.processor import multiplies_bfloat16
+from textgen.runs.precision import multiplies_bfloat16
 
 NUM_WORKERS = 2
 NUM_STEPS_IN_BFLOAT16 = 4500

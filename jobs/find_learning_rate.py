@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     check_place(arguments.output)
     spec = spec_on_windows(arguments)
     import_tensorflow()
-    from textgen.training.lineage import source_of
+    from textgen.runs.lineage import source_of
     from textgen.training.rate_finder import find_learning_rate, plot
 
     started = time.monotonic()

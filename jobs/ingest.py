@@ -9,7 +9,7 @@ from jobs import summaries
 from jobs.command_line import check_place, finish, job_parser, run, spec_of
 from jobs.progress import say
 from textgen import waiting
-from textgen.windows.ingest import ingest
+from textgen.ingest.pipeline import ingest
 
 
 def main(argv: list[str]) -> None:

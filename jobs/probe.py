@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     check_place(arguments.output, checkpoint=arguments.checkpoint)
     import_tensorflow()
-    from textgen.evaluation.probe import probe  # Imports TensorFlow, which `--help` need not wait for.
+    from textgen.probing.probe import probe  # Imports TensorFlow, which `--help` need not wait for.
 
     with never_silent("reading the checkpoint and its windows") as say:
         result = probe(

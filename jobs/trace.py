@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jobs import summaries
 from jobs.command_line import check_place, finish, job_parser, run
-from textgen.training.trace import trace, trained_at
+from textgen.runs.trace import trace, trained_at
 from textgen.windows.manifest import Manifest
 
 

@@ -12,7 +12,7 @@ from jobs.progress import say
 from textgen import storage, waiting
 from textgen.outputs import check_name
 from textgen.ray_session import connect
-from textgen.training.chosen_spec import run_uri_of
+from textgen.runs.chosen_spec import run_uri_of
 
 
 def main(argv: list[str]) -> None:
@@ -67,8 +67,8 @@ def main(argv: list[str]) -> None:
     check_place(arguments.output, holds="manifest.json")
     spec = spec_on_windows(arguments, run_uri=run_uri_of(arguments.output, arguments.run_name))
     connect()
-    from textgen.training.lineage import source_of
-    from textgen.training.run import train  # Imports Ray Train, which `--help` need not wait for.
+    from textgen.runs.lineage import source_of
+    from textgen.training.driver import train  # Imports Ray Train, which `--help` need not wait for.
 
     result = train(
         spec,

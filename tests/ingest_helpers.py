@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from textgen import presets
+from textgen.ingest import pipeline as ingest_module
+from textgen.ingest.pipeline import ingest
 from textgen.spec import RunSpec, override
-from textgen.windows import ingest as ingest_module
-from textgen.windows.ingest import ingest
 from textgen.windows.manifest import SPLITS, Manifest
 from textgen.windows.shards import IdReader
 

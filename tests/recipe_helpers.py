@@ -12,9 +12,9 @@ import pytest
 from benchmarks.recipes.runs import Trained, trained
 from tests.ingest_helpers import run_serially
 from textgen import presets
+from textgen.ingest import pipeline as ingest_module
+from textgen.ingest.pipeline import ingest
 from textgen.spec import RunSpec, override
-from textgen.windows import ingest as ingest_module
-from textgen.windows.ingest import ingest
 
 
 def quickly(monkeypatch: pytest.MonkeyPatch, recipe: ModuleType, small: Mapping[str, Mapping[str, Any]]) -> None:

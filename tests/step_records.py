@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from textgen import storage
+from textgen.runs.position import Run
 from textgen.spec import RunSpec
-from textgen.training.position import Run
 from textgen.windows.manifest import Manifest
 
 

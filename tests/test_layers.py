@@ -13,7 +13,10 @@ import pytest
 import textgen
 
 ROOT = Path(textgen.__file__).resolve().parent
-STAGES = ("corpus", "windows", "model", "generation", "evaluation", "training", "sweep", "serving")
+STAGES = (
+    *("corpus", "windows", "ingest", "model", "generation", "evaluation", "probing"),
+    *("runs", "training", "sweep", "serving"),
+)
 FLOOR = (
     *("errors", "settings", "spec", "presets", "storage", "local_files", "s3_client", "s3_objects", "outputs"),
     "private_folders",
@@ -21,7 +24,7 @@ FLOOR = (
 )
 FACE = "loaded"
 """What `textgen.load` returns, before which everything stands."""
-WITHOUT_TENSORFLOW = (*STAGES[: STAGES.index("model")], *FLOOR, "local")
+WITHOUT_TENSORFLOW = (*STAGES[: STAGES.index("model")], "runs", *FLOOR, "local")
 
 
 def imports(path: Path) -> set[str]:

@@ -15,9 +15,9 @@ from tests.faulty_s3 import FaultyS3
 from textgen import s3_client, s3_objects, storage
 from textgen.errors import UserError
 from textgen.local.checkout import Checkout
-from textgen.training import ownership, stopping
-from textgen.training.position import named_best
-from textgen.training.recorder import read_history
+from textgen.runs import lease, stopping
+from textgen.runs.position import named_best
+from textgen.runs.recording import read_history
 
 MIB = 2**20
 
@@ -210,11 +210,11 @@ def test_an_upload_that_is_refused_is_told_before_the_work(stub: Stubber) -> Non
 
 
 def test_what_a_training_looks_for_costs_one_request_a_look(counting: list[str], folder: str) -> None:
-    ownership.take(folder, "driver")
+    lease.take(folder, "driver")
     counting.clear()
     assert not stopping._asks_for_an_end(folder, "driver")
-    assert ownership.has_taken(folder, "driver")
-    ownership.check(folder, "driver")
+    assert lease.has_taken(folder, "driver")
+    lease.check(folder, "driver")
     assert read_history(folder) == []
     assert named_best(storage.join(folder, "best.json")) is None
     assert counting == ["GET"] * 5

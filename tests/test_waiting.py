@@ -13,8 +13,8 @@ import pytest
 from tests.written_windows import tiny_spec, written_manifest
 from textgen import waiting
 from textgen.errors import UserError
+from textgen.ingest.ray_tasks import run_tasks
 from textgen.waiting import Cluster, Need, telling_of_waits, wait_for
-from textgen.windows.ray_tasks import run_tasks
 
 # Ray Data 2.60 sets deprecated fields of its own context when it is copied to a task.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -130,7 +130,7 @@ def test_tasks_go_on_when_what_held_the_room_has_ended(sitter: Any) -> None:
 @pytest.mark.ray
 @pytest.mark.usefixtures("sitter")
 def test_a_training_that_finds_no_room_starts_nothing(tmp_path: Path) -> None:
-    from textgen.training.run import train
+    from textgen.training.driver import train
 
     texts = ["the red dog ran", "a blue dog sat", "the dog"]
     manifest = written_manifest(str(tmp_path / "windows"), {"train": texts * 9, "val": texts, "test": texts[:2]})

@@ -7,14 +7,14 @@ import tempfile
 
 from benchmarks.peers.protocol import answer
 from textgen import presets
-from textgen.corpus.exchange import Layout
-from textgen.corpus.grouping import expected_bytes
 from textgen.corpus.sources import resolve
 from textgen.corpus.splitting import EVERY_KEY, KeyRange
-from textgen.corpus.staging import CHUNK_BYTES, staged_batch
-from textgen.windows import ingest_tasks
-from textgen.windows.ingest import RANGE_BYTES
-from textgen.windows.ingest_plan import Staged, counting_items, writing_items
+from textgen.ingest import tasks
+from textgen.ingest.exchange import Layout
+from textgen.ingest.grouping import expected_bytes
+from textgen.ingest.pipeline import RANGE_BYTES
+from textgen.ingest.plan import Staged, counting_items, writing_items
+from textgen.ingest.staging import CHUNK_BYTES, staged_batch
 from textgen.windows.vocabulary import Vocabulary
 
 
@@ -32,22 +32,20 @@ def ingest() -> float:
     splits = {"train": EVERY_KEY, "val": nothing, "test": nothing}
     item = {"batch": 0, "first_group": 0, "groups": [[dataclasses.asdict(file) for file in files]]}
     with tempfile.TemporaryDirectory() as output:
-        for _ in ingest_tasks.stage(item, output=output, spec=spec.corpus, layout=layout, chunk_bytes=CHUNK_BYTES):
+        for _ in tasks.stage(item, output=output, spec=spec.corpus, layout=layout, chunk_bytes=CHUNK_BYTES):
             pass
         staged = Staged.of([staged_batch(output, 0)], layout, spec.corpus)
         staged.write_index(output)
-        counted = ingest_tasks.CountedRange()
+        counted = tasks.CountedRange()
         for counting in counting_items(staged, range_bytes=RANGE_BYTES):
-            (values,) = ingest_tasks.count(counting, output=output, index=staged.index, splits=splits, spec=spec)
-            counted.add(ingest_tasks.CountedRange.from_dict(values))
+            (values,) = tasks.count(counting, output=output, index=staged.index, splits=splits, spec=spec)
+            counted.add(tasks.CountedRange.from_dict(values))
         vocabulary = Vocabulary.from_counts(
             counted.train_symbols, unit=spec.windows.unit, min_count=spec.windows.min_count
         )
         parts = {"train": 1, "val": 0, "test": 0}
         for writing in writing_items(staged, splits, parts, [], document_order=spec.corpus.document_order):
-            for _ in ingest_tasks.write(
-                writing, output=output, index=staged.index, vocabulary=vocabulary, spec=spec.corpus
-            ):
+            for _ in tasks.write(writing, output=output, index=staged.index, vocabulary=vocabulary, spec=spec.corpus):
                 pass
     return float(sum(len(chr(code).encode()) * count for code, count in counted.train_symbols.items()))
 

@@ -20,8 +20,8 @@ from benchmarks.recipes.runs import Trained, best_count_model, ingested, test_bi
 from textgen import presets
 from textgen.evaluation.comparable import comparable
 from textgen.model.checkpoint import find_checkpoint
+from textgen.runs.plan import TrainingPlan
 from textgen.spec import RunSpec, override
-from textgen.training.plan import TrainingPlan
 from textgen.windows.manifest import Manifest
 
 TWEETS = "tweets/elonmusk_tweets.csv"

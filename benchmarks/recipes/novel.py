@@ -31,8 +31,8 @@ from benchmarks.recipes.runs import (
 from textgen import presets
 from textgen.evaluation.generated_text import passages, text_figures
 from textgen.model.checkpoint import Checkpoint
+from textgen.runs.precision import multiplies_bfloat16
 from textgen.spec import RunSpec, SamplingSpec, override
-from textgen.training.processor import multiplies_bfloat16
 from textgen.windows.manifest import Manifest
 
 NOVEL = "novels/frankenstein-2.txt"

@@ -65,8 +65,8 @@ def ingested(preset: str, source: Path, output: Path, changes: Mapping[str, Any]
 
 def trained(spec: RunSpec, windows: Path, folder: Path, name: str, *, source: str | None = None, say: Say) -> Trained:
     """Trains a run in this process, goes on with it, or finds it finished; `source` is a checkpoint to begin from."""
-    from textgen.training.lineage import Source
-    from textgen.training.run import train_here  # Loads Ray.
+    from textgen.runs.lineage import Source
+    from textgen.training.driver import train_here  # Loads Ray.
 
     train_here(
         override(spec, {"training.sample_temperatures": ()}),

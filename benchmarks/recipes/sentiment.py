@@ -126,8 +126,8 @@ def _tweets_of(seed: int, folder: Path, source: Path, *, say: Say) -> dict[str, 
 
 def _finetuned(folder: Path, model: str, *, scale: float, say: Say) -> dict[str, Any]:
     """Teaches a language model the labels; returns its figures, those of TF-IDF, and of both together."""
-    from textgen.training.lineage import Source
-    from textgen.training.run import train_here  # Loads Ray.
+    from textgen.runs.lineage import Source
+    from textgen.training.driver import train_here  # Loads Ray.
 
     base = presets.preset("sentiment_finetuned")
     windows = folder / "windows"
@@ -147,11 +147,11 @@ def _finetuned(folder: Path, model: str, *, scale: float, say: Say) -> dict[str,
 
 def _with_tfidf(run_folder: Path, windows: Path) -> dict[str, Any]:
     from textgen.evaluation.classifier_figures import classifier_figures
-    from textgen.evaluation.document_forms import tfidf_forms
     from textgen.evaluation.document_scoring import DocumentScorer
-    from textgen.evaluation.regression import best_share, fitted, regression_figures
     from textgen.model.checkpoint import find_checkpoint
     from textgen.model.classifier import build_classifier
+    from textgen.probing.document_forms import tfidf_forms
+    from textgen.probing.regression import best_share, fitted, regression_figures
     from textgen.windows.documents import DocumentLabels, DocumentReader
     from textgen.windows.shards import iter_documents
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.chaos.world import PATIENCE_SECONDS, ROOT, World, said
 from tests.faulty_s3 import sometimes
-from textgen.corpus.grouping import GROUP_BYTES
+from textgen.ingest.grouping import GROUP_BYTES
 
 NUM_FILES = 5
 WORDS = ("the", "dog", "ran", "home", "blue", "and", "never", "saw", "rain", "again")

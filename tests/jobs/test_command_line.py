@@ -20,8 +20,8 @@ from jobs.command_line import check_place, finish, job_parser, run, spec_of, use
 from jobs.progress import say
 from textgen import presets
 from textgen.errors import UserError
+from textgen.runs.stopping import LISTENER, StoppedError
 from textgen.spec import RunSpec, override
-from textgen.training.stopping import LISTENER, StoppedError
 
 ROOT = Path(command_line.__file__).resolve().parent.parent
 PARSER = job_parser(job="train", description="Trains.", examples=["python -m jobs.train --preset tiny"])

@@ -18,11 +18,11 @@ import pytest
 from jobs import ingest as job
 from tests.ingest_helpers import ids_of, ingested
 from textgen import s3_client, storage
-from textgen.corpus import exchange, grouping
 from textgen.errors import UserError
-from textgen.windows import ingest as ingest_module
+from textgen.ingest import exchange, grouping
+from textgen.ingest import pipeline as ingest_module
+from textgen.ingest.ray_tasks import run_tasks
 from textgen.windows.manifest import Manifest
-from textgen.windows.ray_tasks import run_tasks
 
 # Ray Data 2.60 sets deprecated fields of its own context when it is copied to a task.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -91,7 +91,7 @@ def test_one_cpu_and_two_give_the_same_ids(
 
 def loaded_modules(item: Any) -> Iterator[dict[str, Any]]:
     """A task that says what its worker has loaded."""
-    import textgen.windows.ingest_tasks  # noqa: F401
+    import textgen.ingest.tasks  # noqa: F401
 
     yield {"item": item["number"], "tensorflow": "tensorflow" in sys.modules}
 

@@ -30,7 +30,7 @@ def test_flags_reach_the_probe_and_its_result_the_last_line(
         received.append({"checkpoint_uri": checkpoint_uri, **settings})
         return PROBED
 
-    monkeypatch.setattr("textgen.evaluation.probe.probe", probe)
+    monkeypatch.setattr("textgen.probing.probe.probe", probe)
     main(["--checkpoint", "a", "--output", str(tmp_path / "a")])
     narrowed = [
         "--windows",

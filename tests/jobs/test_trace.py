@@ -12,7 +12,7 @@ from jobs.trace import main
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
 from textgen.model.checkpoint import Checkpoint, checkpoint_uri
-from textgen.training.start import start_run
+from textgen.runs.start import start_run
 from textgen.windows.shards import iter_documents
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobs import train as job
 from tests.written_windows import written_manifest
-from textgen.training.lineage import Source
+from textgen.runs.lineage import Source
 from textgen.windows.manifest import Manifest
 
 pytestmark = pytest.mark.ray  # Imports Ray Train, though it starts nothing.
@@ -31,7 +31,7 @@ def given(monkeypatch: pytest.MonkeyPatch, manifest: Manifest, *flags: str) -> d
         received.update(arguments, spec=spec)
         return {"run_name": "run", "checkpoint_uri": "runs/run/checkpoints/one", "step": 3}
 
-    monkeypatch.setattr("textgen.training.run.train", train)
+    monkeypatch.setattr("textgen.training.driver.train", train)
     monkeypatch.setattr(job, "connect", lambda: None)
     monkeypatch.setattr(job, "finish", lambda _, **__: None)
     job.main(["--windows", manifest.uri, "--output", "runs", *flags])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from textgen.evaluation.key_numbers import numbers_of
+from textgen.evaluation.sorted_lookup import numbers_of
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
 from textgen.windows.vocabulary import Ids

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from textgen.evaluation.key_numbers import Keys, numbers_of
+from textgen.evaluation.sorted_lookup import Keys, numbers_of
 
 Probabilities = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PATH_FLAGS = frozenset({"--source", "--windows", "--output", "--checkpoint", "--from", "--prompts", "--file"})
-"""Flags of the jobs that take a place; `tests/test_local_paths.py` compares them with the jobs' own help."""
+"""Flags of the jobs that take a place; `tests/local/test_paths.py` compares them with the jobs' own help."""
 NAMES = frozenset({"movie-reviews", "-"})
 """Values of these flags that are no places: the built-in corpus, and stdin."""
 URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)

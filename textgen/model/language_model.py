@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from textgen.model import recurrence
 from textgen.model.dropout import DropoutKey, dropped
+from textgen.model.held_conditions import held_controls
 from textgen.model.named_weights import NamedWeights, by_name
-from textgen.model.told import held_controls
 from textgen.spec import ModelSpec
 from textgen.spec.model import LONGEST_UNROLLED
 

@@ -1,7 +1,7 @@
 """What a stored spec means that lacks a field of today: the value that was in force when it was written.
 
 Every field that was added since the first version, and every default that was changed, has an entry in `CHANGES`;
-`tests/test_spec_versions.py` fails where one is missing.
+`tests/spec/test_versions.py` fails where one is missing.
 """
 
 from __future__ import annotations

@@ -25,12 +25,12 @@ from textgen.errors import UserError
 from textgen.evaluation.comparable import comparable
 from textgen.generation.completions import SAMPLING_NAME
 from textgen.model.checkpoint import MARKER_NAME, Checkpoint, best_checkpoint
+from textgen.runs import lease
+from textgen.runs.plan import TrainingPlan
+from textgen.runs.start import OUTCOME_NAME, check_acknowledged, check_goes_on, settings_in_force
 from textgen.spec import RunSpec, SamplingSpec, SweepSpec, override
 from textgen.sweep.experiment import Outcome, run_experiment
 from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperature_trial, training_trial, trial_spec
-from textgen.training import ownership
-from textgen.training.plan import TrainingPlan
-from textgen.training.start import OUTCOME_NAME, check_acknowledged, check_goes_on, settings_in_force
 from textgen.waiting import Need, telling_of_waits, wait_for
 from textgen.windows.manifest import Manifest
 
@@ -96,7 +96,7 @@ def sweep(
     driver = secrets.token_hex(8)
     need = _need(spec.sweep, num_workers)
     wait_for(need, say=say)
-    ownership.take(output, driver)  # After all that may be refused.
+    lease.take(output, driver)  # After all that may be refused.
     with telling_of_waits(need, say=say):
         candidates, sizes = _sweep_units(
             spec, manifest, output, driver=driver, num_steps=num_steps, num_workers=num_workers, say=say
@@ -104,7 +104,7 @@ def sweep(
     with telling_of_waits(_need(spec.sweep, 1), say=say):
         best, temperature, temperatures = _sweep_temperatures(spec, manifest, candidates, say=say)
     sampling = dataclasses.replace(spec.sampling, temperature=temperature.config["temperature"])
-    ownership.check(output, driver)
+    lease.check(output, driver)
     best_uri = _write_best(best.checkpoint, sampling, storage.join(output, "best"))
     result = {
         "best_uri": best_uri,
@@ -208,7 +208,7 @@ def _need(spec: SweepSpec, num_workers: int) -> Need:
     """Returns what one trial needs of the cluster, with the workers that it starts."""
     if num_workers == 1:
         return Need(what="a trial", resources=_trial_resources(spec, 1))
-    from textgen.training.run import need_of, shared_out  # Loads Ray Train.
+    from textgen.training.driver import need_of, shared_out  # Loads Ray Train.
 
     number, resources, _ = shared_out(num_workers, "auto")
     return need_of(number, resources)

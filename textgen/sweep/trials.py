@@ -63,11 +63,11 @@ def training_trial(
     Raises:
         TakenOverError: the sweep is another driver's than `driver`.
     """
-    from textgen.training import ownership
-    from textgen.training.recorder import read_history
-    from textgen.training.run import train, train_here  # Here: a driver that only looks has no use for Ray Train.
+    from textgen.runs import lease
+    from textgen.runs.recording import read_history
+    from textgen.training.driver import train, train_here  # Here: a driver that only looks has no use for Ray Train.
 
-    ownership.check(output, driver)
+    lease.check(output, driver)
     spec = trial_spec(spec, config["units"])
     name = run_name(config["units"])
     for figures in read_history(storage.join(runs_uri(output), name)):

@@ -14,7 +14,7 @@ import numpy as np
 
 from textgen.errors import UserError
 from textgen.model.checkpoint import latest_checkpoint
-from textgen.training.plan import TrainingPlan
+from textgen.runs.plan import TrainingPlan
 
 NUM_STEPS = 100
 """Over which the loss is averaged: single steps may be bad."""

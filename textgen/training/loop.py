@@ -21,22 +21,22 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.model.checkpoint import weights_hash
-from textgen.training import ownership
+from textgen.runs import lease
+from textgen.runs.lease import TakenOverError
+from textgen.runs.plan import TrainingPlan, inputs_per_row
+from textgen.runs.position import Position, Run, save_checkpoint
+from textgen.runs.precision import precision_line
+from textgen.runs.preemption import MachineLeavesError
+from textgen.runs.recording import ProgressLines, Say, StepRecord, ValidationRecords
+from textgen.runs.saving import BackgroundWriter
+from textgen.runs.schedule import learning_rate
+from textgen.runs.stopping import LISTENER, StoppedError, heeding_the_driver
 from textgen.training.clock import Clock
 from textgen.training.collective import Alone, Collective, HostSum
 from textgen.training.divergence import LossWatch, place_of, refusal
-from textgen.training.leaving import MachineLeavesError
 from textgen.training.objective import objective_of
-from textgen.training.ownership import TakenOverError
-from textgen.training.plan import TrainingPlan, inputs_per_row
-from textgen.training.position import Position, Run, save_checkpoint
-from textgen.training.processor import precision_line
-from textgen.training.recorder import ProgressLines, Say, StepRecord, ValidationRecords
 from textgen.training.restoring import position_of, restored, share_weights, take_up
-from textgen.training.saving import BackgroundWriter
-from textgen.training.schedule import learning_rate
 from textgen.training.step import Figures, TrainingStep, parts_of
-from textgen.training.stopping import LISTENER, StoppedError, heeding_the_driver
 from textgen.windows.batches import Batch
 from textgen.windows.manifest import Manifest
 
@@ -74,7 +74,7 @@ class TrainingLoop:
         self._report = report
         self._machine_leaves = machine_leaves or threading.Event()
         self._sum = HostSum(collective)
-        self._look(ownership.take)  # Before anything is read, whose faults only the run's driver may tell.
+        self._look(lease.take)  # Before anything is read, whose faults only the run's driver may tell.
         self._manifest = Manifest.load(run.manifest_uri)
         self._plan = TrainingPlan.of(run.spec, self._manifest)
         parts = parts_of(self._spec, collective)
@@ -233,7 +233,7 @@ class TrainingLoop:
         """Measures the model on `val`, shows samples, and says whether it is the best so far."""
         position, metrics = self._position, self._position.metrics
         validation = self._objective.validate()
-        self._look(ownership.check)
+        self._look(lease.check)
         loss = math.inf if metrics["loss"] is None else metrics["loss"]  # None where every step was left out.
         words = f"step {position.step:,}  loss {loss:.3f}"
         if validation is not None:
@@ -251,7 +251,7 @@ class TrainingLoop:
 
     def _save(self, *, is_best: bool) -> None:
         """Begins to write a checkpoint; every worker gives the state of its lanes, the first one writes."""
-        self._look(ownership.check)
+        self._look(lease.check)
         if self._record is not None:
             self._record.save()  # Before the workers meet: no checkpoint without the record of all of them.
         state = self._step.gathered_state(self._sum)

@@ -24,9 +24,9 @@ from textgen.evaluation.document_scoring import DocumentScorer, layout_of
 from textgen.model.classifier import Classifier
 from textgen.model.language_model import LanguageModel
 from textgen.model.sliding import as_trained
+from textgen.runs.plan import TrainingPlan, num_parts
 from textgen.spec import RunSpec
 from textgen.training.collective import HostSum
-from textgen.training.plan import TrainingPlan, num_parts
 from textgen.training.samples import Sampler
 from textgen.training.validation import Validator
 from textgen.windows.batches import Batch, WindowReader

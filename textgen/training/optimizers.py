@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from textgen.runs.schedule import learns_by_groups, num_frozen, rate_shares
 from textgen.spec import TrainingSpec
-from textgen.training.schedule import learns_by_groups, num_frozen, rate_shares
 
 
 class Optimizers:

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import UserError
+from textgen.runs.lineage import Source, first_weights, lineage_of, with_model
+from textgen.runs.plan import TrainingPlan
+from textgen.runs.precision import with_precision
 from textgen.spec import RunSpec
-from textgen.training.lineage import Source, first_weights, lineage_of, with_model
-from textgen.training.plan import TrainingPlan
-from textgen.training.processor import with_precision
 from textgen.training.threads import has_gpu
 from textgen.windows.manifest import Manifest
 

@@ -19,10 +19,10 @@ from textgen.model.checkpoint import (
     checkpoint_uris,
     step_of,
 )
+from textgen.runs.lineage import Lineage, first_weights
+from textgen.runs.position import Position, Run, name_best, named_best
+from textgen.runs.recording import Say
 from textgen.training.collective import HostSum
-from textgen.training.lineage import Lineage, first_weights
-from textgen.training.position import Position, Run, name_best, named_best
-from textgen.training.recorder import Say
 from textgen.windows.manifest import Manifest
 from textgen.windows.vocabulary import Vocabulary
 

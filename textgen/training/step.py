@@ -21,10 +21,10 @@ import tensorflow as tf
 from textgen.model.classifier import Classifier
 from textgen.model.dropout import DropoutKey, dropout_mask
 from textgen.model.language_model import LanguageModel, State
+from textgen.runs.plan import num_parts
 from textgen.spec import TrainingSpec
 from textgen.training.collective import Array, Collective, HostSum
 from textgen.training.optimizers import Optimizers
-from textgen.training.plan import num_parts
 from textgen.windows.batches import Batch
 from textgen.windows.lanes import worker_parts, worker_rows
 

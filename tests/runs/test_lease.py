@@ -1,0 +1,139 @@
+"""Two drivers of one run: the newer one trains, the older one ends and writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.tensorflow
+
+from tests.rendezvous import together  # noqa: E402
+from tests.written_windows import tiny_spec, written_manifest  # noqa: E402
+from textgen.errors import UserError  # noqa: E402
+from textgen.model.checkpoint import checkpoint_uris  # noqa: E402
+from textgen.spec import RunSpec  # noqa: E402
+from textgen.runs import lease  # noqa: E402
+from textgen.training.collective import Alone, Collective  # noqa: E402
+from textgen.training.loop import TrainingLoop  # noqa: E402
+from textgen.runs.lease import DRIVERS_NAME, TakenOverError  # noqa: E402
+from textgen.runs.position import Run  # noqa: E402
+from textgen.runs.recording import HISTORY_NAME  # noqa: E402
+from textgen.runs.start import OUTCOME_NAME, keep_outcome, outcome_of, start_run  # noqa: E402
+from textgen.windows.manifest import Manifest  # noqa: E402
+
+
+def test_the_last_one_that_took_a_folder_works_there(tmp_path: Path) -> None:
+    uri = str(tmp_path)
+    lease.check(uri, "first")  # Nobody has taken it.
+    for driver in ("first", "first", "second"):
+        lease.take(uri, driver)
+        lease.check(uri, driver)
+    told = r"another command works on \S+ since 20\S+ \(process \d+ on \S+\)"
+    for look in (lease.check, lease.take):  # Also where its workers are started again.
+        with pytest.raises(TakenOverError, match=told):
+            look(uri, "first")
+    lines = (tmp_path / DRIVERS_NAME).read_text().splitlines()
+    assert [json.loads(line)["driver"] for line in lines] == ["first", "second"]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    texts = [f"the {('red', 'blue', 'green')[i % 3]} cat sat {i % 7} times" for i in range(60)]
+    splits = {"train": texts, "val": texts[:7], "test": texts[:5]}
+    return written_manifest(str(tmp_path_factory.mktemp("windows")), splits)
+
+
+def spec_with(**due: int) -> RunSpec:
+    return tiny_spec(
+        training__global_batch_size=10,
+        training__max_steps=12,
+        training__sample_temperatures=(),
+        training__record_steps=True,
+        **{"training__validate_every_steps": 6} | {f"training__{name}": steps for name, steps in due.items()},
+    )
+
+
+def run_of(spec: RunSpec, manifest: Manifest, folder: Path, name: str = "run") -> Run:
+    return start_run(spec, manifest_uri=manifest.uri, output=str(folder), run_name=name).run
+
+
+def trained(run: Run, report: Any = None, *, collective: Collective | None = None) -> dict[str, Any]:
+    return TrainingLoop(run, collective or Alone(), say=[].append, report=report or [].append).run()
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("due", [{"validate_every_steps": 5}, {"checkpoint_every_steps": 8}])
+def test_of_two_drivers_of_a_run_the_older_one_ends_before_it_writes(
+    manifest: Manifest, tmp_path: Path, due: dict[str, int], num_workers: int
+) -> None:
+    spec = spec_with(**due)
+    whole = trained(run_of(spec, manifest, tmp_path, "whole"))
+    older, newer = run_of(spec, manifest, tmp_path), run_of(spec, manifest, tmp_path)
+
+    def left() -> list[Any]:
+        files = [HISTORY_NAME, *(f"steps/from-00000000-rank-{rank}.jsonl" for rank in range(num_workers))]
+        return [checkpoint_uris(older.run_uri), *((tmp_path / "run" / name).read_text() for name in files)]
+
+    then: list[list[Any]] = []
+
+    def another_begins(figures: Mapping[str, Any]) -> None:
+        if not then:
+            lease.take(newer.run_uri, newer.driver)
+            then.append(left())
+
+    def work(member: Collective) -> None:
+        with pytest.raises(TakenOverError):
+            trained(older, another_begins if member.rank == 0 else None, collective=member)
+
+    if num_workers == 1:
+        work(Alone())
+    else:
+        together(num_workers, work)
+    assert left() == then[0]
+    outcome = trained(newer)
+    assert outcome["step"] == 12
+    assert outcome["val_loss"] == pytest.approx(whole["val_loss"], rel=1e-4)
+
+
+def test_an_outcome_is_its_driver_s(manifest: Manifest, tmp_path: Path) -> None:
+    older, newer = run_of(spec_with(), manifest, tmp_path), run_of(spec_with(), manifest, tmp_path)
+    assert outcome_of(older, num_steps=12) is None
+    lease.take(older.run_uri, older.driver)
+    keep_outcome(older, {"step": 3})
+    assert outcome_of(older, num_steps=12) == {"step": 3}
+    assert outcome_of(newer, num_steps=12) is None
+    assert outcome_of(newer, num_steps=3) == {"step": 3}  # Finished, while the newer one waited for machines.
+    lease.take(newer.run_uri, newer.driver)
+    with pytest.raises(TakenOverError):
+        keep_outcome(older, {"step": 4})
+    assert outcome_of(older, num_steps=12) == {"step": 3}
+
+
+def test_a_mistake_that_a_run_meets_when_it_goes_on_is_told_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))  # Another test's shards may hold the same bytes.
+    texts = [f"the cat sat {i % 7} times" for i in range(60)]
+    manifest = written_manifest(str(tmp_path / "windows"), {"train": texts, "val": texts[:7], "test": texts[:5]})
+    lease.take(str(tmp_path / "run"), "a driver that is gone")
+    run = run_of(spec_with(), manifest, tmp_path)
+    for shard in manifest.split("train").shards:
+        (tmp_path / "windows" / shard.name).unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        trained(run)
+    keep_outcome(run, {"user_error": "it does not exist"})
+    assert outcome_of(run, num_steps=12) == {"user_error": "it does not exist"}
+
+
+def test_a_start_that_is_refused_disturbs_nobody(manifest: Manifest, tmp_path: Path) -> None:
+    training = run_of(spec_with(), manifest, tmp_path)
+    lease.take(training.run_uri, training.driver)
+    with pytest.raises(UserError, match="begun with other settings"):
+        run_of(tiny_spec(model__units=77), manifest, tmp_path)
+    run_of(spec_with(), manifest, tmp_path)  # One whose workers have not begun.
+    lease.check(training.run_uri, training.driver)
+    assert not (tmp_path / "run" / OUTCOME_NAME).exists()

@@ -1,0 +1,99 @@
+"""What older versions wrote is read as it was meant, and no field comes or changes without an entry that says how."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.written_windows import tiny_spec
+from textgen import presets
+from textgen.errors import UserError
+from textgen.spec import RunSpec, override
+from textgen.spec.versions import CHANGES, LAST_WITHOUT_NUMBER, SPEC_VERSION, changed_since, completed, version_of
+
+TESTS = Path(__file__).parents[1]
+ADDED = {int(number): fields for number, fields in json.loads((TESTS / "spec_versions.json").read_text()).items()}
+"""The fields that each version added, and the defaults that it changed: `{version: {section.field: default}}`."""
+
+
+def flat(spec: dict[str, Any]) -> dict[str, Any]:
+    sections = {name: section for name, section in spec.items() if isinstance(section, dict)}
+    return {f"{name}.{field}": value for name, section in sections.items() for field, value in section.items()}
+
+
+def written_by(version: int) -> dict[str, Any]:
+    """Returns what a version's `to_dict` gave for a spec of defaults."""
+    spec: dict[str, Any] = {"preset": "mine"} | ({"version": version} if version > LAST_WITHOUT_NUMBER else {})
+    for number in range(1, version + 1):
+        for path, default in ADDED[number].items():
+            section, field = path.split(".")
+            spec.setdefault(section, {})[field] = default
+    return spec
+
+
+def old_run(version: int) -> dict[str, Any]:
+    """Returns the `run.json` that a version wrote, of `tiny_spec()`; its path alone was changed."""
+    run: dict[str, Any] = json.loads((TESTS / "old_runs" / f"version-{version}.json").read_text())
+    return run
+
+
+def test_every_field_and_default_of_today_stands_in_the_versions() -> None:
+    today = RunSpec(preset="mine").to_dict()
+    assert flat(today) == flat(written_by(max(ADDED))), (
+        "a field is new or has another default: add an entry of a new version to CHANGES in textgen/spec/versions.py, "
+        "with the value before, and the field with its default to tests/spec_versions.json"
+    )
+    assert today["version"] == SPEC_VERSION == max(ADDED)
+
+
+def test_every_later_field_says_what_was_before_it() -> None:
+    later = {(path, version) for version, fields in ADDED.items() if version > 1 for path in fields}
+    assert {(change.path, change.version) for change in CHANGES} == later
+    assert [change.version for change in CHANGES] == sorted(change.version for change in CHANGES)
+
+
+@pytest.mark.parametrize("version", sorted(ADDED))
+def test_each_version_is_read_as_it_was_meant(version: int) -> None:
+    stored = written_by(version)
+    assert version_of(stored) == version
+    read = flat(RunSpec.from_dict(stored).to_dict())
+    before = {path: next(change for change in CHANGES if change.path == path) for path in read.keys() - flat(stored)}
+    assert read == flat(stored) | {
+        path: change.value_before(stored.get(change.section, {})) for path, change in before.items()
+    }
+    assert set(before) <= set(changed_since(version))
+
+
+def test_what_was_in_force_is_not_what_today_chooses() -> None:
+    read = RunSpec.from_dict(written_by(3))
+    assert (read.training.fresh_share, read.model.hold_conditions) == (0.0, False)
+    assert (RunSpec(preset="mine").training.fresh_share, RunSpec(preset="mine").model.hold_conditions) == (0.05, True)
+
+
+@pytest.mark.parametrize(("dense_units", "expected"), [(9, 0.3), (None, 0.0)])
+def test_one_dropout_was_that_of_the_dense_layer_too(dense_units: int | None, expected: float) -> None:
+    stored = written_by(1)
+    stored["model"] |= {"dropout": 0.3, "dense_units": dense_units}
+    assert RunSpec.from_dict(stored).model.dense_dropout == expected
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_real_run_of_old_is_read_with_the_settings_that_it_was_begun_with(version: int) -> None:
+    read = RunSpec.from_dict(old_run(version)["spec"])
+    assert read == override(tiny_spec(), {"training.fresh_share": 0.0, "model.hold_conditions": False})
+
+
+@pytest.mark.parametrize("number", [SPEC_VERSION + 1, "2"])
+def test_a_spec_of_a_later_version_is_refused(number: object) -> None:
+    with pytest.raises(UserError, match=r"version .* reads versions up to"):
+        RunSpec.from_dict(tiny_spec().to_dict() | {"version": number, "later": {}})
+
+
+@pytest.mark.parametrize("name", presets.PRESET_NAMES)
+def test_what_is_there_stays(name: str) -> None:
+    stored = presets.preset(name).to_dict()
+    for section in ("corpus", "windows", "training"):
+        assert completed(section, stored[section]) == stored[section]

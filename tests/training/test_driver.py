@@ -1,0 +1,251 @@
+"""Trainings by Ray Train on two workers, over S3: what one worker learns, and nothing lost when one is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
+
+from benchmarks.ray_workers import ray_workers
+from tests.step_records import assert_same, recorded
+from tests.written_windows import tiny_spec, written_manifest
+from textgen import storage
+from textgen.errors import UserError
+from textgen.local.checkout import Checkout
+from textgen.model.checkpoint import checkpoint_uris, step_of
+from textgen.runs import lease
+from textgen.runs.lease import DRIVERS_NAME
+from textgen.runs.position import Run
+from textgen.runs.stopping import STOP_NAME, StoppedError
+from textgen.spec import RunSpec, override
+from textgen.training.driver import Device, _lost_workers, shared_out, train
+from textgen.windows.manifest import Manifest
+
+pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
+
+COLOURS = ("red", "blue", "green", "grey")
+
+
+def say_nothing(line: str) -> None:
+    """Takes a line of progress."""
+
+
+@pytest.fixture(scope="module")
+def manifest(s3_server: str) -> Manifest:
+    """Windows in the bucket: 90 / 9 / 4 documents."""
+    texts = [f"the {COLOURS[i % 4]} dog ran {i % 11} times round the {COLOURS[i % 3]} house" for i in range(90)]
+    splits = {"train": texts, "val": texts[:9], "test": texts[:4]}
+    return written_manifest(f"{s3_server}/training/windows", splits, documents_per_shard=40)
+
+
+def spec_with(optimizer: str, **changes: Any) -> RunSpec:
+    """A training with everything that could differ between workers switched on."""
+    return tiny_spec(
+        **{
+            "training__optimizer": optimizer,
+            "training__learning_rate": 0.5 if optimizer == "sgd" else 0.02,
+            "training__warmup_steps": 5,
+            "training__clip_norm": 0.5,
+            "training__global_batch_size": 6,
+            "training__max_steps": 20,
+            "training__validate_every_steps": 1000,
+            "training__record_steps": True,
+            "training__sample_temperatures": (),
+            "model__dropout": 0.3,
+            "model__num_layers": 2,
+        }
+        | changes
+    )
+
+
+def workers_of(head: Checkout) -> list[psutil.Process]:
+    """Returns the training workers of a head, and of no other on this machine."""
+    return ray_workers(head.temp_dir, "RayTrainWorker")
+
+
+def wait_until(condition: Callable[[], bool], *, ended: threading.Event, seconds: float = 200.0) -> None:
+    """Waits until a condition holds; fails when the training ends before."""
+    ticks = 0
+    while not condition():
+        ticks += 1
+        assert ticks < seconds * 10, "the condition never held"
+        assert not ended.wait(0.1), "the training ended before"
+
+
+def resumed(lines: list[str]) -> list[int]:
+    """Returns the steps that a run has gone on from."""
+    said = "resumed run from step "
+    return [int(line.removeprefix(said).replace(",", "")) for line in lines if line.startswith(said)]
+
+
+def newest(run_uri: str) -> int:
+    return step_of(checkpoint_uris(run_uri)[-1])
+
+
+def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
+    ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path
+) -> None:
+    # 800 steps in epochs of 99, so that the kill falls into the middle of one.
+    spec = spec_with(
+        "adamw",
+        training__reduction="fixed_order",
+        training__virtual_workers=3,
+        training__max_steps=800,
+        training__epochs=20.0,
+        training__checkpoint_every_steps=25,
+    )
+    output = f"{s3_server}/training/killed"
+    ended = threading.Event()
+    lines: list[str] = []
+
+    def run(num_workers: int = 2) -> dict[str, Any]:
+        try:
+            return train(
+                spec,
+                manifest_uri=manifest.uri,
+                output=output,
+                run_name="run",
+                num_workers=num_workers,
+                say=lines.append,
+            )
+        finally:
+            ended.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(run)
+        wait_until(lambda: len(checkpoint_uris(f"{output}/run")) >= 2, ended=ended)
+        driver = json.loads(storage.read_bytes(f"{output}/run/{DRIVERS_NAME}"))["driver"]
+        storage.write_bytes(f"{output}/run/{STOP_NAME}", driver.encode())  # As it does that receives SIGTERM.
+        with pytest.raises(StoppedError) as stopped:
+            training.result()
+        ended.clear()
+        training = pool.submit(run, num_workers=1)
+        wait_until(lambda: newest(f"{output}/run") > stopped.value.step, ended=ended)
+        lease.take(f"{output}/run", "another")  # As the workers do that the same command starts elsewhere.
+        with pytest.raises(UserError, match=r"another command works on \S+/run since 20"):
+            training.result()
+        ended.clear()
+        left_at = newest(f"{output}/run")
+        training = pool.submit(run)
+        wait_until(lambda: resumed(lines) == [stopped.value.step, left_at], ended=ended)
+        wait_until(lambda: newest(f"{output}/run") > left_at, ended=ended)
+        victims = workers_of(ray_head)
+        assert len(victims) == 2
+        os.kill(victims[-1].pid, signal.SIGKILL)
+        result = training.result()
+    assert result["step"] == 800
+    assert result["num_workers"] == 2
+    assert result["checkpoint_uri"].startswith(f"{output}/run/checkpoints/step-")
+    assert any("800 steps of 6" in line for line in lines)
+    assert len(resumed(lines)) == 3
+    assert f"told to stop: saved step {stopped.value.step:,}" in lines
+    undisturbed = train(
+        spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="alone", num_workers=1, say=say_nothing
+    )
+    assert_same(recorded(str(tmp_path / "alone")), recorded(f"{output}/run"))
+    assert result["weights_sha256"] == undisturbed["weights_sha256"]
+    assert result["val_loss"] == undisturbed["val_loss"]
+    assert not workers_of(ray_head)
+
+    again: list[str] = []
+    repeated = train(spec, manifest_uri=manifest.uri, output=output, run_name="run", num_workers=2, say=again.append)
+    assert repeated | {"seconds": 0} == result | {"seconds": 0}
+    assert "is finished" in again[0]
+    with pytest.raises(UserError, match=r"model\.units \(6 -> 7\)"):
+        train(
+            override(spec, {"model.units": 7}),
+            manifest_uri=manifest.uri,
+            output=output,
+            run_name="run",
+            num_workers=2,
+            say=say_nothing,
+        )
+
+
+def test_a_mistake_that_one_worker_meets_ends_all_of_them(ray_head: Checkout, s3_server: str, tmp_path: Path) -> None:
+    texts = [f"the {COLOURS[i % 4]} dog ran {i % 11} times round the {COLOURS[i % 3]} house" for i in range(90)]
+    uri = f"{s3_server}/training/damaged"
+    damaged = written_manifest(uri, {"train": texts, "val": texts[:9], "test": texts[:4]}, documents_per_shard=30)
+    storage.delete(storage.join(uri, damaged.split("train").shards[-1].name))  # The first worker's lanes end before.
+    with pytest.raises(UserError, match=r"train\S+ does not exist"):
+        train(
+            spec_with("sgd"),
+            manifest_uri=uri,
+            output=str(tmp_path),
+            run_name="run",
+            num_workers=2,
+            say=say_nothing,
+        )
+    assert not workers_of(ray_head)
+
+
+def test_workers_that_are_lost_too_often_are_told_in_a_sentence(tmp_path: Path) -> None:
+    run = Run(spec=tiny_spec(), manifest_uri="x", run_uri=str(tmp_path), run_name="run")
+    died = WorkerHealthCheckFailedError("A worker's health check failed.", RuntimeError("SIGKILL"))
+    others = UserExceptionWithTraceback(ConnectionError("no answer"), "Traceback ...")
+    told = _lost_workers(WorkerGroupError("two failed", {0: others, 1: died}), run)
+    assert str(told) == (
+        f"workers of {tmp_path} were lost more often than training.max_failures allows (3), the last time by: A "
+        "worker's health check failed. It has no checkpoint yet, and the same command goes on from there; "
+        "where memory was short, take fewer workers or a smaller training.global_batch_size"
+    )
+    assert _lost_workers(WorkerGroupError("one failed", {0: others}), run) is None  # A fault of ours: a traceback.
+    mistake = UserExceptionWithTraceback(UserError("wrong"), "Traceback ...")
+    assert _lost_workers(WorkerGroupError("two failed", {0: mistake, 1: died}), run) is None
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "num_workers", "device", "expected"),
+    [
+        (0, None, "auto", (1, False)),
+        (3, None, "auto", (3, True)),
+        (1, 2, "auto", (2, False)),  # Not a wait for a second one.
+        (2, 2, "auto", (2, True)),
+        (1, 2, "gpu", (2, True)),
+        (2, 2, "cpu", (2, False)),
+    ],
+)
+def test_workers_have_gpus_where_there_are_as_many(
+    num_gpus: int,
+    num_workers: int | None,
+    device: Device,
+    expected: tuple[int, bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resources = {"CPU": 4.0, "GPU": float(num_gpus)}
+    monkeypatch.setattr("ray.cluster_resources", lambda: resources)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": resources}])
+    found, reserved, use_gpu = shared_out(num_workers, device)
+    assert (found, use_gpu) == expected
+    assert reserved.get("GPU", 0) == int(use_gpu)
+
+
+def test_more_workers_than_there_are_cpus_are_refused(ray_head: Checkout, manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--num-workers 5 needs as many CPUs and the cluster has 2"):
+        train(
+            spec_with("sgd"),
+            manifest_uri=manifest.uri,
+            output=str(tmp_path),
+            run_name="x",
+            num_workers=5,
+            say=say_nothing,
+        )
+    with pytest.raises(UserError, match=r"--num-workers is 0; use 1 or more"):
+        train(
+            spec_with("sgd"),
+            manifest_uri=manifest.uri,
+            output=str(tmp_path),
+            run_name="x",
+            num_workers=0,
+            say=say_nothing,
+        )

@@ -1,0 +1,171 @@
+"""Which settings a training on given windows begins with: those that the windows were made with, where none are named.
+
+Ids are fixed when a corpus is ingested, so `corpus` and `windows` of a spec are the manifest's. Windows are virtual:
+their length and stride alone may differ from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textgen import presets, storage
+from textgen.errors import UserError
+from textgen.spec import CorpusSpec, RunSpec, WindowsSpec, override, section_from_dict
+from textgen.runs.start import stored_run
+from textgen.windows.manifest import UNHASHED_WINDOWS_FIELDS, Manifest
+
+FREE_FIELDS = {
+    "corpus": ("origin", "single_author", "max_rejected_share"),
+    "windows": (*UNHASHED_WINDOWS_FIELDS, "shard_bytes"),
+}
+"""Fields of the sections that an ingest fixes which a training may still be given: they change no id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenSpec:
+    """The settings of a training, and why they are these."""
+
+    spec: RunSpec
+    reason: str
+    """Which preset they begin with and why, as a line of the log."""
+
+
+def chosen_spec(
+    manifest: Manifest, *, preset: str | None, settings: Mapping[str, Any], run_uri: str | None = None
+) -> ChosenSpec:
+    """Returns what to train with on a manifest.
+
+    Args:
+        manifest: of the windows.
+        preset: as given; None takes that of the run, or else that of the manifest.
+        settings: changes by `section.field`, as given.
+        run_uri: where the run is, if it was named; its own settings hold where it exists and no preset is given.
+
+    Raises:
+        UserError: the preset or a setting does not fit the manifest, or it is not known which preset made it.
+    """
+    before = stored_run(run_uri) if run_uri is not None and preset is None else None
+    if before is not None:
+        spec = RunSpec.from_dict(before["spec"])
+        reason = f"preset {spec.preset}: the run {run_uri} was begun with it, and its settings hold"
+        return ChosenSpec(spec=override(spec, settings), reason=reason)
+    if preset is None:
+        name, reason = _preset_of(manifest)
+        lengths = dict(manifest.windows)
+    else:
+        name, reason = preset, f"preset {preset}, as given"
+        _check_fits(presets.preset(name), manifest)
+        if manifest.preset not in (None, name):
+            reason += f"; {manifest.uri} was made with {manifest.preset}"
+        same = manifest.preset == name
+        lengths = dict(manifest.windows) if same else dataclasses.asdict(presets.preset(name).windows)
+    corpus, windows = _sections(manifest)
+    windows = dataclasses.replace(windows, **{field: lengths[field] for field in UNHASHED_WINDOWS_FIELDS})
+    # At once: two sections may be valid only together, and with the given settings.
+    spec = override(presets.preset(name), {**_changes(corpus=corpus, windows=windows), **settings})
+    _check_settings(spec, settings, corpus=corpus, windows=windows, uri=manifest.uri)
+    return ChosenSpec(spec=spec, reason=reason)
+
+
+def fitting_presets(manifest: Manifest) -> list[str]:
+    """Returns the presets whose sections `corpus` and `windows` are a manifest's, but for what changes no id."""
+    corpus, windows = _sections(manifest)
+    made = (_fixed("corpus", corpus), _fixed("windows", windows))
+    specs = {name: presets.preset(name) for name in presets.PRESET_NAMES}
+    return [
+        name for name, spec in specs.items() if (_fixed("corpus", spec.corpus), _fixed("windows", spec.windows)) == made
+    ]
+
+
+def _preset_of(manifest: Manifest) -> tuple[str, str]:
+    """Returns the preset that a manifest was made with, and how that is known."""
+    if manifest.preset is not None:
+        if manifest.preset not in presets.PRESET_NAMES:
+            raise UserError(
+                f"{manifest.uri} was made with the preset {manifest.preset!r}, which this version of textgen does not "
+                f"have; name one of {', '.join(presets.PRESET_NAMES)} with --preset"
+            )
+        return manifest.preset, f"preset {manifest.preset}: {manifest.uri} was made with it"
+    fitting = fitting_presets(manifest)
+    if len(fitting) == 1:
+        return fitting[0], f"preset {fitting[0]}: the only one with the settings that {manifest.uri} was made with"
+    raise UserError(
+        f"{manifest.uri} does not say which preset it was made with, and "
+        f"{' and '.join(fitting) if fitting else 'none'} would fit; name one with --preset, such as --preset "
+        f"{fitting[0] if fitting else 'reviews_best'}"
+    )
+
+
+def _sections(manifest: Manifest) -> tuple[CorpusSpec, WindowsSpec]:
+    """Returns the sections that a manifest was made with; an older one takes what was in force then."""
+    return section_from_dict("corpus", manifest.corpus), section_from_dict("windows", manifest.windows)
+
+
+def _changes(**sections: CorpusSpec | WindowsSpec) -> dict[str, Any]:
+    """Returns sections as `override` takes them."""
+    return {f"{name}.{field}": value for name, values in sections.items() for field, value in vars(values).items()}
+
+
+def _fixed(section: str, values: CorpusSpec | WindowsSpec) -> dict[str, Any]:
+    """Returns the fields of a section that decide about ids."""
+    return {name: value for name, value in dataclasses.asdict(values).items() if name not in FREE_FIELDS[section]}
+
+
+def _check_fits(preset: RunSpec, manifest: Manifest) -> None:
+    """Makes sure that a preset's way of reading text is that of the windows.
+
+    Where both are of one kind, what else differs (how rare a symbol may be, say) is the manifest's.
+
+    Raises:
+        UserError: it reads other units, or other rules cleaned its text.
+    """
+    rules = tuple(manifest.corpus.get("rules", ()))
+    made = [manifest.preset] if manifest.preset in presets.PRESET_NAMES else []
+    # Without a record, the windows are those of the presets that have their rules; rules that none has are the user's.
+    made = made or [name for name in presets.PRESET_NAMES if presets.preset(name).corpus.rules == rules]
+    known = {presets.preset(name).corpus.rules for name in made if name is not None}
+    unit = manifest.vocabulary.unit
+    differing = []
+    if (preset.windows.unit == "words") != (unit == "words"):
+        differing.append(f"windows.unit {unit}, not {preset.windows.unit}")
+    if known and preset.corpus.rules not in (rules, *known):
+        differing.append(f"corpus.rules {list(rules)}, not {list(preset.corpus.rules)}")
+    if differing:
+        by = f"the preset {manifest.preset}, " if manifest.preset else ""
+        raise UserError(
+            f"--preset {preset.preset} does not fit {manifest.uri}, which was made with {by}{' and '.join(differing)}; "
+            f"leave --preset out to train as the windows were made, or run jobs.ingest with --preset {preset.preset}"
+        )
+
+
+def _check_settings(
+    spec: RunSpec, settings: Mapping[str, Any], *, corpus: CorpusSpec, windows: WindowsSpec, uri: str
+) -> None:
+    """Makes sure that no setting asks for other ids than there are.
+
+    Raises:
+        UserError: one does.
+    """
+    for path in settings:
+        section, _, name = path.partition(".")
+        made = {"corpus": corpus, "windows": windows}.get(section)
+        if made is None or name in FREE_FIELDS[section]:
+            continue
+        asked, there = getattr(getattr(spec, section), name), getattr(made, name)
+        if asked != there:
+            raise UserError(
+                f"{path} is {_shown(asked)} but {uri} was made with {_shown(there)}, which training cannot change; "
+                "leave the setting out, or run jobs.ingest with it"
+            )
+
+
+def _shown(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def run_uri_of(output: str, run_name: str | None) -> str | None:
+    """Returns where a named run is; None without a name."""
+    return None if run_name is None else storage.join(storage.absolute(output), run_name)
