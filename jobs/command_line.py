@@ -18,6 +18,7 @@ from jobs.flags import HelpFormatter, JobParser, settings_of
 from jobs.progress import say
 from textgen import presets, storage
 from textgen.errors import UserError
+from textgen.local.s3 import introduce
 from textgen.outputs import check_output
 from textgen.ray_session import disconnect
 from textgen.runs.stopping import StoppedError
@@ -210,9 +211,10 @@ def run(main: Callable[[list[str]], None], *, interrupted: str | None = None) ->
         main: is given the arguments of the command line.
         interrupted: what is kept where Ctrl-C or SIGTERM ends it, and what the same command does then; None is silent.
     """
+    introduce()
     with _interruptible() as received:
         try:
-            with storage.telling_of_full_disks():
+            with storage.disk_full_as_user_error():
                 main(sys.argv[1:])
         except StoppedError as stopped:
             disconnect()

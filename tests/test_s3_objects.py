@@ -195,7 +195,7 @@ def test_a_server_that_deletes_one_object_at_a_time_is_asked_so(stub: Stubber) -
     storage.delete("s3://bucket/a")
 
 
-def test_an_object_that_may_not_be_deleted_is_told(stub: Stubber) -> None:
+def test_an_object_that_may_not_be_deleted_is_reported(stub: Stubber) -> None:
     stub.add_response("list_objects_v2", {"Contents": [{"Key": "a/1", "Size": 1}, {"Key": "a/2", "Size": 1}]})
     stub.add_response("delete_objects", {"Errors": [{"Key": "a/2", "Code": "AccessDenied"}]})
     stub.add_client_error("delete_object", "AccessDenied", http_status_code=403)
@@ -210,10 +210,10 @@ def test_an_upload_that_is_refused_is_told_before_the_work(stub: Stubber) -> Non
 
 
 def test_what_a_training_looks_for_costs_one_request_a_look(counting: list[str], folder: str) -> None:
-    lease.take(folder, "driver")
+    lease.claim(folder, "driver")
     counting.clear()
     assert not stopping._asks_for_an_end(folder, "driver")
-    assert lease.has_taken(folder, "driver")
+    assert lease.has_held(folder, "driver")
     lease.check(folder, "driver")
     assert read_history(folder) == []
     assert named_best(storage.join(folder, "best.json")) is None

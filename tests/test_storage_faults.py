@@ -164,8 +164,8 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_full_disk_of_temporary_files_is_told_too() -> None:
     with (
         pytest.raises(UnavailableError, match=r"no space is left on the disk for temporary files \("),
-        storage.telling_of_full_disks(),
+        storage.disk_full_as_user_error(),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(PermissionError), storage.telling_of_full_disks():
+    with pytest.raises(PermissionError), storage.disk_full_as_user_error():
         raise PermissionError

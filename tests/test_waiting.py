@@ -14,7 +14,7 @@ from tests.written_windows import tiny_spec, written_manifest
 from textgen import waiting
 from textgen.errors import UserError
 from textgen.ingest.ray_tasks import run_tasks
-from textgen.waiting import Cluster, Need, telling_of_waits, wait_for
+from textgen.waiting import Cluster, Need, reporting_waits, wait_for
 
 # Ray Data 2.60 sets deprecated fields of its own context when it is copied to a task.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -142,7 +142,7 @@ def test_a_training_that_finds_no_room_starts_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_what_was_started_and_is_queued_is_told(sitter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_started_and_is_queued_is_reported(sitter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
@@ -155,7 +155,7 @@ def test_what_was_started_and_is_queued_is_told(sitter: Any, monkeypatch: pytest
 
     group = placement_group([{"CPU": 1}])  # As Ray Train's, after a worker was lost.
     monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.05)
-    with telling_of_waits(Need(what="1 training worker", resources={"CPU": 1}), say=say):
+    with reporting_waits(Need(what="1 training worker", resources={"CPU": 1}), say=say):
         assert told.wait(60)
     assert "the actor couch (2 CPU)" in said[0]
     ray.kill(sitter)

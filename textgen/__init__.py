@@ -15,5 +15,7 @@ def load(uri: str) -> TrainedModel:
         UserError: there is none.
     """
     from textgen.loaded import TrainedModel  # Loads numpy and pyarrow, which not every import of a part needs.
+    from textgen.local.s3 import introduce
 
+    introduce()
     return TrainedModel.of(uri)

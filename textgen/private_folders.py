@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -24,6 +25,21 @@ def private_folder(name: str, *, variable: str = "TMPDIR") -> Path:
     """
     place = Path(tempfile.gettempdir()) / f"textgen-{name}-{os.geteuid()}"
     return made_private(place, variable=variable)
+
+
+def checkout_root() -> Path:
+    """Returns the folder that this package lies in."""
+    return Path(__file__).resolve().parents[1]
+
+
+def checkout_folder() -> Path:
+    """Returns the place of this checkout's temporary files, which nobody else can enter once it is `made_private`.
+
+    It is short, because the path of a Unix socket ends at 107 bytes, and no other checkout shares it.
+    """
+    name = f"textgen-{os.getuid()}-{hashlib.sha256(os.fsencode(checkout_root())).hexdigest()[:8]}"
+    shared = Path(tempfile.gettempdir())
+    return shared if shared.name == name else shared / name
 
 
 def made_private(place: Path, *, variable: str) -> Path:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from textgen.local.checkout import this_checkout
+from textgen.private_folders import checkout_folder, checkout_root, made_private
 
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Keeps a node on 127.0.0.1 there; read when Ray is imported.
@@ -32,10 +32,8 @@ def connect() -> None:
     """Connects to the cluster of `RAY_ADDRESS`, or starts a local Ray; does nothing where it is connected."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    checkout = this_checkout()
     if not os.environ.get("RAY_ADDRESS") and "ray" not in sys.modules:
-        checkout.prepare()
-        _require_token(checkout.temp_dir / "alone_token")  # Ray reads these settings when it is imported.
+        _require_token(_folder() / "alone_token")  # Ray reads these settings when it is imported.
     import ray
 
     if ray.is_initialized():
@@ -52,15 +50,13 @@ def _initialise(ray: Any) -> None:
 
         ray.init(job_config=JobConfig(metadata={"name": job_name()}), **quiet)
         return
-    checkout = this_checkout()
-    checkout.prepare()
     # Workers import this code from the driver's working directory, wherever it is installed.
-    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(filter(None, [str(checkout_root()), os.environ.get("PYTHONPATH")]))
     os.environ["PYTHONPATH"] = paths
     ray.init(
         num_cpus=_own_cpus(),
         include_dashboard=False,
-        _temp_dir=str(checkout.temp_dir / "alone"),
+        _temp_dir=str(_folder() / "alone"),
         _node_ip_address="127.0.0.1",
         **quiet,
     )
@@ -81,6 +77,15 @@ def job_name() -> str:
     """Returns the name that Ray's dashboard shows of this driver: `textgen-train` of `python -m jobs.train`."""
     module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None) or ""
     return "-".join(["textgen", *([module.removeprefix("jobs.")] if module.startswith("jobs.") else [])])
+
+
+def _folder() -> Path:
+    """Returns this checkout's folder for temporary files, for this user's eyes only.
+
+    Raises:
+        UserError: it belongs to somebody else.
+    """
+    return made_private(checkout_folder(), variable="TMPDIR")
 
 
 def _own_cpus() -> int | None:

@@ -6,6 +6,7 @@ while an answer's body arrives is `patiently`'s affair.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import random
@@ -15,7 +16,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from textgen.errors import MissingError, UnavailableError, UserError
-from textgen.local.s3 import way_to_server
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -31,6 +31,31 @@ READ_SECONDS = 30
 """Silence after which an answer is no longer expected, and asked for again."""
 
 Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KnownServer:
+    """An S3 server of this machine that the user need not name, such as a checkout's embedded one."""
+
+    lead_to: Callable[[str], None]
+    """Sets the `AWS_*` variables of this process where the server alone can be meant by a bucket."""
+    way_to: Callable[[str], str | None]
+    """Returns what to type so that a command reaches a bucket on it; None for a bucket of another server."""
+
+
+_known: list[KnownServer] = []
+
+
+def know(server: KnownServer) -> None:
+    """Lets this process find the buckets of a server without being led there by variables."""
+    _known[:] = [server]
+
+
+def lead_to(bucket: str) -> None:
+    """Sets the `AWS_*` variables of the known server where it alone can be meant by a bucket."""
+    for server in _known:
+        server.lead_to(bucket)
+
 
 _answered = threading.Event()
 _made: list[S3Client] = []
@@ -143,8 +168,9 @@ def _refusal(error: Any, uri: str, where: str) -> UserError:
 
 def _or_embedded(uri: str) -> str:
     """Returns what follows a refusal where the checkout's own server may have been meant; nothing elsewhere."""
-    way = way_to_server(uri.removeprefix("s3://").partition("/")[0])
-    return f"; {way}" if way is not None else ""
+    bucket = uri.removeprefix("s3://").partition("/")[0]
+    ways = [way for server in _known if (way := server.way_to(bucket)) is not None]
+    return f"; {ways[0]}" if ways else ""
 
 
 @functools.cache

@@ -19,7 +19,6 @@ from typing import IO, Any
 
 from textgen import local_files, s3_client, s3_objects
 from textgen.errors import MissingError, UnavailableError, UserError
-from textgen.local.s3 import lead_to_server
 from textgen.s3_objects import READ_BLOCK_BYTES
 
 GLOB = "*?["
@@ -268,7 +267,7 @@ def _split(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
         raise UserError(f"{uri!r} names no bucket; write it as s3://bucket/path")
-    lead_to_server(bucket)
+    s3_client.lead_to(bucket)
     return bucket, key
 
 
@@ -279,7 +278,7 @@ def _path(uri: str) -> Path:
 
 
 @contextlib.contextmanager
-def telling_of_full_disks(place: str = "") -> Iterator[None]:
+def disk_full_as_user_error(place: str = "") -> Iterator[None]:
     """Turns the lack of space, wherever it was met, into an `UnavailableError`."""
     try:
         yield
@@ -296,7 +295,7 @@ def telling_of_full_disks(place: str = "") -> Iterator[None]:
 def _explained(uri: str) -> Iterator[None]:
     """Turns what a user can mend (names, credentials, connections, a full disk) into a `UserError`."""
     try:
-        with telling_of_full_disks("" if is_s3(uri) else uri):
+        with disk_full_as_user_error("" if is_s3(uri) else uri):
             yield
     except UserError:
         raise

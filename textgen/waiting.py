@@ -1,7 +1,7 @@
 """Waits for CPUs and GPUs of a Ray cluster, and says what is wanted and what holds it.
 
 Ray queues without a word what finds no room. `wait_for` looks for the room before a job starts anything, and
-`telling_of_waits` watches over what has been started: its workers may be queued later, after a failure.
+`reporting_waits` watches over what has been started: its workers may be queued later, after a failure.
 
 The state comes from Ray's control store, which every driver reaches; Ray's state service needs the dashboard.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textgen.errors import UserError
+from textgen.progress import Say
 
 FIRST_SECONDS = 5.0
 """So long a job waits in silence: what has just ended gives its CPUs back a little later."""
@@ -30,8 +31,6 @@ MAX_HOLDERS = 4
 MAX_COMMAND = 100
 
 Resources = Mapping[str, float]
-Say = Callable[[str], None]
-
 _bound: float | None = None
 
 
@@ -154,7 +153,7 @@ def _words(need: Need, state: str, waited: float) -> str:
 
 
 @contextlib.contextmanager
-def telling_of_waits(need: Need, *, say: Say) -> Iterator[None]:
+def reporting_waits(need: Need, *, say: Say) -> Iterator[None]:
     """Says, while the context lasts, when placement groups of this job find no room and none of them has any."""
     ended = threading.Event()
 

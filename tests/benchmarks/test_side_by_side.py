@@ -41,7 +41,7 @@ def test_processes_of_one_contender_work_together() -> None:
     assert measured["2"].median > 0
 
 
-def test_a_contender_that_ends_is_told() -> None:
+def test_a_contender_that_ends_is_reported() -> None:
     with pytest.raises(SystemExit, match=r"(?s)the following arguments are required.*this contender ended"):
         measure([Contender(name="x", command=("benchmarks.peers.ours",))], rounds=1, seconds=0.01)
 

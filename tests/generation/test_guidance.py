@@ -35,9 +35,9 @@ def language_model() -> Any:
 
 
 def test_controls_read_as_their_none() -> None:
-    from textgen.generation.guidance import untold_ids
+    from textgen.generation.guidance import unconditioned_ids
 
-    assert untold_ids(VOCABULARY).tolist() == [0, 1, 2, 3, 4, 5, 5, 5, 8, 8]
+    assert unconditioned_ids(VOCABULARY).tolist() == [0, 1, 2, 3, 4, 5, 5, 5, 8, 8]
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])

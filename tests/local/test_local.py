@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from textgen import s3_client, storage
+from textgen import private_folders, s3_client, storage
 from textgen.errors import UserError
 from textgen.local import checkout as checkouts
 from textgen.local.__main__ import main, run
@@ -29,6 +29,7 @@ from textgen.local.head import dashboard_line, ray_environment, start_head
 from textgen.local.s3 import (
     bucket_uri,
     find_s3,
+    introduce,
     lead_to_server,
     s3_environment,
     start_s3,
@@ -196,6 +197,8 @@ def bare(place: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if name[:4] != "AWS_"})
     os.environ["HOME"] = str(tmp_path)
     monkeypatch.setattr("textgen.local.s3.this_checkout", lambda: place)
+    monkeypatch.setattr(s3_client, "_known", [])
+    introduce()
     s3_client.forget()
     yield place
     s3_client.forget()
@@ -258,7 +261,7 @@ def test_the_temporary_folder_is_short_and_of_this_checkout(tmp_path: Path, monk
     assert len(here.name) < 32
     monkeypatch.setattr("tempfile.tempdir", str(here))  # As in a process that the head started.
     assert this_checkout().temp_dir == here
-    monkeypatch.setattr(checkouts.textgen, "__file__", str(tmp_path / "other" / "textgen" / "__init__.py"))
+    monkeypatch.setattr(private_folders, "checkout_root", lambda: tmp_path / "other")
     assert this_checkout().temp_dir.name != here.name
 
 
@@ -308,14 +311,14 @@ def test_a_job_has_a_readable_name_of_its_own() -> None:
 
 
 @pytest.mark.ray
-def test_the_dashboard_lists_jobs_by_name_and_opens_by_the_token_that_is_told(
+def test_the_dashboard_lists_jobs_by_name_and_opens_by_the_token_that_is_reported(
     ray_head: Checkout, tmp_path: Path
 ) -> None:
     line = dashboard_line(ray_head)
     match = re.search(r"(http://\S+) .* (/\S+)\)$", line)
     assert match is not None, line
     (tmp_path / "job.py").write_text("import ray\nfrom textgen.ray_session import connect\nconnect()\nray.shutdown()\n")
-    paths = os.pathsep.join([str(Path(checkouts.textgen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(private_folders.checkout_root()), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, **ray_environment(ray_head), "PYTHONPATH": paths}
     assert submit(["python", "-c", "print('jobs.none')"], working_dir=tmp_path, checkout=ray_head) == 0
     subprocess.run([sys.executable, "job.py"], cwd=tmp_path, env=environment, check=True)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.tensorflow
 tf = pytest.importorskip("tensorflow")
 
 from textgen.model.dropout import DropoutKey  # noqa: E402
-from textgen.model.held_conditions import held_controls  # noqa: E402
+from textgen.model.held_conditions import held_conditions  # noqa: E402
 from textgen.model.language_model import LanguageModel  # noqa: E402
 from textgen.runs.plan import num_parameters  # noqa: E402
 from textgen.spec import ModelSpec  # noqa: E402
@@ -57,7 +57,7 @@ def test_each_condition_holds_what_was_told_last(length: int) -> None:
     before = np.array([[0, 0], [8, 0], [0, 11], [9, 10]], np.float32)
     for seed in range(5):
         ids = ids_of(length, seed=seed)
-        found = held_controls(tf.constant(ids), tf.constant(before), CONTROLS)
+        found = held_conditions(tf.constant(ids), tf.constant(before), CONTROLS)
         np.testing.assert_array_equal(found, held_one_by_one(ids, before))
 
 
@@ -92,7 +92,7 @@ def test_a_model_begins_as_if_nothing_were_told(spec: ModelSpec) -> None:
 def test_the_plan_knows_the_parameters_of_a_told_model(spec: ModelSpec) -> None:
     for controls in (CONTROLS, ()):
         model = LanguageModel(spec, vocab_size=V, controls=controls)
-        assert model.count_params() == num_parameters(spec, vocab_size=V, is_told=bool(controls))
+        assert model.count_params() == num_parameters(spec, vocab_size=V, is_conditioned=bool(controls))
         names = list(model.variables_by_name())
         assert sorted(names) == sorted(name for group in model.layer_groups() for name in group)
 
@@ -123,7 +123,7 @@ def test_without_held_controls_the_state_is_the_units(spec: ModelSpec, controls:
     assert len(model(ids_of(5), model.initial_state(B))[1]) == 2
 
 
-def test_the_units_are_what_comes_before_the_held_controls() -> None:
+def test_the_units_are_what_comes_before_the_held_conditions() -> None:
     model = LanguageModel(SPECS["one-hot, two layers"], vocab_size=V, controls=CONTROLS)
     state = model.initial_state(B)
     assert [part.shape for part in state] == [(B, 5)] * 4 + [(B, 2)]

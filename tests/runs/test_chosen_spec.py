@@ -12,9 +12,9 @@ import pytest
 from tests.written_windows import tiny_spec, written_manifest
 from textgen import presets
 from textgen.errors import UserError
-from textgen.spec import RunSpec, override
 from textgen.runs.chosen_spec import ChosenSpec, chosen_spec, fitting_presets
-from textgen.runs.start import check_goes_on, start_run
+from textgen.runs.start import check_resumes, start_run
+from textgen.spec import RunSpec, override
 from textgen.windows.manifest import Manifest
 
 TEXTS = {"train": ["the cat sat"] * 30, "val": ["the hat"] * 3}
@@ -126,7 +126,7 @@ def test_a_run_goes_on_with_its_own_settings(tmp_path: Path) -> None:
     longer = chosen_spec(manifest, preset=None, settings={"training.max_steps": "900"}, run_uri=run_uri)
     assert longer.spec == override(begun, {"training.max_steps": 900})
     assert longer.reason == f"preset tiny: the run {run_uri} was begun with it, and its settings hold"
-    check_goes_on(run_uri, longer.spec, manifest)
+    check_resumes(run_uri, longer.spec, manifest)
     anew = chosen_spec(manifest, preset=None, settings={}, run_uri=str(tmp_path / "other"))
     assert anew.spec == presets.preset("tiny")
 
@@ -139,4 +139,4 @@ def test_a_run_of_an_earlier_version_goes_on_whose_windows_settings_were_not_tho
     content = {"manifest_uri": manifest.uri, "manifest_hash": manifest.hash, "spec": before.to_dict()}
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(json.dumps(content))
-    check_goes_on(str(tmp_path / "run"), chosen(manifest, "tiny").spec, manifest)
+    check_resumes(str(tmp_path / "run"), chosen(manifest, "tiny").spec, manifest)

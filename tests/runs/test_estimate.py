@@ -9,11 +9,11 @@ import pytest
 
 from tests.written_windows import tiny_spec, written_manifest
 from textgen import presets
-from textgen.spec import RunSpec, override
 from textgen.runs import estimate, recording
 from textgen.runs.estimate import Machine, measured_speed, shorter, step_seconds, training_seconds
 from textgen.runs.plan import TrainingPlan
 from textgen.runs.recording import ProgressLines
+from textgen.spec import RunSpec, override
 from textgen.windows.manifest import Manifest
 
 MACHINE = Machine(speed=4e10, num_workers=1, num_threads=2)

@@ -15,14 +15,14 @@ from tests.rendezvous import together  # noqa: E402
 from tests.written_windows import tiny_spec, written_manifest  # noqa: E402
 from textgen.errors import UserError  # noqa: E402
 from textgen.model.checkpoint import checkpoint_uris  # noqa: E402
-from textgen.spec import RunSpec  # noqa: E402
 from textgen.runs import lease  # noqa: E402
-from textgen.training.collective import Alone, Collective  # noqa: E402
-from textgen.training.loop import TrainingLoop  # noqa: E402
-from textgen.runs.lease import DRIVERS_NAME, TakenOverError  # noqa: E402
+from textgen.runs.lease import DRIVERS_NAME, LeaseLostError  # noqa: E402
 from textgen.runs.position import Run  # noqa: E402
 from textgen.runs.recording import HISTORY_NAME  # noqa: E402
 from textgen.runs.start import OUTCOME_NAME, keep_outcome, outcome_of, start_run  # noqa: E402
+from textgen.spec import RunSpec  # noqa: E402
+from textgen.training.collective import Alone, Collective  # noqa: E402
+from textgen.training.loop import TrainingLoop  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 
 
@@ -30,11 +30,11 @@ def test_the_last_one_that_took_a_folder_works_there(tmp_path: Path) -> None:
     uri = str(tmp_path)
     lease.check(uri, "first")  # Nobody has taken it.
     for driver in ("first", "first", "second"):
-        lease.take(uri, driver)
+        lease.claim(uri, driver)
         lease.check(uri, driver)
     told = r"another command works on \S+ since 20\S+ \(process \d+ on \S+\)"
-    for look in (lease.check, lease.take):  # Also where its workers are started again.
-        with pytest.raises(TakenOverError, match=told):
+    for look in (lease.check, lease.claim):  # Also where its workers are started again.
+        with pytest.raises(LeaseLostError, match=told):
             look(uri, "first")
     lines = (tmp_path / DRIVERS_NAME).read_text().splitlines()
     assert [json.loads(line)["driver"] for line in lines] == ["first", "second"]
@@ -82,11 +82,11 @@ def test_of_two_drivers_of_a_run_the_older_one_ends_before_it_writes(
 
     def another_begins(figures: Mapping[str, Any]) -> None:
         if not then:
-            lease.take(newer.run_uri, newer.driver)
+            lease.claim(newer.run_uri, newer.driver)
             then.append(left())
 
     def work(member: Collective) -> None:
-        with pytest.raises(TakenOverError):
+        with pytest.raises(LeaseLostError):
             trained(older, another_begins if member.rank == 0 else None, collective=member)
 
     if num_workers == 1:
@@ -102,13 +102,13 @@ def test_of_two_drivers_of_a_run_the_older_one_ends_before_it_writes(
 def test_an_outcome_is_its_driver_s(manifest: Manifest, tmp_path: Path) -> None:
     older, newer = run_of(spec_with(), manifest, tmp_path), run_of(spec_with(), manifest, tmp_path)
     assert outcome_of(older, num_steps=12) is None
-    lease.take(older.run_uri, older.driver)
+    lease.claim(older.run_uri, older.driver)
     keep_outcome(older, {"step": 3})
     assert outcome_of(older, num_steps=12) == {"step": 3}
     assert outcome_of(newer, num_steps=12) is None
     assert outcome_of(newer, num_steps=3) == {"step": 3}  # Finished, while the newer one waited for machines.
-    lease.take(newer.run_uri, newer.driver)
-    with pytest.raises(TakenOverError):
+    lease.claim(newer.run_uri, newer.driver)
+    with pytest.raises(LeaseLostError):
         keep_outcome(older, {"step": 4})
     assert outcome_of(older, num_steps=12) == {"step": 3}
 
@@ -119,7 +119,7 @@ def test_a_mistake_that_a_run_meets_when_it_goes_on_is_told_as_it_is(
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))  # Another test's shards may hold the same bytes.
     texts = [f"the cat sat {i % 7} times" for i in range(60)]
     manifest = written_manifest(str(tmp_path / "windows"), {"train": texts, "val": texts[:7], "test": texts[:5]})
-    lease.take(str(tmp_path / "run"), "a driver that is gone")
+    lease.claim(str(tmp_path / "run"), "a driver that is gone")
     run = run_of(spec_with(), manifest, tmp_path)
     for shard in manifest.split("train").shards:
         (tmp_path / "windows" / shard.name).unlink()
@@ -131,7 +131,7 @@ def test_a_mistake_that_a_run_meets_when_it_goes_on_is_told_as_it_is(
 
 def test_a_start_that_is_refused_disturbs_nobody(manifest: Manifest, tmp_path: Path) -> None:
     training = run_of(spec_with(), manifest, tmp_path)
-    lease.take(training.run_uri, training.driver)
+    lease.claim(training.run_uri, training.driver)
     with pytest.raises(UserError, match="begun with other settings"):
         run_of(tiny_spec(model__units=77), manifest, tmp_path)
     run_of(spec_with(), manifest, tmp_path)  # One whose workers have not begun.

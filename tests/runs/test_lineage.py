@@ -18,12 +18,12 @@ from tests.rendezvous import Member, together  # noqa: E402
 from tests.written_windows import tiny_spec, written_manifest  # noqa: E402
 from textgen.errors import UserError  # noqa: E402
 from textgen.model.checkpoint import Checkpoint, latest_checkpoint  # noqa: E402
-from textgen.spec import RunSpec  # noqa: E402
-from textgen.training.collective import Alone, Collective  # noqa: E402
 from textgen.runs.lineage import Source  # noqa: E402
-from textgen.training.loop import TrainingLoop  # noqa: E402
 from textgen.runs.position import Run  # noqa: E402
 from textgen.runs.start import start_run  # noqa: E402
+from textgen.spec import RunSpec  # noqa: E402
+from textgen.training.collective import Alone, Collective  # noqa: E402
+from textgen.training.loop import TrainingLoop  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 
 STILL = 1e-30

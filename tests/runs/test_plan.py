@@ -6,9 +6,9 @@ import pytest
 
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
-from textgen.spec import override
 from textgen.runs.plan import TrainingPlan, check_resumable, flops_per_input
 from textgen.runs.start import default_run_name
+from textgen.spec import override
 
 
 def test_the_plan_counts_windows_steps_and_parameters(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from textgen import presets
-from textgen.spec import override
-from textgen.spec.model import LONGEST_UNROLLED
 from textgen.runs import precision
 from textgen.runs.precision import multiplies_bfloat16, precision_line, with_precision
+from textgen.spec import override
+from textgen.spec.model import LONGEST_UNROLLED
 
 ABLE = "processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16 sse\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd i8mm bf16 dgh\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from textgen.spec import TrainingSpec
 from textgen.runs.schedule import learning_rate, learns_by_groups, num_frozen, rate_shares, total_steps
+from textgen.spec import TrainingSpec
 from textgen.windows.lanes import Lanes
 
 

@@ -13,11 +13,11 @@ import pytest
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
 from textgen.model.checkpoint import Checkpoint
-from textgen.spec import override
 from textgen.runs import precision
 from textgen.runs.lineage import Source
 from textgen.runs.position import Run
-from textgen.runs.start import Start, check_goes_on, start_run
+from textgen.runs.start import Start, check_resumes, start_run
+from textgen.spec import override
 from textgen.windows.manifest import Manifest
 
 ONE_PERSON = {"corpus__single_author": True}
@@ -133,7 +133,9 @@ def test_other_windows_and_other_settings_are_another_run(manifest: Manifest, tm
 
 def begun_of_old(folder: Path, manifest: Manifest, *, version: int) -> dict[str, Any]:
     """Writes the `run.json` of `tiny_spec()` that an old version wrote, for these windows."""
-    stored: dict[str, Any] = json.loads((Path(__file__).parents[1] / "old_runs" / f"version-{version}.json").read_text())
+    stored: dict[str, Any] = json.loads(
+        (Path(__file__).parents[1] / "old_runs" / f"version-{version}.json").read_text()
+    )
     stored |= {"manifest_uri": manifest.uri, "manifest_hash": manifest.hash}
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps(stored))
@@ -147,7 +149,7 @@ def test_a_run_of_old_goes_on_with_what_was_in_force_then(manifest: Manifest, tm
         begun = start(manifest, tmp_path)
         assert begun.kept_settings == {"training.fresh_share": 0.0, "model.hold_conditions": False}
         assert begun.run.spec == override(tiny_spec(), begun.kept_settings)
-        check_goes_on(str(tmp_path / "run"), tiny_spec(), manifest)
+        check_resumes(str(tmp_path / "run"), tiny_spec(), manifest)
     stored = json.loads((tmp_path / "run" / "run.json").read_text())["spec"]
     assert stored["training"]["fresh_share"] == 0.0
     assert stored["version"] == version
@@ -158,7 +160,7 @@ def test_a_run_of_old_is_not_another_one_that_was_asked_for(manifest: Manifest, 
     asked = tiny_spec(training__fresh_share=0.1, training__learning_rate=0.5)
     for refuse in (
         lambda: start(manifest, tmp_path, spec=asked),
-        lambda: check_goes_on(str(tmp_path / "run"), asked, manifest),
+        lambda: check_resumes(str(tmp_path / "run"), asked, manifest),
     ):
         with pytest.raises(
             UserError, match=r"settings: training\.fresh_share \(0\.0 -> 0\.1\), .*rate \(0\.01 -> 0\.5\)"
@@ -185,7 +187,7 @@ def test_precision_is_decided_when_a_run_begins_and_stays_on_another_machine(
     again = start(manifest, tmp_path, spec=spec, on_gpu=lambda: pytest.fail("it has begun"))
     assert again.run.spec.training.mixed_precision is is_able
     assert again.kept_settings == {}
-    check_goes_on(str(tmp_path / "run"), spec, manifest)
+    check_resumes(str(tmp_path / "run"), spec, manifest)
     with pytest.raises(UserError, match=rf"training\.mixed_precision \({is_able} -> {not is_able}\)"):
         start(manifest, tmp_path, spec=tiny_spec(training__mixed_precision=not is_able))
 

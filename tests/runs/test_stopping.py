@@ -21,9 +21,9 @@ from textgen.runs.stopping import (
     STOP_NAME,
     Listener,
     StoppedError,
-    heeding_the_driver,
     install,
     passing_on,
+    watching_the_stop_file,
 )
 
 
@@ -93,8 +93,8 @@ def test_a_driver_s_signal_reaches_the_first_worker(number: signal.Signals, hear
     told = threading.Event()
     said: list[str] = []
     (tmp_path / STOP_NAME).write_text("an older driver")
-    lease.take(str(tmp_path), "driver")
-    with passing_on(str(tmp_path), "driver", say=said.append), heeding_the_driver(str(tmp_path), "driver", told):
+    lease.claim(str(tmp_path), "driver")
+    with passing_on(str(tmp_path), "driver", say=said.append), watching_the_stop_file(str(tmp_path), "driver", told):
         assert not told.wait(2 * LOOK_SECONDS)  # Nothing is to happen, for which no event can be awaited.
         signal.raise_signal(number)
         assert told.wait(30)

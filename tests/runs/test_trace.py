@@ -10,9 +10,9 @@ import pytest
 
 from tests.labelled_windows import document
 from tests.written_windows import tiny_spec, written_manifest
-from textgen.spec import RunSpec
 from textgen.runs.plan import TrainingPlan
 from textgen.runs.trace import Trained, trace
+from textgen.spec import RunSpec
 from textgen.windows.documents import DocumentLabels
 from textgen.windows.lanes import MASKED
 from textgen.windows.manifest import Manifest

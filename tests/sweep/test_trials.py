@@ -11,7 +11,7 @@ import pytest
 
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.runs import lease
-from textgen.runs.lease import TakenOverError
+from textgen.runs.lease import LeaseLostError
 from textgen.runs.recording import HISTORY_NAME
 from textgen.spec import SamplingSpec, SweepSpec
 from textgen.sweep import trials
@@ -99,8 +99,8 @@ def train_8_units(output: Path, *, driver: str) -> None:
 
 def test_a_trial_of_a_sweep_that_was_begun_anew_does_not_train(tmp_path: Path) -> None:
     for driver in ("older", "newer"):
-        lease.take(str(tmp_path), driver)
-    with pytest.raises(TakenOverError, match="another command works on"):
+        lease.claim(str(tmp_path), driver)
+    with pytest.raises(LeaseLostError, match="another command works on"):
         train_8_units(tmp_path, driver="older")
 
 

@@ -131,7 +131,7 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
         ended.clear()
         training = pool.submit(run, num_workers=1)
         wait_until(lambda: newest(f"{output}/run") > stopped.value.step, ended=ended)
-        lease.take(f"{output}/run", "another")  # As the workers do that the same command starts elsewhere.
+        lease.claim(f"{output}/run", "another")  # As the workers do that the same command starts elsewhere.
         with pytest.raises(UserError, match=r"another command works on \S+/run since 20"):
             training.result()
         ended.clear()

@@ -31,7 +31,7 @@ from textgen.model.checkpoint import (  # noqa: E402
     weights_hash,
 )
 from textgen.runs.position import Run, save_checkpoint  # noqa: E402
-from textgen.runs.preemption import MachineLeavesError  # noqa: E402
+from textgen.runs.preemption import PreemptedError  # noqa: E402
 from textgen.runs.recording import HISTORY_NAME  # noqa: E402
 from textgen.spec import RunSpec, override  # noqa: E402
 from textgen.training import restoring  # noqa: E402
@@ -72,15 +72,13 @@ def train(
     spec: RunSpec,
     *,
     collective: Collective | None = None,
-    machine_leaves: threading.Event | None = None,
+    preempted: threading.Event | None = None,
 ) -> tuple[dict[str, Any], list[str], list[Mapping[str, Any]]]:
     """Trains and returns the outcome, the lines said, and the reports."""
     lines: list[str] = []
     reports: list[Mapping[str, Any]] = []
     run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(folder), run_name=folder.name)
-    loop = TrainingLoop(
-        run, collective or Alone(), say=lines.append, report=reports.append, machine_leaves=machine_leaves
-    )
+    loop = TrainingLoop(run, collective or Alone(), say=lines.append, report=reports.append, preempted=preempted)
     return loop.run(), lines, reports
 
 
@@ -314,10 +312,10 @@ def test_no_worker_ends_before_the_last_checkpoint_is_written(
     def work(member: Member) -> int:
         own = leaves if member.rank == 1 else None
         try:
-            train(manifest, tmp_path / "run", spec, collective=member, machine_leaves=own)
-        except (UserError, MachineLeavesError) as error:
+            train(manifest, tmp_path / "run", spec, collective=member, preempted=own)
+        except (UserError, PreemptedError) as error:
             ended.set()
-            return error.step if isinstance(error, MachineLeavesError) else 4
+            return error.step if isinstance(error, PreemptedError) else 4
         return -1
 
     with monkeypatch.context() as patched:

@@ -35,7 +35,7 @@ def test_gpus_that_the_worker_has_not_reserved_are_left_alone(use_gpu: bool, mon
     assert visible == grown == (gpus if use_gpu else [])
 
 
-def test_a_gpu_that_tensorflow_does_not_find_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_tensorflow_does_not_find_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["gpu 0"])

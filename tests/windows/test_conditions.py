@@ -65,7 +65,7 @@ def test_a_model_without_conditions_says_how_it_gets_some() -> None:
         controls_of((), {"label": "1"})
 
 
-def test_a_value_that_is_called_none_is_told() -> None:
+def test_a_value_that_is_called_none_is_reported() -> None:
     named = Condition(column="category", values=("music", "none"))
     assert [named.control_of(value) for value in ("music", "none", None)] == [1, 2, 0]
 

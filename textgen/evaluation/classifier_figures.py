@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ import numpy as np
 from textgen.errors import UserError
 from textgen.evaluation.classification import classification_figures, probabilities
 from textgen.model.checkpoint import Checkpoint
+from textgen.progress import Say
 from textgen.windows.documents import DocumentLabels, DocumentReader
 from textgen.windows.manifest import Manifest
 from textgen.windows.vocabulary import Ids
-
-Say = Callable[[str], None]
 
 
 def classifier_figures(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -> dict[str, Any]:

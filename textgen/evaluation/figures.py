@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -14,14 +14,13 @@ from textgen.evaluation.classifier_figures import classifier_figures
 from textgen.evaluation.original_text import OriginalSizes
 from textgen.evaluation.tally import Tally
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
+from textgen.progress import Say
 from textgen.settings import check
 from textgen.waiting import Need, wait_for
 from textgen.windows.dataset import batches_of, scoring_dataset
 from textgen.windows.manifest import SPLITS, Manifest
 
 PROGRESS_SECONDS = 10.0
-
-Say = Callable[[str], None]
 
 
 def evaluate(

@@ -5,7 +5,7 @@ The completions go on from passages of `train`, where a model that has learnt it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from textgen.evaluation.tally import TextSizes
 from textgen.generation.completions import engine_of, sampling_of
 from textgen.generation.stream import Request
 from textgen.model.checkpoint import Checkpoint
+from textgen.progress import Say
 from textgen.spec import WindowsSpec
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
@@ -36,8 +37,6 @@ SEARCHED_IDS = 200
 
 MOST_IDS = 4
 """Ids of a character, at most."""
-
-Say = Callable[[str], None]
 
 
 def completion_figures(

@@ -38,7 +38,7 @@ class GuidedModel:
         self.vocab_size = model.vocab_size
         self._model = model
         self._guidance = guidance
-        self._untold = tf.constant(untold_ids(vocabulary), tf.int32)
+        self._untold = tf.constant(unconditioned_ids(vocabulary), tf.int32)
 
     def initial_state(self, batch_size: int) -> list[Any]:
         """Returns the state before the first id: tensors [S, 2, ...], told and untold."""
@@ -55,7 +55,7 @@ class GuidedModel:
         return untold + self._guidance * (told - untold), new_state
 
 
-def untold_ids(vocabulary: Vocabulary) -> np.ndarray[Any, np.dtype[np.int64]]:
+def unconditioned_ids(vocabulary: Vocabulary) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Returns what each id reads as where nothing is told, [V]: its condition's `none` for a control, else itself."""
     ids = np.arange(vocabulary.size)
     firsts = vocabulary.control_ids([0] * len(vocabulary.conditions))

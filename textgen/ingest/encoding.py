@@ -61,8 +61,8 @@ def opening_ids(documents: pa.Table, vocabulary: Vocabulary, *, none_share: floa
     for place, condition in enumerate(vocabulary.conditions):
         values = documents[condition.column].combine_chunks()
         numbers = pc.fill_null(pc.index_in(values, value_set=pa.array(condition.values, pa.string())), -1)
-        is_told = drawn_shares(documents["key"], place=place) >= none_share
-        controls[:, place] = np.where(is_told, 1 + np.asarray(numbers), 0)
+        is_conditioned = drawn_shares(documents["key"], place=place) >= none_share
+        controls[:, place] = np.where(is_conditioned, 1 + np.asarray(numbers), 0)
     return vocabulary.control_ids(controls)
 
 

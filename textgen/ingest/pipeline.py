@@ -17,7 +17,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textgen import storage
@@ -34,6 +34,7 @@ from textgen.ingest.ray_tasks import run_tasks
 from textgen.ingest.result import advice_on, result_of, warnings_of
 from textgen.ingest.staging import CHUNK_BYTES, REJECTED_NAME, STAGING_NAME, Chunk, marker_uri, staged_batch
 from textgen.ingest.tasks import CountedRange
+from textgen.progress import Say
 from textgen.spec import CorpusSpec, RunSpec
 from textgen.windows.conditions import conditions_of
 from textgen.windows.manifest import SPLITS, Counts, Manifest, Shard, Split
@@ -45,8 +46,6 @@ RANGE_BYTES = 32 * 2**20
 SHARD_WEIGHT_BYTES = 128 * 2**20
 """Documents that a writing task reads at once, however short they are."""
 PROGRESS_SECONDS = 5.0
-
-Say = Callable[[str], None]
 
 
 def ingest(sources: Sequence[str], *, output: str, spec: RunSpec, say: Say) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from textgen.errors import UserError
+from textgen.progress import Say
 from textgen.ray_session import connect
-from textgen.storage import telling_of_full_disks
-from textgen.waiting import Need, Say, wait_for
+from textgen.storage import disk_full_as_user_error
+from textgen.waiting import Need, wait_for
 
 Values = dict[str, Any]
 Task = Callable[..., Iterator[Values]]
@@ -48,7 +49,7 @@ def run_tasks(task: Task, items: Sequence[Mapping[str, Any]], *, say: Say, **arg
 def _run_one(batch: Any, task: Task, arguments: Mapping[str, Any]) -> Iterator[Any]:
     for item in batch["item"]:
         try:
-            with telling_of_full_disks():
+            with disk_full_as_user_error():
                 for value in task(json.loads(str(item)), **arguments):
                     yield {"result": [json.dumps({"value": value})]}
         except UserError as error:

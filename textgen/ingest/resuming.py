@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textgen import storage
 from textgen.corpus.sources import SourceFile
 from textgen.errors import UserError
 from textgen.ingest.staging import REJECTED_NAME, STAGING_NAME
+from textgen.progress import Say
 from textgen.spec import RunSpec
 from textgen.spec.versions import completed
 from textgen.windows.manifest import MANIFEST_NAME, UNHASHED_WINDOWS_FIELDS, Manifest
@@ -53,7 +54,7 @@ def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -
     return manifest
 
 
-def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Callable[[str], None]) -> None:
+def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Say) -> None:
     """Marks an output as being written from these sources with this spec.
 
     What is staged of files that have changed since is thrown away.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import textgen
 from textgen.errors import UserError
-from textgen.private_folders import made_private
+from textgen.private_folders import checkout_folder, checkout_root, made_private
 
 S3_PORT = 9720
 RAY_PORT = 6399
@@ -48,13 +45,11 @@ def this_checkout() -> Checkout:
     Raises:
         UserError: a port is not a number that a port can have.
     """
-    root = Path(textgen.__file__).resolve().parent.parent
-    name = f"textgen-{os.getuid()}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"
-    temp_dir = Path(tempfile.gettempdir())
+    root = checkout_root()
     return Checkout(
         run_dir=root / ".run",
         s3_dir=root / ".s3",
-        temp_dir=temp_dir if temp_dir.name == name else temp_dir / name,
+        temp_dir=checkout_folder(),
         s3_port=_port("TEXTGEN_S3_PORT", S3_PORT),
         ray_port=_port("TEXTGEN_RAY_PORT", RAY_PORT),
         dashboard_port=_port("TEXTGEN_DASHBOARD_PORT", DASHBOARD_PORT),

@@ -7,6 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
+from textgen import s3_client
 from textgen.errors import UserError
 from textgen.local.background import Background, check_port
 from textgen.local.checkout import Checkout, read_environment, this_checkout, write_environment
@@ -47,6 +48,11 @@ def s3_environment(checkout: Checkout | None = None) -> dict[str, str]:
     """Returns the `AWS_*` variables of the embedded server; none where another S3 is in use or it never ran."""
     checkout = checkout or this_checkout()
     return read_environment(checkout.run_dir / "s3.env") if uses_embedded_s3(checkout) else {}
+
+
+def introduce() -> None:
+    """Lets `storage` find the embedded server's bucket in this process, and say how to reach it where it cannot."""
+    s3_client.know(s3_client.KnownServer(lead_to=lead_to_server, way_to=way_to_server))
 
 
 def lead_to_server(bucket: str, checkout: Checkout | None = None) -> None:

@@ -10,13 +10,14 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textgen.local.checkout import Checkout, this_checkout
 from textgen.local.head import ray_environment, start_head
 from textgen.local.paths import with_absolute_paths
+from textgen.progress import Say
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -34,7 +35,7 @@ def submit(
     *,
     working_dir: Path | None = None,
     checkout: Checkout | None = None,
-    show: Callable[[str], None] | None = None,
+    show: Say | None = None,
 ) -> int:
     """Runs a command as a job of the local head, which is started if it does not run, and returns its exit code.
 
@@ -83,7 +84,7 @@ def job_name(entrypoint: Sequence[str]) -> str:
     return "-".join(["textgen", *verbs[:1], secrets.token_hex(3)])
 
 
-def _follow(client: JobSubmissionClient, job: str, log: _Log, show: Callable[[str], None]) -> None:
+def _follow(client: JobSubmissionClient, job: str, log: _Log, show: Say) -> None:
     """Shows the log until the job has ended: from its file, which is seconds faster than Ray's stream."""
     while True:
         ended = client.get_job_status(job).is_terminal()  # Before the log, so that its end is not missed.
@@ -94,7 +95,7 @@ def _follow(client: JobSubmissionClient, job: str, log: _Log, show: Callable[[st
         time.sleep(POLL_SECONDS)
 
 
-def _exit_code(client: JobSubmissionClient, job: str, show: Callable[[str], None]) -> int:
+def _exit_code(client: JobSubmissionClient, job: str, show: Say) -> int:
     """Returns the exit code of a job that has ended, and shows why where it has none."""
     info = client.get_job_info(job)
     if info.driver_exit_code is not None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 
-def held_controls(ids: tf.Tensor, before: tf.Tensor, controls: Sequence[range]) -> tf.Tensor:
+def held_conditions(ids: tf.Tensor, before: tf.Tensor, controls: Sequence[range]) -> tf.Tensor:
     """Returns the control of each condition that was told last, up to and with each id, [B, T, C] int32.
 
     Args:
@@ -22,11 +22,11 @@ def held_controls(ids: tf.Tensor, before: tf.Tensor, controls: Sequence[range]) 
         controls: the ids of each condition's controls, none of which is 0.
     """
     ids = tf.cast(ids, tf.int64)[..., None]
-    is_told = (ids >= [ids_.start for ids_ in controls]) & (ids < [ids_.stop for ids_ in controls])
+    is_conditioned = (ids >= [ids_.start for ids_ in controls]) & (ids < [ids_.stop for ids_ in controls])
     # The last one told is the largest of (position, id), written as one number.
     base = max(ids_.stop for ids_ in controls)
     positions = tf.range(1, ids.shape[1] + 1, dtype=tf.int64)[:, None]
-    told = tf.concat([tf.cast(before, tf.int64)[:, None], tf.where(is_told, positions * base + ids, 0)], axis=1)
+    told = tf.concat([tf.cast(before, tf.int64)[:, None], tf.where(is_conditioned, positions * base + ids, 0)], axis=1)
     reach = 1
     while reach < told.shape[1]:  # Each round doubles how far back the maximum looks.
         told = tf.maximum(told, tf.pad(told[:, :-reach], [[0, 0], [reach, 0], [0, 0]]))

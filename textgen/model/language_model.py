@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from textgen.model import recurrence
 from textgen.model.dropout import DropoutKey, dropped
-from textgen.model.held_conditions import held_controls
+from textgen.model.held_conditions import held_conditions
 from textgen.model.named_weights import NamedWeights, by_name
 from textgen.spec import ModelSpec
 from textgen.spec.model import LONGEST_UNROLLED
@@ -160,7 +160,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
                 values = new_part[0][:, None]  # h is the last output.
             new_state += [tf.cast(one, tf.float32) for one in new_part]
             values = dropped(values, self.spec.dropout, dropout, layer=index)
-        return values, new_state + self._told_state(told)
+        return values, new_state + self._held_state(told)
 
     def step(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> tuple[tf.Tensor, State]:
         """Returns the logits after one more id of every row, [B, V], and the new state; ids are [B] int32."""
@@ -175,7 +175,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         for layer, part in zip(self.recurrent, self._by_layer(state), strict=True):
             values, new_part = layer.cell(values, part)
             new_state += [tf.cast(one, tf.float32) for one in new_part]
-        return values, new_state + self._told_state(told)
+        return values, new_state + self._held_state(told)
 
     def head(self, values: tf.Tensor, *, dropout: DropoutKey | None = None) -> tf.Tensor:
         """Returns the logits for outputs of the last recurrent layer, [..., V]; with `dropout` these are [B, T, H]."""
@@ -210,9 +210,9 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
 
     def _told(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> tf.Tensor | None:
         """Returns which controls are held at each of the ids [B, T], [B, T, C]; None where none ever is."""
-        return held_controls(ids, state[-1], self._held) if self._held else None
+        return held_conditions(ids, state[-1], self._held) if self._held else None
 
-    def _told_state(self, told: tf.Tensor | None) -> State:
+    def _held_state(self, told: tf.Tensor | None) -> State:
         """Returns what of the state says what was told last."""
         return [] if told is None else [tf.cast(told[:, -1], tf.float32)]
 
@@ -221,10 +221,10 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         if self.spec.input == "scaled":
             return tf.cast(ids, tf.float32)[..., None] / self.vocab_size
         if self.embedding is not None:
-            return self._with_told(self.embedding(ids), told)
-        return self._with_told(tf.one_hot(ids, self.vocab_size), told)
+            return self._with_held(self.embedding(ids), told)
+        return self._with_held(tf.one_hot(ids, self.vocab_size), told)
 
-    def _with_told(self, values: tf.Tensor, told: tf.Tensor | None, *, kernel: tf.Tensor | None = None) -> tf.Tensor:
+    def _with_held(self, values: tf.Tensor, told: tf.Tensor | None, *, kernel: tf.Tensor | None = None) -> tf.Tensor:
         """Returns values [B, T, inputs] and, added to them, what the controls held beside them [B, T, C] are read as.
 
         With a kernel, the values are the inputs' product with it.
@@ -256,7 +256,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
             values = new_part[0][:, None] if is_last else _swapped(outputs)
             values = dropped(values, self.spec.dropout, dropout, layer=index)
             new_state += new_part
-        return values, new_state + self._told_state(told)
+        return values, new_state + self._held_state(told)
 
     def _projected(self, ids: tf.Tensor, told: tf.Tensor | None, values: tf.Tensor | None, layer: Any) -> tf.Tensor:
         """Returns the inputs' share of a layer's gates as our own LSTM reads them, [T, B, 4H].
@@ -280,7 +280,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         table = kernel if self.embedding is None else tf.matmul(self.embedding.embeddings, kernel)
         if told is not None:
             told = _swapped(told)
-        return self._with_told(tf.gather(table + bias, tf.transpose(ids)), told, kernel=kernel)
+        return self._with_held(tf.gather(table + bias, tf.transpose(ids)), told, kernel=kernel)
 
     def _by_layer(self, state: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:
         """Returns the state of each recurrent layer."""

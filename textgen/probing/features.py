@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,9 @@ from textgen import storage
 from textgen.model.checkpoint import Checkpoint
 from textgen.probing.codebook import Codebook
 from textgen.probing.state_reader import NUM_ROWS, StateReader
+from textgen.progress import Say
 
 Floats = npt.NDArray[np.float32]
-Say = Callable[[str], None]
-
 BLOCK_DOCUMENTS = 16 * NUM_ROWS
 """Documents that are sorted by length at once, so that those side by side end together; bounds memory."""
 NUM_ENTRIES = 16_384

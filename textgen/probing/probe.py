@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,11 @@ from textgen.probing.unit_effects import (
     unit_figures,
 )
 from textgen.probing.units import picture
+from textgen.progress import Say
 from textgen.settings import check
 from textgen.windows.manifest import Manifest
 
 Bools = npt.NDArray[np.bool_]
-Say = Callable[[str], None]
-
 SEEDS_BY_LABELS = {100: 8, 1000: 4, 10_000: 2}
 """How many times so many labels are drawn: of few, other draws give other figures."""
 FEW_LABELS_FORMS = ("latent", "word_states")

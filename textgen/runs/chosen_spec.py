@@ -13,8 +13,8 @@ from typing import Any
 
 from textgen import presets, storage
 from textgen.errors import UserError
-from textgen.spec import CorpusSpec, RunSpec, WindowsSpec, override, section_from_dict
 from textgen.runs.start import stored_run
+from textgen.spec import CorpusSpec, RunSpec, WindowsSpec, override, section_from_dict
 from textgen.windows.manifest import UNHASHED_WINDOWS_FIELDS, Manifest
 
 FREE_FIELDS = {

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from textgen.errors import UserError
-from textgen.spec import RunSpec
 from textgen.runs.chosen_spec import chosen_spec
 from textgen.runs.plan import TrainingPlan, inputs_per_row
 from textgen.runs.precision import multiplies_bfloat16
 from textgen.runs.recording import duration
+from textgen.spec import RunSpec
 from textgen.windows.manifest import Manifest
 
 LONG_SECONDS = 30 * 60.0

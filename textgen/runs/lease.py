@@ -23,17 +23,17 @@ DRIVERS_NAME = "drivers.jsonl"
 """File of a folder that says who has worked there, a line each; the last one does."""
 
 
-class TakenOverError(UserError):
+class LeaseLostError(UserError):
     """Another driver works on the same since."""
 
 
-def take(uri: str, driver: str) -> None:
+def claim(uri: str, driver: str) -> None:
     """Makes a driver the one that works in a folder, where it has not been that before.
 
     Raises:
-        TakenOverError: it has, and another one does since.
+        LeaseLostError: it has, and another one does since.
     """
-    if has_taken(uri, driver):
+    if has_held(uri, driver):
         check(uri, driver)
         return
     drivers = _drivers(uri)
@@ -47,19 +47,19 @@ def check(uri: str, driver: str) -> None:
     """Makes sure that a driver is the one that works in a folder.
 
     Raises:
-        TakenOverError: another one does.
+        LeaseLostError: another one does.
     """
     drivers = _drivers(uri)
     if not drivers or drivers[-1]["driver"] == driver:
         return
     newest = drivers[-1]
-    raise TakenOverError(
+    raise LeaseLostError(
         f"another command works on {uri} since {newest['since']} (process {newest['process']} on {newest['host']}), so "
         "that this one has ended; leave it to that one, or give another name or --output to this one"
     )
 
 
-def has_taken(uri: str, driver: str) -> bool:
+def has_held(uri: str, driver: str) -> bool:
     """Says whether a driver has ever been the one that works in a folder."""
     return driver in [one["driver"] for one in _drivers(uri)]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from textgen import storage
 from textgen.errors import UserError
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
-from textgen.spec import ModelSpec, RunSpec, override
 from textgen.runs.transfer import known_ids, transferred
+from textgen.spec import ModelSpec, RunSpec, override
 from textgen.windows.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

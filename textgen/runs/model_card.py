@@ -13,9 +13,9 @@ from textgen import storage
 from textgen.corpus.marks import unmark
 from textgen.corpus.personal_data import count_personal_data
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
-from textgen.spec import RunSpec
 from textgen.runs.lineage import Lineage
 from textgen.runs.start import Start, is_single_author
+from textgen.spec import RunSpec
 from textgen.windows.manifest import SPLITS, Manifest
 from textgen.windows.shards import iter_documents
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textgen.errors import UserError
-from textgen.spec import ModelSpec, RunSpec, TrainingSpec, WindowsSpec
 from textgen.runs.schedule import total_steps
+from textgen.spec import ModelSpec, RunSpec, TrainingSpec, WindowsSpec
 from textgen.windows.documents import DocumentLabels, classes_of
 from textgen.windows.lanes import Lanes, num_windows
 from textgen.windows.manifest import UNHASHED_WINDOWS_FIELDS, Manifest
@@ -54,7 +54,9 @@ class TrainingPlan:
         documents = None
         if spec.classifier.features is None:
             num_rows = num_windows(train.num_ids, spec.windows.context_length, spec.windows.stride)
-            parameters = num_parameters(spec.model, vocab_size=vocabulary.size, is_told=bool(vocabulary.conditions))
+            parameters = num_parameters(
+                spec.model, vocab_size=vocabulary.size, is_conditioned=bool(vocabulary.conditions)
+            )
         else:
             classes = classes_of(manifest)
             documents = DocumentLabels.of(manifest, "train", classes=classes)
@@ -148,11 +150,11 @@ def flops_per_input(spec: RunSpec, *, vocab_size: int, num_classes: int = 0) -> 
     return 6 * recurrent + 6 * sum(a * b for a, b in itertools.pairwise(above)) // spec.classifier.max_document_ids
 
 
-def num_parameters(spec: ModelSpec, *, vocab_size: int, is_told: bool = False) -> int:
+def num_parameters(spec: ModelSpec, *, vocab_size: int, is_conditioned: bool = False) -> int:
     """Returns the number of weights of a language model, which may be told conditions."""
     total, width = _reading_parameters(spec, vocab_size=vocab_size)
     dense = (spec.dense_units,) if spec.dense_units is not None else ()
-    if is_told and spec.holds_controls:
+    if is_conditioned and spec.holds_controls:
         total += vocab_size * input_width(spec, vocab_size=vocab_size)
     return total + _dense_parameters((width, *dense, vocab_size))
 

@@ -20,8 +20,8 @@ from textgen.model.checkpoint import (
     step_of,
     unfinished_uris,
 )
-from textgen.spec import RunSpec
 from textgen.runs.lineage import Lineage
+from textgen.spec import RunSpec
 from textgen.windows.manifest import Manifest
 
 

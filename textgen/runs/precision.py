@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textgen.runs.plan import inputs_per_row
 from textgen.spec import RunSpec, override
 from textgen.spec.model import LONGEST_UNROLLED
-from textgen.runs.plan import inputs_per_row
 
 CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})

@@ -16,7 +16,7 @@ import ray
 from textgen.runs.stopping import acting_once
 
 
-class MachineLeavesError(RuntimeError):
+class PreemptedError(RuntimeError):
     """A worker's machine is about to go; the training is saved at `step`, and is to be started again."""
 
     def __init__(self, step: int) -> None:
@@ -29,7 +29,7 @@ class MachineLeavesError(RuntimeError):
 
 
 @contextlib.contextmanager
-def watching_this_machine() -> Iterator[threading.Event]:
+def watching_for_preemption() -> Iterator[threading.Event]:
     """Gives the event that this worker's machine is about to go, for as long as the context lasts."""
     leaves = threading.Event()
     own = ray.get_runtime_context().get_node_id()

@@ -9,12 +9,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from textgen import storage
 from textgen.errors import UnavailableError
+from textgen.progress import Say
 
 PROGRESS_SECONDS = 10.0
 MAX_PROGRESS_SECONDS = 60.0
@@ -23,8 +24,6 @@ HISTORY_NAME = "history.jsonl"
 FOLLOW_SECONDS = 1.0
 S3_FOLLOW_SECONDS = 2.0
 """Between looks into a bucket, each of which is a request that is paid for."""
-
-Say = Callable[[str], None]
 
 
 class RunLog:

@@ -12,13 +12,13 @@ from textgen import presets, storage
 from textgen.corpus.marks import mark_rules
 from textgen.errors import UserError
 from textgen.outputs import check_name
-from textgen.spec import RunSpec, override
-from textgen.spec.versions import VERSION_KEY, changed_since, version_of
 from textgen.runs import lease
 from textgen.runs.lineage import Lineage, Source, lineage_of, with_model
 from textgen.runs.plan import TrainingPlan, check_resumable
 from textgen.runs.position import Run
 from textgen.runs.precision import with_precision
+from textgen.spec import RunSpec, override
+from textgen.spec.versions import VERSION_KEY, changed_since, version_of
 from textgen.windows.manifest import Manifest
 
 RUN_NAME = "run.json"
@@ -123,7 +123,7 @@ def settings_in_force(spec: RunSpec, stored: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def check_goes_on(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
+def check_resumes(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
     """Makes sure that a run, where there is one, can go on with a spec and windows.
 
     Raises:
@@ -223,7 +223,7 @@ def keep_outcome(run: Run, outcome: Mapping[str, Any]) -> None:
     """Writes down what a run says at its end.
 
     Raises:
-        TakenOverError: it is another driver's by now.
+        LeaseLostError: it is another driver's by now.
     """
     lease.check(run.run_uri, run.driver)
     content = json.dumps({**outcome, "driver": run.driver}).encode()
@@ -238,8 +238,8 @@ def outcome_of(run: Run, *, num_steps: int) -> dict[str, Any] | None:
         num_steps: of the whole training.
     """
     driver, outcome = _kept_outcome(run.run_uri)
-    is_told = outcome is not None and (driver == run.driver or _is_finished(outcome, run.spec, num_steps=num_steps))
-    return outcome if is_told else None
+    is_valid = outcome is not None and (driver == run.driver or _is_finished(outcome, run.spec, num_steps=num_steps))
+    return outcome if is_valid else None
 
 
 def _kept_outcome(run_uri: str) -> tuple[str | None, dict[str, Any] | None]:

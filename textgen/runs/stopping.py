@@ -18,6 +18,7 @@ from typing import Any
 
 from textgen import storage
 from textgen.errors import UnavailableError
+from textgen.progress import Say
 from textgen.runs import lease
 
 STOP_NAME = "STOP"
@@ -109,7 +110,7 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def heeding_the_driver(run_uri: str, driver: str, told: threading.Event) -> Iterator[None]:
+def watching_the_stop_file(run_uri: str, driver: str, told: threading.Event) -> Iterator[None]:
     """Sets the event when this driver of the run asks for an end, for as long as the context lasts."""
     seconds = S3_LOOK_SECONDS if storage.is_s3(run_uri) else None
     with acting_once(lambda: _asks_for_an_end(run_uri, driver), told.set, seconds=seconds):
@@ -117,7 +118,7 @@ def heeding_the_driver(run_uri: str, driver: str, told: threading.Event) -> Iter
 
 
 @contextlib.contextmanager
-def passing_on(run_uri: str, driver: str, *, say: Callable[[str], None]) -> Iterator[None]:
+def passing_on(run_uri: str, driver: str, *, say: Say) -> Iterator[None]:
     """Passes a signal that this process, a driver of the run, receives on to its own first worker.
 
     While it has none that trains, as it waits for machines, the signal does what it did before.
@@ -126,7 +127,7 @@ def passing_on(run_uri: str, driver: str, *, say: Callable[[str], None]) -> Iter
     place = storage.join(run_uri, STOP_NAME)
 
     def pass_on() -> None:
-        if lease.has_taken(run_uri, driver):
+        if lease.has_held(run_uri, driver):
             storage.write_bytes(place, driver.encode())
             if LISTENER.heard == signal.SIGINT:
                 say("stopping: saving after this step; Ctrl-C again ends at once, and loses what was not saved")

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from textgen import storage
 from textgen.errors import UserError
 from textgen.model.checkpoint import find_checkpoint
-from textgen.spec import RunSpec
 from textgen.runs.plan import TrainingPlan
 from textgen.runs.start import RUN_NAME
+from textgen.spec import RunSpec
 from textgen.windows.lanes import MASKED
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader

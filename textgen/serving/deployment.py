@@ -14,8 +14,9 @@ from ray import serve
 
 from textgen.errors import UserError
 from textgen.model.checkpoint import find_checkpoint
+from textgen.progress import Say
 from textgen.spec import SamplingSpec
-from textgen.waiting import Need, Say, wait_for
+from textgen.waiting import Need, wait_for
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -20,11 +20,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from textgen.errors import UnavailableError, UserError
+from textgen.progress import Say
 
 Config = Mapping[str, Any]
 TrialFunction = Callable[[Config], None]
-Say = Callable[[str], None]
-
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 """What Tune would copy into the runtime environment of its trials, where every listing of actors shows it."""
 TUNE_ENVIRONMENT = {

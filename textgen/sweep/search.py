@@ -14,7 +14,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -25,13 +25,14 @@ from textgen.errors import UserError
 from textgen.evaluation.comparable import comparable
 from textgen.generation.completions import SAMPLING_NAME
 from textgen.model.checkpoint import MARKER_NAME, Checkpoint, best_checkpoint
+from textgen.progress import Say
 from textgen.runs import lease
 from textgen.runs.plan import TrainingPlan
-from textgen.runs.start import OUTCOME_NAME, check_acknowledged, check_goes_on, settings_in_force
+from textgen.runs.start import OUTCOME_NAME, check_acknowledged, check_resumes, settings_in_force
 from textgen.spec import RunSpec, SamplingSpec, SweepSpec, override
 from textgen.sweep.experiment import Outcome, run_experiment
 from textgen.sweep.trials import reference_texts, run_name, runs_uri, temperature_trial, training_trial, trial_spec
-from textgen.waiting import Need, telling_of_waits, wait_for
+from textgen.waiting import Need, reporting_waits, wait_for
 from textgen.windows.manifest import Manifest
 
 UNITS_METRIC = "val_bits_per_character"
@@ -39,8 +40,6 @@ TEMPERATURE_METRIC = "divergence"
 FIRST_RUNG_SHARE = 4
 """Sizes are first compared after one step in so many."""
 SWEEP_NAME = "sweep.json"
-
-Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,17 +90,17 @@ def sweep(
         say(f"the sweep in {output} is finished; give another --output to begin a new one")
         return finished
     for units in spec.sweep.units:
-        check_goes_on(storage.join(runs_uri(output), run_name(units)), trial_spec(spec, units), manifest)
+        check_resumes(storage.join(runs_uri(output), run_name(units)), trial_spec(spec, units), manifest)
     num_steps = TrainingPlan.of(spec, manifest).num_steps
     driver = secrets.token_hex(8)
     need = _need(spec.sweep, num_workers)
     wait_for(need, say=say)
-    lease.take(output, driver)  # After all that may be refused.
-    with telling_of_waits(need, say=say):
+    lease.claim(output, driver)  # After all that may be refused.
+    with reporting_waits(need, say=say):
         candidates, sizes = _sweep_units(
             spec, manifest, output, driver=driver, num_steps=num_steps, num_workers=num_workers, say=say
         )
-    with telling_of_waits(_need(spec.sweep, 1), say=say):
+    with reporting_waits(_need(spec.sweep, 1), say=say):
         best, temperature, temperatures = _sweep_temperatures(spec, manifest, candidates, say=say)
     sampling = dataclasses.replace(spec.sampling, temperature=temperature.config["temperature"])
     lease.check(output, driver)

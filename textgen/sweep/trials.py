@@ -61,7 +61,7 @@ def training_trial(
     reports its validations so far first: a scheduler compares sizes at equal steps.
 
     Raises:
-        TakenOverError: the sweep is another driver's than `driver`.
+        LeaseLostError: the sweep is another driver's than `driver`.
     """
     from textgen.runs import lease
     from textgen.runs.recording import read_history

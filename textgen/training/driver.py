@@ -17,23 +17,23 @@ from textgen import storage
 from textgen.errors import UnavailableError, UserError
 from textgen.model.checkpoint import checkpoint_uris, find_checkpoint, latest_checkpoint, step_of
 from textgen.private_folders import private_folder
+from textgen.progress import Say
 from textgen.runs import lease
 from textgen.runs.estimate import LONG_SECONDS, Machine, measured_speed, shorter, training_seconds
-from textgen.runs.lease import TakenOverError
+from textgen.runs.lease import LeaseLostError
 from textgen.runs.lineage import Source
 from textgen.runs.model_card import write_model_card
 from textgen.runs.position import Run
-from textgen.runs.preemption import watching_this_machine
+from textgen.runs.preemption import watching_for_preemption
 from textgen.runs.recording import RunLog, duration, following
 from textgen.runs.start import Start, keep_outcome, outcome_of, start_run
 from textgen.runs.stopping import StoppedError, install, passing_on
 from textgen.spec import RunSpec
 from textgen.training.backend import CollectiveConfig
 from textgen.training.threads import has_gpu, require_gpu, share_threads
-from textgen.waiting import Need, telling_of_waits, wait_for
+from textgen.waiting import Need, reporting_waits, wait_for
 
 Device = Literal["auto", "cpu", "gpu"]
-Say = Callable[[str], None]
 
 
 def train(
@@ -141,7 +141,7 @@ def _fit(
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    with telling_of_waits(need, say=say), following(run.run_uri, say), passing_on(run.run_uri, run.driver, say=say):
+    with reporting_waits(need, say=say), following(run.run_uri, say), passing_on(run.run_uri, run.driver, say=say):
         try:
             trainer.fit()
         except KeyboardInterrupt:  # Before a worker trained, or for the second time.
@@ -206,12 +206,12 @@ def work(config: Mapping[str, Any]) -> None:
     try:
         if config["use_gpu"]:
             require_gpu()
-        with storage.telling_of_full_disks(), watching_this_machine() as leaves:
+        with storage.disk_full_as_user_error(), watching_for_preemption() as leaves:
             say = RunLog(run.run_uri).say
-            outcome = TrainingLoop(run, collective, say=say, report=_report, machine_leaves=leaves).run()
+            outcome = TrainingLoop(run, collective, say=say, report=_report, preempted=leaves).run()
     except UnavailableError:
         raise  # Ray Train starts all workers again, a few times: what is not available now may be then.
-    except TakenOverError:  # All workers know, and the driver will find the same.
+    except LeaseLostError:  # All workers know, and the driver will find the same.
         return
     except UserError as error:
         keep_outcome(run, {"user_error": str(error)})

@@ -21,16 +21,17 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.model.checkpoint import weights_hash
+from textgen.progress import Say, silent
 from textgen.runs import lease
-from textgen.runs.lease import TakenOverError
+from textgen.runs.lease import LeaseLostError
 from textgen.runs.plan import TrainingPlan, inputs_per_row
 from textgen.runs.position import Position, Run, save_checkpoint
 from textgen.runs.precision import precision_line
-from textgen.runs.preemption import MachineLeavesError
-from textgen.runs.recording import ProgressLines, Say, StepRecord, ValidationRecords
+from textgen.runs.preemption import PreemptedError
+from textgen.runs.recording import ProgressLines, StepRecord, ValidationRecords
 from textgen.runs.saving import BackgroundWriter
 from textgen.runs.schedule import learning_rate
-from textgen.runs.stopping import LISTENER, StoppedError, heeding_the_driver
+from textgen.runs.stopping import LISTENER, StoppedError, watching_the_stop_file
 from textgen.training.clock import Clock
 from textgen.training.collective import Alone, Collective, HostSum
 from textgen.training.divergence import LossWatch, place_of, refusal
@@ -53,7 +54,7 @@ class TrainingLoop:
         *,
         say: Say,
         report: Report,
-        machine_leaves: threading.Event | None = None,
+        preempted: threading.Event | None = None,
     ) -> None:
         """Takes the run for its driver, and builds the model.
 
@@ -62,19 +63,19 @@ class TrainingLoop:
             collective: this worker's place among the others.
             say: receives the first worker's lines of progress.
             report: receives the figures of every validation.
-            machine_leaves: is set when this worker's machine is about to go.
+            preempted: is set when this worker's machine is about to go.
 
         Raises:
-            TakenOverError: another driver has taken it since; every worker raises it.
+            LeaseLostError: another driver has taken it since; every worker raises it.
         """
         self._run = run
         self._spec = run.spec.training
         self._is_first = collective.rank == 0
-        self._say: Say = say if self._is_first else _say_nothing
+        self._say: Say = say if self._is_first else silent
         self._report = report
-        self._machine_leaves = machine_leaves or threading.Event()
+        self._preempted = preempted or threading.Event()
         self._sum = HostSum(collective)
-        self._look(lease.take)  # Before anything is read, whose faults only the run's driver may tell.
+        self._look(lease.claim)  # Before anything is read, whose faults only the run's driver may tell.
         self._manifest = Manifest.load(run.manifest_uri)
         self._plan = TrainingPlan.of(run.spec, self._manifest)
         parts = parts_of(self._spec, collective)
@@ -89,9 +90,9 @@ class TrainingLoop:
         """Trains to the end and returns the run's last figures.
 
         Raises:
-            TakenOverError: another driver trains the run since; every worker raises it.
+            LeaseLostError: another driver trains the run since; every worker raises it.
             StoppedError: it was told to stop, and is saved.
-            MachineLeavesError: a worker's machine is about to go, and the training is saved.
+            PreemptedError: a worker's machine is about to go, and the training is saved.
         """
         self._restore()
         first_step = self._position.step
@@ -101,7 +102,7 @@ class TrainingLoop:
                 self._say(line)
         with LISTENER.training() as self._told_to_stop, contextlib.ExitStack() as stack:
             if self._is_first:
-                stack.enter_context(heeding_the_driver(self._run.run_uri, self._run.driver, self._told_to_stop))
+                stack.enter_context(watching_the_stop_file(self._run.run_uri, self._run.driver, self._told_to_stop))
             return self._run_from(first_step)
 
     def _run_from(self, first_step: int) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class TrainingLoop:
             learning_rate=rate,
             want_checkpoint=wish,
             want_stop=self._told_to_stop.is_set(),
-            want_leave=self._machine_leaves.is_set(),
+            is_preempted=self._preempted.is_set(),
         )
         seconds = time.monotonic() - started
         num_inputs = len(batch.inputs) * inputs_per_row(self._run.spec)
@@ -164,17 +165,17 @@ class TrainingLoop:
                 self._save(is_best=is_best)
                 self._writer.wait()  # A sweep that stops a trial at a report still has what it learnt.
             self._report({"step": self._position.step, "epoch": self._position.epoch, **self._position.metrics})
-        elif figures.checkpoint_wanted or figures.stop_wanted or figures.leave_wanted or self._checkpoints():
+        elif figures.checkpoint_wanted or figures.stop_wanted or figures.preempted or self._checkpoints():
             with self._clock.measuring("checkpoint"):
                 self._save(is_best=False)
         if figures.stop_wanted:
             self._await_writing()
             self._say(f"told to stop: saved step {self._position.step:,}")
             raise StoppedError(self._run.run_name, self._position.step)
-        if figures.leave_wanted:
+        if figures.preempted:
             self._await_writing()
             self._say(f"a machine is being taken away: saved at step {self._position.step:,}")
-            raise MachineLeavesError(self._position.step)
+            raise PreemptedError(self._position.step)
 
     def _batches(self, first_step: int) -> Iterator[Batch]:
         """Yields this worker's rows of every step, each read while the one before it is computed."""
@@ -279,16 +280,16 @@ class TrainingLoop:
         """Lets the first worker look whether the run is this driver's, or take it, and every worker know.
 
         Raises:
-            TakenOverError: it is another one's.
+            LeaseLostError: it is another one's.
         """
         error = None
         if self._is_first:
             try:
                 at(self._run.run_uri, self._run.driver)
-            except TakenOverError as found:
+            except LeaseLostError as found:
                 error = found
         if self._sum(np.array([float(error is not None)]))[0]:
-            raise error or TakenOverError(f"the run {self._run.run_uri} is trained by another command since")
+            raise error or LeaseLostError(f"the run {self._run.run_uri} is trained by another command since")
 
     def _restore(self) -> None:
         """Takes up the newest checkpoint of the run, the same one on every worker, or begins anew."""
@@ -330,7 +331,3 @@ class TrainingLoop:
 def train_alone(run: Run, *, say: Say, report: Report) -> dict[str, Any]:
     """Trains a run in this process, as its only worker."""
     return TrainingLoop(run, Alone(), say=say, report=report).run()
-
-
-def _say_nothing(message: str) -> None:
-    """Takes the lines of all workers but the first."""

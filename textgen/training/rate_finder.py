@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import UserError
+from textgen.progress import Say
 from textgen.runs.lineage import Source, first_weights, lineage_of, with_model
 from textgen.runs.plan import TrainingPlan
 from textgen.runs.precision import with_precision
@@ -43,7 +44,7 @@ def find_learning_rate(
     manifest_uri: str,
     source: Source | None = None,
     num_steps: int = NUM_STEPS,
-    say: Callable[[str], None],
+    say: Say,
 ) -> dict[str, Any]:
     """Raises the learning rate over `num_steps` steps in this process and returns what the losses suggest.
 

@@ -19,9 +19,9 @@ from textgen.model.checkpoint import (
     checkpoint_uris,
     step_of,
 )
+from textgen.progress import Say
 from textgen.runs.lineage import Lineage, first_weights
 from textgen.runs.position import Position, Run, name_best, named_best
-from textgen.runs.recording import Say
 from textgen.training.collective import HostSum
 from textgen.windows.manifest import Manifest
 from textgen.windows.vocabulary import Vocabulary

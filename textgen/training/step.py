@@ -43,7 +43,7 @@ class Figures:
     characters: float
     checkpoint_wanted: bool
     stop_wanted: bool
-    leave_wanted: bool
+    preempted: bool
     is_finite: bool
     """Whether loss and gradient are numbers; where they are not, no weight has changed."""
     reduce_seconds: float
@@ -91,7 +91,7 @@ class TrainingStep:
         learning_rate: float,
         want_checkpoint: bool = False,
         want_stop: bool = False,
-        want_leave: bool = False,
+        is_preempted: bool = False,
     ) -> Figures:
         """Updates the weights by one global batch, of which `batch` holds this worker's rows.
 
@@ -104,7 +104,7 @@ class TrainingStep:
             self.state,
             tf.constant(batch.step, tf.int64),
             tf.constant(learning_rate, tf.float32),
-            tf.constant([want_checkpoint, want_stop, want_leave], tf.float32),
+            tf.constant([want_checkpoint, want_stop, is_preempted], tf.float32),
             num_frozen=self.optimizers.num_frozen(batch.step),
         )
         nats, characters, checkpoint, stop, leave, is_finite, reduce_seconds = figures.numpy().tolist()
@@ -113,7 +113,7 @@ class TrainingStep:
             characters=characters,
             checkpoint_wanted=checkpoint > 0,
             stop_wanted=stop > 0,
-            leave_wanted=leave > 0,
+            preempted=leave > 0,
             is_finite=bool(is_finite),
             reduce_seconds=reduce_seconds,
         )
