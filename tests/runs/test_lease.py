@@ -22,7 +22,7 @@ from textgen.runs.recording import HISTORY_NAME  # noqa: E402
 from textgen.runs.start import OUTCOME_NAME, keep_outcome, outcome_of, start_run  # noqa: E402
 from textgen.spec import RunSpec  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
-from textgen.training.loop import TrainingLoop  # noqa: E402
+from textgen.training.loop import train_worker  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 
 
@@ -62,7 +62,7 @@ def run_of(spec: RunSpec, manifest: Manifest, folder: Path, name: str = "run") -
 
 
 def trained(run: Run, report: Any = None, *, collective: Collective | None = None) -> dict[str, Any]:
-    return TrainingLoop(run, collective or Alone(), say=[].append, report=report or [].append).run()
+    return train_worker(run, collective or Alone(), say=[].append, report=report or [].append)
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])

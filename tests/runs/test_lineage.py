@@ -23,7 +23,7 @@ from textgen.runs.position import Run  # noqa: E402
 from textgen.runs.start import start_run  # noqa: E402
 from textgen.spec import RunSpec  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
-from textgen.training.loop import TrainingLoop  # noqa: E402
+from textgen.training.loop import train_worker  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 
 STILL = 1e-30
@@ -36,7 +36,7 @@ def spec_with(**changes: Any) -> RunSpec:
 
 
 def trained(run: Run, collective: Collective | None = None) -> Checkpoint:
-    TrainingLoop(run, collective or Alone(), say=[].append, report=[].append).run()
+    train_worker(run, collective or Alone(), say=[].append, report=[].append)
     checkpoint = latest_checkpoint(run.run_uri)
     assert checkpoint is not None
     return checkpoint
@@ -113,7 +113,7 @@ def test_several_workers_begin_with_the_same_weights(source: Checkpoint, manifes
     run = begun(source, manifest, tmp_path / "two", spec_with())
 
     def work(member: Member) -> None:
-        TrainingLoop(run, member, say=[].append, report=[].append).run()
+        train_worker(run, member, say=[].append, report=[].append)
 
     together(2, work)
     both = latest_checkpoint(run.run_uri)

@@ -33,7 +33,7 @@ from textgen.runs.plan import (  # noqa: E402
 from textgen.runs.position import Run  # noqa: E402
 from textgen.spec import RunSpec, override  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
-from textgen.training.loop import TrainingLoop  # noqa: E402
+from textgen.training.loop import train_worker  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 from textgen.windows.word_vocabulary import WordVocabulary  # noqa: E402
 
@@ -60,7 +60,7 @@ def train(
             raise InterruptedError
 
     run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(folder), run_name="run")
-    return TrainingLoop(run, collective or Alone(), say=[].append, report=report).run()
+    return train_worker(run, collective or Alone(), say=[].append, report=report)
 
 
 @pytest.mark.parametrize(

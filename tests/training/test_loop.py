@@ -36,7 +36,7 @@ from textgen.runs.recording import HISTORY_NAME  # noqa: E402
 from textgen.spec import RunSpec, override  # noqa: E402
 from textgen.training import restoring  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
-from textgen.training.loop import TrainingLoop, train_alone  # noqa: E402
+from textgen.training.loop import train_alone, train_worker  # noqa: E402
 from textgen.windows.batches import Batch, WindowReader  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 
@@ -78,8 +78,8 @@ def train(
     lines: list[str] = []
     reports: list[Mapping[str, Any]] = []
     run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(folder), run_name=folder.name)
-    loop = TrainingLoop(run, collective or Alone(), say=lines.append, report=reports.append, preempted=preempted)
-    return loop.run(), lines, reports
+    outcome = train_worker(run, collective or Alone(), say=lines.append, report=reports.append, preempted=preempted)
+    return outcome, lines, reports
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_no_worker_ends_before_the_last_checkpoint_is_written(
 
     with monkeypatch.context() as patched:
         patched.setattr(WindowReader, "batch", batch)
-        patched.setattr("textgen.training.loop.save_checkpoint", save_slowly)
+        patched.setattr("textgen.training.checkpointing.save_checkpoint", save_slowly)
         steps = together(2, work)
     saved = latest_checkpoint(str(tmp_path / "run"))
     assert saved is not None
@@ -544,6 +544,6 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training(
     def full(*_: Any, **__: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("textgen.training.loop.save_checkpoint", full)
+    monkeypatch.setattr("textgen.training.checkpointing.save_checkpoint", full)
     with pytest.raises(OSError, match="no space left"):
         train(manifest, tmp_path, spec_with(training__checkpoint_every_steps=5))

@@ -18,7 +18,7 @@ from textgen.model.language_model import LanguageModel  # noqa: E402
 from textgen.runs.schedule import learning_rate  # noqa: E402
 from textgen.spec import ModelSpec, TrainingSpec  # noqa: E402
 from textgen.training.collective import Alone, Collective  # noqa: E402
-from textgen.training.step import TrainingStep, parts_of  # noqa: E402
+from textgen.training.step import TrainingStep, Wishes, parts_of  # noqa: E402
 from textgen.windows.batches import Batch  # noqa: E402
 from textgen.windows.lanes import worker_rows  # noqa: E402
 
@@ -251,7 +251,7 @@ def test_a_wish_for_a_checkpoint_reaches_every_worker() -> None:
             weights=batch.weights[first:last],
         )
         return [
-            step(own, learning_rate=0.0, want_checkpoint=wants and member.rank == 0).checkpoint_wanted
+            step(own, learning_rate=0.0, wishes=Wishes(checkpoint=wants and member.rank == 0)).wishes.checkpoint
             for wants in (False, True, False)
         ]
 

@@ -200,15 +200,15 @@ def work(config: Mapping[str, Any]) -> None:
         return
     share_threads(config["num_threads"], run.spec.training, use_gpu=config["use_gpu"])
     from textgen.training.collective import Alone, Workers
-    from textgen.training.loop import TrainingLoop
+    from textgen.training.loop import train_worker
 
     collective = Workers() if ray.train.get_context().get_world_size() > 1 else Alone()
     try:
         if config["use_gpu"]:
             require_gpu()
-        with storage.disk_full_as_user_error(), watching_for_preemption() as leaves:
+        with storage.disk_full_as_user_error(), watching_for_preemption() as preempted:
             say = RunLog(run.run_uri).say
-            outcome = TrainingLoop(run, collective, say=say, report=_report, preempted=leaves).run()
+            outcome = train_worker(run, collective, say=say, report=_report, preempted=preempted)
     except UnavailableError:
         raise  # Ray Train starts all workers again, a few times: what is not available now may be then.
     except LeaseLostError:  # All workers know, and the driver will find the same.

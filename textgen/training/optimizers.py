@@ -69,11 +69,9 @@ class Optimizers:
 
 
 def make_optimizer(spec: TrainingSpec) -> Any:
-    """Returns the Keras optimizer of a spec; every update sets its learning rate."""
-    if spec.optimizer == "adam":
-        return keras.optimizers.Adam(spec.learning_rate)
+    """Returns the Keras optimizer of a spec, without its learning rate, which every update sets."""
     if spec.optimizer == "adamw":
-        return keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay)
-    if spec.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(spec.learning_rate)
-    return keras.optimizers.SGD(spec.learning_rate)
+        return keras.optimizers.AdamW(weight_decay=spec.weight_decay)
+    return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[
+        spec.optimizer
+    ]()

@@ -62,7 +62,7 @@ def restored(run: Run, manifest: Manifest, host_sum: HostSum, *, say: Say) -> tu
     return found
 
 
-def take_up(lineage: Lineage, model: Any, vocabulary: Vocabulary, *, seed: int, say: Say) -> None:
+def load_first_weights(lineage: Lineage, model: Any, vocabulary: Vocabulary, *, seed: int, say: Say) -> None:
     """Gives a model the weights of another run's checkpoint; every worker reads it, so that all meet its faults."""
     model.set_weights_by_name(first_weights(lineage, model, vocabulary, seed=seed))
     say(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -31,23 +31,37 @@ from textgen.windows.lanes import worker_parts, worker_rows
 FRESH_LANES = 63
 """Number of the random stream that draws lanes: no layer's."""
 NUM_FIGURES = 5
-"""Numbers that travel behind the gradients: nats, characters (a classifier's documents), wishes for a checkpoint, to
-stop, and to leave a machine."""
+"""Numbers that travel behind the gradients: nats, characters (a classifier's documents), and the three `Wishes`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a worker wants to happen after a step; in the sum over all workers, what any of them wants."""
+
+    checkpoint: bool = False
+    stop: bool = False
+    preempted: bool = False
+    """Its machine is about to be preempted."""
+
+    def any(self) -> bool:
+        """Says whether there is a reason to save."""
+        return self.checkpoint or self.stop or self.preempted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What one step's sum over all workers says."""
+    """The sum of one step over all workers."""
 
     nats: float
     characters: float
-    checkpoint_wanted: bool
-    stop_wanted: bool
-    preempted: bool
+    wishes: Wishes
     is_finite: bool
     """Whether loss and gradient are numbers; where they are not, no weight has changed."""
     reduce_seconds: float
     """Time that the sum over the workers took, waiting for the slowest of them included; 0 with `fixed_order`."""
+
+
+NO_WISHES = Wishes()
 
 
 def parts_of(spec: TrainingSpec, collective: Collective) -> list[range]:
@@ -89,13 +103,11 @@ class TrainingStep:
         batch: Batch,
         *,
         learning_rate: float,
-        want_checkpoint: bool = False,
-        want_stop: bool = False,
-        is_preempted: bool = False,
+        wishes: Wishes = NO_WISHES,
     ) -> Figures:
         """Updates the weights by one global batch, of which `batch` holds this worker's rows.
 
-        What one worker wants all of them read in the figures.
+        The figures of all workers hold what any of them wishes.
         """
         figures, self.state = self._compiled(
             batch.inputs,
@@ -104,16 +116,14 @@ class TrainingStep:
             self.state,
             tf.constant(batch.step, tf.int64),
             tf.constant(learning_rate, tf.float32),
-            tf.constant([want_checkpoint, want_stop, is_preempted], tf.float32),
+            tf.constant(astuple(wishes), tf.float32),
             num_frozen=self.optimizers.num_frozen(batch.step),
         )
-        nats, characters, checkpoint, stop, leave, is_finite, reduce_seconds = figures.numpy().tolist()
+        nats, characters, *wished, is_finite, reduce_seconds = figures.numpy().tolist()
         return Figures(
             nats=nats,
             characters=characters,
-            checkpoint_wanted=checkpoint > 0,
-            stop_wanted=stop > 0,
-            preempted=leave > 0,
+            wishes=Wishes(**{field.name: wish > 0 for field, wish in zip(fields(Wishes), wished, strict=True)}),
             is_finite=bool(is_finite),
             reduce_seconds=reduce_seconds,
         )
