@@ -18,7 +18,7 @@ STAGES = (
     *("runs", "training", "sweep", "serving"),
 )
 FLOOR = (
-    *("errors", "progress", "settings", "spec", "presets"),
+    *("errors", "progress", "settings", "spec", "published_recipes", "presets"),
     *("storage", "local_files", "s3_client", "s3_objects", "outputs", "private_folders"),
     *("ray_session", "waiting"),
 )

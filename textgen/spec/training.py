@@ -31,9 +31,8 @@ class TrainingSpec:
     """Computes the layers of a language model in bfloat16, while weights and sums over workers keep 32 bits. On GPUs
     from 2020 or later, and for GRUs everywhere, this applies to everything but the logits. On CPUs it applies to the
     matrix products of LSTM layers in windows of up to 512 ids; at 256 units, training takes 0.6 times as long on CPUs
-    with bfloat16 instructions, and twice as long on others. With none, the
-    decision is made when a run starts and then kept: true for LSTM layers on a CPU with these instructions, false
-    otherwise."""
+    with bfloat16 instructions, and twice as long on others. With none, the decision is made when a run
+    starts and then kept: true for LSTM layers on a CPU with these instructions, false otherwise."""
     fresh_share: float = 0.05
     """Share of the lanes, drawn at random at each step, whose recurrent state is reset to zeros in the order
     `stateful`. Generation and scoring start from a zero state, which lanes without resets never see: without them, a
