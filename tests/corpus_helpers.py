@@ -1,4 +1,4 @@
-"""What the tests of the readers share: a file with some content, and its records."""
+"""Helpers for the reader tests: writing files and reading their records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ WORDS = ("rain", "tea", "film", "quiet", "song", "on", "the", "roof", "and", "ne
 
 
 def read(path: Path, content: bytes, **settings: object) -> list[Record]:
-    """Writes a file and returns its records; settings are those of the corpus."""
+    """Writes a file and returns its records; `settings` are fields of `CorpusSpec`."""
     return read_with_report(path, content, **settings)[0]
 
 
 def read_with_report(path: Path, content: bytes, **settings: object) -> tuple[list[Record], FileReport]:
-    """Returns the records of a file, and how it was read."""
+    """Writes a file and returns its records and the report of how it was read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     report = FileReport()
@@ -28,13 +28,13 @@ def read_with_report(path: Path, content: bytes, **settings: object) -> tuple[li
 
 
 def how(report: FileReport) -> ReadAs:
-    """Returns how the only part of a file was read."""
+    """Returns how a file with a single part was read."""
     ((_, read_as),) = report.read_as
     return read_as
 
 
 def sentences(number: int, *, seed: int = 3) -> list[str]:
-    """Returns distinct texts of some words."""
+    """Returns distinct texts of several words."""
     drawn = random.Random(seed)
     return [f"{' '.join(drawn.choices(WORDS, k=9))} {place}" for place in range(number)]
 

@@ -1,4 +1,4 @@
-"""What the tests of ingest share: the tasks run one after another in this process, and the corpora outside of it."""
+"""Helpers for ingest tests: running tasks sequentially in this process, and corpora outside the repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 
 def shared_file(name: str) -> str:
-    """Returns the path of a corpus file outside of the repository; skips the test where it is absent."""
+    """Returns the path of a corpus file outside the repository, or skips the test if it does not exist."""
     path = SHARED_DATA / name
     if not path.exists():
         pytest.skip(f"the corpus file {name} is not on this machine")
@@ -31,10 +31,10 @@ def run_serially(
     task: Callable[..., Iterator[dict[str, Any]]],
     items: Sequence[Mapping[str, Any]],
     *,
-    say: Callable[[str], None],  # What a real run waits for.
+    say: Callable[[str], None],  # Unused; a real run reports that it waits.
     **arguments: Any,
 ) -> Iterator[dict[str, Any]]:
-    """Stands in for `run_tasks`: the last item first, since no order is promised."""
+    """Replaces `run_tasks` and runs the last item first, since no order is guaranteed."""
     for item in reversed(items):
         for value in task(json.loads(json.dumps(item)), **arguments):
             yield json.loads(json.dumps(value))
@@ -42,21 +42,21 @@ def run_serially(
 
 @pytest.fixture
 def serially(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs an ingest without Ray."""
+    """Makes ingests run without Ray."""
     monkeypatch.setattr(ingest_module, "run_tasks", run_serially)
 
 
 def ingested(
     sources: Sequence[str], output: Path | str, *, preset: str = "tiny", **settings: Any
 ) -> tuple[dict[str, Any], Manifest]:
-    """Ingests and returns the result and the manifest; settings as `corpus__encoding="cp1252"`."""
+    """Runs an ingest and returns its result and manifest; settings are given as `corpus__encoding="cp1252"`."""
     spec = spec_with(preset, **settings)
     result = ingest(list(sources), output=str(output), spec=spec, say=lambda _: None)
     return result, Manifest.load(str(output))
 
 
 def spec_with(preset: str = "tiny", **settings: Any) -> RunSpec:
-    """Returns a preset with settings as `corpus__encoding="cp1252"`."""
+    """Returns a preset with changed settings, given as `corpus__encoding="cp1252"`."""
     changes = {name.replace("__", ".", 1): value for name, value in settings.items()}
     return override(presets.preset(preset), changes)
 

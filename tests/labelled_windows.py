@@ -1,4 +1,4 @@
-"""Documents with labels that a small classifier can learn, and a spec to learn them with."""
+"""Labelled documents that a small classifier can learn, and a spec for training it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUM_DOCUMENTS = {"train": 61, "val": 20, "test": 13}
 
 
 def document(number: int) -> str:
-    """Returns the text of a document: three of four words are neutral; the other ones tell its label."""
+    """Returns the text of a document: three of four words are neutral, and the others depend on its label."""
     telling = GOOD if number % 2 else BAD
     return " ".join(
         NEUTRAL[(number + place) % 4] if place % 4 else telling[(number // 2 + place) % 3] for place in range(6)
@@ -22,7 +22,7 @@ def document(number: int) -> str:
 
 
 def labelled_manifest(folder: Path, *, unit: str = "words") -> Manifest:
-    """Writes 61 / 20 / 13 documents, of which every tenth of `train` has no label."""
+    """Writes 61 / 20 / 13 labelled documents; every tenth document of `train` has no label."""
     splits = {split: [document(number) for number in range(count)] for split, count in NUM_DOCUMENTS.items()}
     labels = {
         split: [
@@ -34,7 +34,7 @@ def labelled_manifest(folder: Path, *, unit: str = "words") -> Manifest:
 
 
 def classifier_spec(features: str = "bag_of_words", **changes: Any) -> RunSpec:
-    """Returns a training of 20 steps of 7 documents, epochs of 8 steps, with everything random switched on."""
+    """Returns a spec with 20 steps of 7 documents, epochs of 8 steps, and all random components enabled."""
     return tiny_spec(
         **{
             "windows__unit": "words" if features == "bag_of_words" else "characters",

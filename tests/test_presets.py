@@ -1,4 +1,4 @@
-"""The presets: numbers of the recipes that must come out exactly."""
+"""The presets: numbers that must match the published recipes exactly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textgen.windows.lanes import num_windows
 from textgen.windows.vocabulary import Vocabulary
 
 
-def test_tweets_reads_the_published_recipe() -> None:
+def test_tweets_matches_the_published_recipe() -> None:
     spec = presets.preset("tweets")
     assert spec.corpus.rules == ("drop_containing",)
     assert spec.corpus.drop_containing == ("http", "&gt")
@@ -34,7 +34,7 @@ def test_tweets_builds_the_published_model() -> None:
     assert (training.global_batch_size, training.epochs) == (128, 60)
 
 
-def test_novel_is_the_published_recipe() -> None:
+def test_novel_matches_the_published_recipe() -> None:
     spec = presets.preset("novel")
     assert spec.corpus.rules == ("book_edges", "lower", "words")
     assert (spec.corpus.deduplicate, spec.corpus.document_order) == (False, "file")
@@ -48,10 +48,10 @@ def test_novel_is_the_published_recipe() -> None:
     assert (spec.sampling.temperature, spec.sampling.max_new_chars) == (0, 1000)
 
 
-def test_tweets_best_leaves_out_links_retweets_and_what_the_recipe_leaves_out() -> None:
+def test_tweets_best_drops_links_retweets_and_what_the_recipe_drops() -> None:
     recipe, best = presets.preset("tweets").corpus, presets.preset("tweets_best").corpus
     assert set(best.drop_containing) == {*recipe.drop_containing, "RT @"}
-    # `&gt` is sought before entities become characters.
+    # `&gt` is matched before entities become characters.
     assert best.rules.index("bytes_literal") < best.rules.index("drop_containing") < best.rules.index("html")
     assert recipe.single_author
     assert best.single_author
@@ -59,11 +59,11 @@ def test_tweets_best_leaves_out_links_retweets_and_what_the_recipe_leaves_out() 
 
 
 @pytest.mark.parametrize("name", presets.PRESET_NAMES)
-def test_a_preset_bears_its_own_name(name: str) -> None:
+def test_a_preset_has_its_own_name(name: str) -> None:
     assert presets.preset(name).preset == name
 
 
-def test_demo_is_the_best_reviews_preset_made_smaller() -> None:
+def test_demo_is_a_smaller_reviews_best() -> None:
     demo, reviews = presets.preset("demo"), presets.preset("reviews_best")
     assert demo.corpus.rules == reviews.corpus.rules
     assert demo.windows.min_count == reviews.windows.min_count

@@ -17,9 +17,9 @@ from textgen.windows.word_vocabulary import WordVocabulary, count_words
 
 
 def tiny_spec(**changes: object) -> RunSpec:
-    """Returns the preset `tiny`, shrunken; keys of `changes` read `section__field`."""
+    """Returns the preset `tiny`, reduced further; keys of `changes` have the form `section__field`."""
     small = {"model.units": 6, "model.embedding_dim": 5, "windows.context_length": 7, "windows.stride": 7}
-    # Whatever the CPU that tests run on has instructions for, and whatever rate suits the preset's own length.
+    # Fixed, so that tests depend neither on the CPU nor on the preset's schedule.
     small |= {"training.mixed_precision": False, "training.learning_rate": 1e-2, "training.warmup_steps": 20}
     return override(presets.preset("tiny"), small | {name.replace("__", "."): value for name, value in changes.items()})
 
@@ -36,7 +36,7 @@ def written_manifest(
 ) -> Manifest:
     """Writes the documents of each split to shards under `uri` and returns the saved manifest.
 
-    `labels` are those of each split's documents; without, no document has one.
+    `labels` gives the label of each document by split; by default, no document has one.
     """
     vocabulary = _vocabulary(splits["train"], unit, separator)
     spec = spec or tiny_spec()

@@ -1,6 +1,6 @@
-"""One function per recipe, each returning a whole spec: the only place with numbers.
+"""All presets by name, and those that are not published recipes (`textgen.published_recipes`).
 
-A variant calls another preset and changes fields with `override`.
+Each preset is a function that returns a complete spec. A variant calls another preset and changes fields.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable
 
 from textgen.errors import UserError
+from textgen.published_recipes import novel, reviews, sentiment, sentiment_tweets, tweets
 from textgen.spec import (
     ClassifierSpec,
     CorpusSpec,
@@ -22,30 +23,8 @@ from textgen.spec import (
 )
 
 
-def reviews() -> RunSpec:
-    """Product and film reviews with the published recipe's layers, which a loss at every position lets finish.
-
-    A tenth of the documents is `test`, so that the reviews a classifier is measured on were never read.
-    """
-    return RunSpec(
-        preset="reviews",
-        corpus=CorpusSpec(test_share=0.1),
-        windows=WindowsSpec(min_count=5, context_length=64, stride=64),
-        model=ModelSpec(embedding_dim=128, units=128, dense_units=256, dense_dropout=0.5),
-        training=TrainingSpec(
-            mixed_precision=False,  # The recipe's arithmetic.
-            global_batch_size=64,
-            epochs=7,
-            optimizer="rmsprop",
-            learning_rate=1e-2,
-            warmup_steps=200,
-            validate_every_steps=1000,
-        ),
-    )
-
-
 def reviews_best() -> RunSpec:
-    """The same corpus with our own layers: the default."""
+    """The default: the corpus of `reviews` with a larger LSTM, trained with AdamW."""
     return dataclasses.replace(
         reviews(),
         preset="reviews_best",
@@ -64,7 +43,7 @@ def reviews_best() -> RunSpec:
 
 
 def demo() -> RunSpec:
-    """The reviews preset cut to what two slow cores learn in a few minutes."""
+    """A reduced `reviews_best` that trains in a few minutes on two slow cores."""
     return override(
         dataclasses.replace(reviews_best(), preset="demo"),
         {
@@ -81,7 +60,7 @@ def demo() -> RunSpec:
 
 
 def tiny() -> RunSpec:
-    """Any plain text in under a minute: a first try on one's own text, and what tests use."""
+    """Any plain text in under a minute, for a first try on your own text and for tests."""
     return RunSpec(
         preset="tiny",
         corpus=CorpusSpec(min_split_documents=20),
@@ -101,45 +80,10 @@ def tiny() -> RunSpec:
     )
 
 
-def tweets() -> RunSpec:
-    """One author's tweets, exactly as the published recipe reads them: unfiltered but for links and `&gt`, one text.
-
-    No duplicate goes out, the files' order stays, no character is changed, and nothing is held out.
-    """
-    return RunSpec(
-        preset="tweets",
-        corpus=CorpusSpec(
-            single_author=True,
-            rules=("drop_containing",),
-            drop_containing=("http", "&gt"),
-            deduplicate=False,
-            document_order="file",
-            val_share=0.0,
-            test_share=0.0,
-        ),
-        windows=WindowsSpec(separator=" ", context_length=40, stride=3),
-        model=ModelSpec(input="one_hot", units=128, num_layers=2, dropout=0.2),
-        training=TrainingSpec(
-            mixed_precision=False,  # The recipe's arithmetic.
-            order="shuffled",
-            loss_at="last",
-            global_batch_size=128,
-            epochs=60,
-            optimizer="rmsprop",
-            learning_rate=1e-2,
-            warmup_steps=0,
-            decay="constant",
-            clip_norm=None,
-            validate_every_steps=351,  # An epoch, after which the recipe keeps the weights of the lowest loss.
-        ),
-        sampling=SamplingSpec(temperature=0.2, max_new_chars=140),
-    )
-
-
 def tweets_best() -> RunSpec:
-    """One author's tweets in our own way: what others wrote left out, END between tweets, a prediction a character.
+    """One author's tweets as separate documents, with a loss at every position and without retweets.
 
-    Retweets (`RT @`), which archives hold and their author's voice does not, go out, and so does what is said twice.
+    Retweets (`RT @`) are dropped because others wrote them, and duplicates are removed.
     """
     return RunSpec(
         preset="tweets_best",
@@ -164,41 +108,8 @@ def tweets_best() -> RunSpec:
     )
 
 
-def novel() -> RunSpec:
-    """A novel, exactly as the published recipe reads it: words without stop words, and ids as numbers.
-
-    The recipe's text is one; paragraphs, joined by a space, give the same text and can be held out.
-    """
-    return RunSpec(
-        preset="novel",
-        corpus=CorpusSpec(
-            document_unit="paragraph",
-            rules=("book_edges", "lower", "words"),
-            deduplicate=False,
-            document_order="file",
-            val_share=0.0,
-            test_share=0.0,
-        ),
-        windows=WindowsSpec(separator=" ", context_length=100, stride=1),
-        model=ModelSpec(input="scaled", num_layers=3, layer_units=(256, 256, 128), dropout=0.2),
-        training=TrainingSpec(
-            mixed_precision=False,  # The recipe's arithmetic.
-            order="shuffled",
-            loss_at="last",
-            global_batch_size=256,
-            epochs=4,
-            learning_rate=1e-3,
-            warmup_steps=0,
-            decay="constant",
-            clip_norm=None,
-            validate_every_steps=313,  # An epoch.
-        ),
-        sampling=SamplingSpec(temperature=0.0, max_new_chars=1000),
-    )
-
-
 def novel_best() -> RunSpec:
-    """A novel with its case, its punctuation and its paragraphs, learnt as `tweets_best` learns."""
+    """A novel with case, punctuation and paragraphs, trained like `tweets_best`."""
     return dataclasses.replace(
         tweets_best(),
         preset="novel_best",
@@ -215,9 +126,9 @@ def novel_best() -> RunSpec:
 
 
 def finetune() -> RunSpec:
-    """One author's tweets, for a model that goes on from a checkpoint of other text: `jobs.train --from`.
+    """One author's tweets, for fine-tuning a checkpoint trained on other text (`jobs.train --from CHECKPOINT`).
 
-    The layers are the checkpoint's. Texts are lower case, as `reviews` reads them.
+    The layers are those of the checkpoint. Texts are in lower case, as in `reviews`.
     """
     return RunSpec(
         preset="finetune",
@@ -235,47 +146,10 @@ def finetune() -> RunSpec:
     )
 
 
-def sentiment() -> RunSpec:
-    """Whether a film review is for or against the film, from the 3,000 most frequent words: the published recipe.
-
-    Splits are those of `reviews`, so that a language model has never read what this is measured on: `test` is the
-    recipe's tenth that is held out, and `val`, from which the temperature and the threshold come, a hundredth.
-    """
-    return RunSpec(
-        preset="sentiment",
-        corpus=dataclasses.replace(reviews().corpus, keep_categories=("imdb",)),
-        windows=WindowsSpec(unit="words", max_vocab_size=3_002),
-        classifier=ClassifierSpec(features="bag_of_words"),
-        training=TrainingSpec(
-            order="shuffled",
-            global_batch_size=32,
-            epochs=5,
-            learning_rate=1e-3,
-            warmup_steps=0,
-            decay="constant",
-            clip_norm=None,
-            validate_every_steps=500,
-        ),
-    )
-
-
-def sentiment_tweets() -> RunSpec:
-    """The same of tweets with a label: CSV without a header line, the label first and the text last."""
-    return override(
-        dataclasses.replace(sentiment(), preset="sentiment_tweets"),
-        {
-            "corpus.keep_categories": (),
-            "corpus.label_column": "0",
-            "corpus.text_column": "5",
-            "corpus.val_share": 0.1,
-        },
-    )
-
-
 def sentiment_finetuned() -> RunSpec:
-    """The same film reviews, read by a language model that learns to tell them apart: `jobs.train --from CHECKPOINT`.
+    """Sentiment of film reviews, by fine-tuning a language model (`jobs.train --from CHECKPOINT`).
 
-    Characters, rules and splits are those of `reviews`; rates and the order of unfreezing are those of ULMFiT.
+    Vocabulary, rules and splits are those of `reviews`. Learning rates and gradual unfreezing follow ULMFiT.
     """
     base = reviews()
     return dataclasses.replace(
@@ -321,12 +195,16 @@ PRESET_NAMES = tuple(_PRESETS)
 
 
 def preset(name: str) -> RunSpec:
-    """Returns the spec of a preset by name."""
+    """Returns the spec of a preset.
+
+    Raises:
+        UserError: There is no preset of this name.
+    """
     if name not in _PRESETS:
         raise UserError(f"there is no preset {name!r}; the presets are {', '.join(PRESET_NAMES)}")
     return _PRESETS[name]()
 
 
 def meaning(name: str) -> str:
-    """Returns what a preset is for: the first line of its docstring."""
+    """Returns the description of a preset, which is the first line of its docstring."""
     return (_PRESETS[name].__doc__ or "").strip().splitlines()[0]

@@ -1,4 +1,4 @@
-"""Reads and checks the values of settings, as command lines and JSON write them, and says what is wrong with them."""
+"""Parses and validates values of settings from command lines and JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textgen.errors import UserError
 
 
 def parse_settings(settings: list[str]) -> dict[str, str]:
-    """Splits `section.field=value` texts, as `--set` takes them."""
+    """Parses the arguments of `--set`, such as `section.field=value`."""
     pairs = {}
     for setting in settings:
         path, equals, value = setting.partition("=")
@@ -28,7 +28,11 @@ def field_types(kind: Any) -> dict[str, Any]:
 
 
 def coerce(value: Any, kind: Any, path: str) -> Any:
-    """Returns `value` as `kind`: strings are read as a command line's, lists become tuples."""
+    """Converts `value` to the type `kind`; strings are parsed as on a command line, lists become tuples.
+
+    Raises:
+        UserError: The value does not have the type; the message names `path`.
+    """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
@@ -48,7 +52,7 @@ def coerce(value: Any, kind: Any, path: str) -> Any:
         raise UserError(f"{path} is {value!r}; it must be {_KINDS_IN_WORDS[kind]}") from None
 
 
-_KINDS_IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_KINDS_IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def _scalar(value: Any, kind: type) -> Any:
@@ -69,9 +73,9 @@ def _scalar(value: Any, kind: type) -> Any:
 
 
 def _as_list(value: Any) -> list[Any]:
-    """Reads `[0.2, 1]`, `0.2,1` and real sequences; the empty text is the empty list.
+    """Parses `[0.2, 1]`, `0.2,1` and sequences; the empty text is the empty list.
 
-    Numbers of a text stay texts until their type is known: `[2008]` may be categories.
+    Numbers in a text stay texts until their type is known, because `[2008]` may be a list of categories.
     """
     if not isinstance(value, str):
         return list(value)
@@ -84,14 +88,14 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """Says which names are known, the nearest first."""
+    """Returns a clause for an error message that suggests the most similar known names."""
     near = sorted(known, key=lambda candidate: -_likeness(name, candidate))
     shown = ", ".join(near[:6])
     return f"did you mean {shown}?" if len(near) <= 6 else f"the nearest known names are {shown}"
 
 
 def _likeness(typed: str, candidate: str) -> float:
-    """Returns how near two names are: mostly their last parts (or its beginning, or its initials), less the section."""
+    """Returns the similarity of two names: mainly of the last parts (prefixes and initials count), then of sections."""
     typed_section, _, typed_key = typed.rpartition(".")
     section, _, key = candidate.rpartition(".")
     likeness = difflib.SequenceMatcher(None, typed_key, key).ratio()
@@ -103,15 +107,15 @@ def _likeness(typed: str, candidate: str) -> float:
 
 
 MAX_SEED = 2**53 - 1
-"""The largest seed that every JSON reader keeps: JavaScript's numbers hold no larger integer exactly."""
+"""Largest seed that every JSON parser preserves: numbers in JavaScript cannot represent larger integers exactly."""
 
 
 def check_seed(value: int, path: str) -> None:
-    """Makes sure that a seed somebody gives is from 0 to `MAX_SEED`."""
+    """Raises a `UserError` if a seed given by a user is not in 0 to `MAX_SEED`."""
     check(0 <= value <= MAX_SEED, f"{path} is {value}; use a whole number from 0 to {MAX_SEED}")
 
 
 def check(valid: bool, message: str) -> None:
-    """Raises a `UserError` with the message where a setting is not valid."""
+    """Raises a `UserError` with the message if a setting is not valid."""
     if not valid:
         raise UserError(message)

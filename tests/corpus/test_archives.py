@@ -1,4 +1,4 @@
-"""Packers and archives: whatever is around the data, and whatever stands beside it."""
+"""Compressed files and archives, and the files that accompany the data in them."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def pack(kind: str, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", ["plain", "gzip", "bzip2", "xz", "zstd", "lz4"])
 @pytest.mark.parametrize("name", ["r.csv", "r.csv.gz", "r.csv.xz", "r.csv.bz2", "r.csv.lz4", "r.csv.zip", "R.CSV.GZ"])
-def test_the_content_says_what_packed_it_and_not_the_name(tmp_path: Path, kind: str, name: str) -> None:
+def test_compression_is_detected_by_content_and_not_by_name(tmp_path: Path, kind: str, name: str) -> None:
     records, report = read_with_report(tmp_path / name, pack(kind, CSV))
     assert [record.text for record in records] == TEXTS
-    assert any("is not packed, although its name ends in" in note for note in report.notes) == (
+    assert any("is not compressed although its name ends in" in note for note in report.notes) == (
         kind == "plain" and name != "r.csv"
     )
 
@@ -84,7 +84,7 @@ def test_tars_are_archives(tmp_path: Path, kind: str, form: int, name: str) -> N
     assert report.left_out == ["data/README"]
 
 
-def test_an_old_tar_without_a_mark_is_one(tmp_path: Path) -> None:
+def test_a_tar_without_magic_bytes_is_recognised(tmp_path: Path) -> None:
     content = bytearray(tar_of({"a.csv": CSV}, form=tarfile.USTAR_FORMAT)[512:])  # Without the folder.
     content[257:265] = bytes(8)
     header = tarfile.TarInfo.frombuf
@@ -94,7 +94,7 @@ def test_an_old_tar_without_a_mark_is_one(tmp_path: Path) -> None:
     assert [record.text for record in read(tmp_path / "old", bytes(content))] == TEXTS
 
 
-def test_packers_may_stand_around_each_other(tmp_path: Path) -> None:
+def test_nested_compression_is_unpacked(tmp_path: Path) -> None:
     inner = {"part-1.csv.gz": gzip.compress(CSV), "part-2.csv": CSV, "LICENSE.txt": b"may be used"}
     for content in (zip_of(inner), tar_of(inner), gzip.compress(gzip.compress(CSV)), zip_of({"a.zip": zip_of(inner)})):
         assert {record.text for record in read(tmp_path / "r.csv.gz", content)} == set(TEXTS)
@@ -118,7 +118,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("pack_members", [zip_of, tar_of])
-def test_members_that_are_no_data_are_named_and_left_out(
+def test_members_without_data_are_reported_and_skipped(
     tmp_path: Path, pack_members: Callable[[dict[str, bytes]], bytes]
 ) -> None:
     records, report = read_with_report(tmp_path / "r.zip", pack_members({**OTHERS, "data/reviews.csv": CSV}))
@@ -141,7 +141,7 @@ def test_plain_texts_are_data_and_readmes_beside_them_are_not(tmp_path: Path) ->
         (("*.csv",), ["3", "1", "2"]),
     ],
 )
-def test_members_can_be_chosen(tmp_path: Path, patterns: tuple[str, ...], texts: list[str]) -> None:
+def test_members_can_be_selected(tmp_path: Path, patterns: tuple[str, ...], texts: list[str]) -> None:
     members = {"reviews/a.csv": b"text\n1\n", "reviews/b.csv": b"text\n2\n", "other.csv": b"text\n3\n", "r.txt": b"4"}
     records, report = read_with_report(tmp_path / "r.zip", zip_of(members), members=patterns)
     assert [record.text for record in records] == texts
@@ -149,19 +149,19 @@ def test_members_can_be_chosen(tmp_path: Path, patterns: tuple[str, ...], texts:
     assert [r.text for r in read(tmp_path / "r.tar", tar_of(members), members=("README*", "other.csv"))] == ["3"]
 
 
-def test_a_choice_that_is_none_and_archives_without_data_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"corpus\.members is \*\.tsv but .*r\.zip holds a\.csv"):
+def test_a_selection_without_matches_and_archives_without_data_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"corpus\.members is \*\.tsv but .*r\.zip contains a\.csv"):
         read(tmp_path / "r.zip", zip_of({"a.csv": CSV}), members=("*.tsv",))
-    with pytest.raises(UserError, match=r"an archive of README\.md, x\.jpg.*--set corpus\.members="):
+    with pytest.raises(UserError, match=r"contains README\.md, x\.jpg.*--set corpus\.members="):
         read(tmp_path / "r.zip", zip_of({"README.md": b"x", "x.jpg": b"x"}))
-    with pytest.raises(UserError, match="an archive of nothing"):
+    with pytest.raises(UserError, match="contains no files"):
         read(tmp_path / "r.zip", zip_of({}))
     assert [r.text for r in read(tmp_path / "r.zip", zip_of({"a.xml": b"words"}), format="text")] == ["words"]
 
 
-def test_a_member_without_texts_can_be_left_out(tmp_path: Path) -> None:
+def test_a_member_without_texts_can_be_skipped(tmp_path: Path) -> None:
     content = zip_of({"test.csv": b"text\na\n", "sample_submission.csv": b"id,target\n1,0\n"})
-    with pytest.raises(UserError, match=r"\(sample_submission\.csv\) is known to hold text.*--set corpus\.members="):
+    with pytest.raises(UserError, match=r"\(sample_submission\.csv\) is recognised as text.*--set corpus\.members="):
         read(tmp_path / "r.zip", content)
     assert [record.text for record in read(tmp_path / "r.zip", content, members=("test*",))] == ["a"]
 
@@ -180,29 +180,29 @@ def test_a_member_without_texts_can_be_left_out(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["r.csv", "r.xlsx", "r"])
-def test_other_kinds_of_files_are_named(tmp_path: Path, content: bytes, message: str, name: str) -> None:
+def test_unsupported_file_types_are_named(tmp_path: Path, content: bytes, message: str, name: str) -> None:
     with pytest.raises(UserError, match=message):
         read(tmp_path / name, content)
 
 
-def test_a_parquet_or_npy_is_known_by_its_content(tmp_path: Path) -> None:
+def test_parquet_and_npy_are_recognised_by_content(tmp_path: Path) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"text": TEXTS}), sink)
     for name in ("part-00000", "r.csv", "r.parquet.gz"):
         assert [r.text for r in read(tmp_path / name, sink.getvalue().to_pybytes())] == TEXTS
 
 
-def test_truncated_archives_are_damaged(tmp_path: Path) -> None:
+def test_truncated_archives_are_reported_as_damaged(tmp_path: Path) -> None:
     for name, content in (
         ("r.csv.xz", lzma.compress(CSV * 50)[:-40]),
         ("r.tar.gz", gzip.compress(tar_of({"a.csv": CSV * 50}))[:-40]),
         ("r.tar", tar_of({"a.csv": CSV * 50})[:3000]),
     ):
-        with pytest.raises(UserError, match=f"{name} is cut off or damaged"):
+        with pytest.raises(UserError, match=f"{name} is truncated or damaged"):
             read(tmp_path / name, content)
 
 
-def test_of_a_folder_too_readmes_are_no_sources(tmp_path: Path) -> None:
+def test_readmes_in_a_folder_are_skipped(tmp_path: Path) -> None:
     for name in ("a.csv", "README.md", "readme.txt", "LICENSE", "sub/notes.txt", "sub/license.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("text\nx\n")
@@ -236,11 +236,11 @@ def test_of_a_folder_too_readmes_are_no_sources(tmp_path: Path) -> None:
         ("metadata.json", True),
     ],
 )
-def test_names_tell_what_is_about_the_data(name: str, is_about: bool) -> None:
+def test_names_identify_files_about_the_data(name: str, is_about: bool) -> None:
     assert is_about_data(name) is is_about
 
 
-def test_names_are_read_without_the_packers() -> None:
+def test_format_names_ignore_compression_suffixes() -> None:
     assert [unpacked_name(name) for name in ("a.csv.tar.gz", "a.csv.tgz", "a.CSV.GZ", "gz", "a.b")] == [
         "a.csv",
         "a.csv",

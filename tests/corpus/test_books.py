@@ -1,4 +1,4 @@
-"""The edges of a library's book files, in the spellings of all years."""
+"""Header and licence of Project Gutenberg's books, in the variants used over the years."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def between_edges(text: str) -> list[tuple[int, str]]:
         ("*** START OF THE PROJECT GUTENBERG ETEXT WALDEN;\nOR, LIFE ***", "*** End of this Project Gutenberg Etext"),
     ],
 )
-def test_header_and_licence_go_and_lines_keep_their_numbers(start: str, end: str) -> None:
+def test_header_and_licence_are_removed_and_lines_keep_their_numbers(start: str, end: str) -> None:
     found = between_edges(f"{HEADER}{start}\n\nFirst line.\n* * *\nLast line.\n{end}\n{LICENCE}")
     first = HEADER.count("\n") + start.count("\n") + 2
     assert [(number, line) for number, line in found if not line.isspace()] == [
@@ -42,22 +42,22 @@ def test_a_file_may_hold_several_books() -> None:
     assert [line for _, line in between_edges((one % "one") + LICENCE + (one % "two"))] == ["one\n", "two\n"]
 
 
-def test_a_marker_that_never_closes_takes_no_text_along() -> None:
+def test_an_unclosed_marker_removes_no_text() -> None:
     text = "*** START OF THE PROJECT GUTENBERG EBOOK A LONG\nTITLE\n\nText.\n"
     assert between_edges(text) == [(4, "Text.\n")]
 
 
-def test_a_licence_without_a_header_goes_too() -> None:
+def test_a_licence_without_a_header_is_removed() -> None:
     assert between_edges(f"Text.\nEnd of Project Gutenberg's Walden\n{LICENCE}") == [(1, "Text.\n")]
 
 
-def test_markers_far_down_are_no_header(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_marker_beyond_the_header_lines_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(books, "HEADER_LINES", 3)
     text = "1\n2\n3\n*** START OF THE PROJECT GUTENBERG EBOOK A ***\n5\n"
     assert [number for number, _ in between_edges(text)] == [1, 2, 3, 5]
 
 
 @given(st.lists(st.text(alphabet="ab* \n", max_size=5), max_size=8))
-def test_other_texts_pass_whole(lines: list[str]) -> None:
+def test_texts_without_markers_are_unchanged(lines: list[str]) -> None:
     numbered = list(enumerate(lines, 1))
     assert list(book_lines(numbered)) == numbered

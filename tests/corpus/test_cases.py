@@ -1,4 +1,4 @@
-"""The small inputs outside of the repository that once were read wrongly: each as a user gives it."""
+"""Small input files that were once read incorrectly, passed in as a user would."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def records_of(name: str, **settings: Any) -> tuple[list[Record], FileReport]:
 
 
 @pytest.mark.parametrize("name", READ)
-def test_every_text_is_read_whole_and_once(name: str) -> None:
+def test_every_text_is_read_completely_and_once(name: str) -> None:
     records, report = records_of(name, **READ[name])
     texts = [record.text or "" for record in records if record.reason is None]
     assert len(texts) == len(set(texts)) == ROWS
@@ -77,19 +77,19 @@ def test_line_breaks_within_quotes_stay_with_their_text() -> None:
     assert any("\n" in (record.text or "") for record in records)
 
 
-def test_what_is_missing_is_no_text_and_no_label() -> None:
+def test_missing_values_are_neither_texts_nor_labels() -> None:
     records, _ = records_of("nan.jsonl")
     assert Counter(record.reason for record in records) == {None: 320, "no_text": 80}
     assert "nan" not in {record.label for record in records} | {record.text for record in records}
     assert {record.label for record in records if record.reason is None} >= {None}
 
 
-def test_a_name_that_two_columns_have_is_refused() -> None:
+def test_an_ambiguous_column_name_is_an_error() -> None:
     with pytest.raises(UserError, match="'text', at the positions 0 and 2"):
         records_of("dup.csv")
 
 
-def test_a_title_taken_for_the_text_is_pointed_out() -> None:
+def test_a_title_used_as_text_causes_a_warning() -> None:
     _, report = records_of("flip.csv")
     ((_, read_as),) = report.read_as
     assert read_as.columns == {"text": "Review", "label": "Sentiment", "category": None}
@@ -101,7 +101,7 @@ def test_header_lines_are_counted() -> None:
     assert sum(record.reason == "repeated_header" for record in records) == len(records) - ROWS > 0
 
 
-def test_readmes_are_named() -> None:
+def test_skipped_readmes_are_reported() -> None:
     assert [records_of(name)[1].left_out for name in ("readme.zip", "readme_md.zip")] == [
         ["data/readme.txt"],
         ["README.md"],
@@ -114,12 +114,12 @@ def test_the_folder_is_the_category() -> None:
     assert {read_as.columns["category"] for _, read_as in report.read_as} == {"product_category"}
 
 
-def test_long_tweets_are_whole_and_it_is_said() -> None:
+def test_long_tweets_are_complete_and_reported() -> None:
     records, report = records_of("x.zip")
     assert sum(len(record.text or "") > 350 for record in records) == 40
     assert any("40 long tweets" in note for note in report.notes)
 
 
-def test_no_case_is_left_out() -> None:
+def test_every_case_has_a_test() -> None:
     names = {path.name for path in Path(case("README.md")).parent.iterdir()}
     assert names == {*READ, "README.md", "dup.csv", "nan.jsonl", "hive"}

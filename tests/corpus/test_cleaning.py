@@ -1,4 +1,4 @@
-"""Cleaning rules, each for itself, in the spec's order, and for prompts."""
+"""Cleaning rules: each on its own, in the spec's order, and applied to prompts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_html_unescapes_once_and_breaks_lines() -> None:
     ]
 
 
-def test_control_leaves_tab_line_feed_and_joiners() -> None:
+def test_control_keeps_tab_line_feed_and_joiners() -> None:
     family = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}"
     assert applied("control", "\ufeffa\x00b\x1fc\x7f\x9fd", "1\r\n2\r3\x0b4\u20285\x856", f"\t{family}\n\u200fש") == [
         "abcd",
@@ -51,11 +51,11 @@ def test_nfc_composes() -> None:
     assert applied("nfc", "cafe\N{COMBINING ACUTE ACCENT}", "é") == ["café", "é"]
 
 
-def test_lower_reaches_every_alphabet_that_has_cases() -> None:
+def test_lower_covers_every_alphabet_with_case() -> None:
     assert applied("lower", "ÀÉ Straße ΑΒ שלום 😀 MIXED") == ["àé straße αβ שלום 😀 mixed"]
 
 
-def test_words_leaves_words_without_english_stop_words() -> None:
+def test_words_removes_english_stop_words() -> None:
     texts = [
         "The whale -- and I, Ishmael_2 -- said: 'don't!'",
         "of the and to",
@@ -71,7 +71,7 @@ def test_words_leaves_words_without_english_stop_words() -> None:
 
 
 @given(st.text(alphabet="abIt h.-\n'éש1_"))
-def test_words_are_what_a_loop_over_tokens_leaves(text: str) -> None:
+def test_words_equals_a_loop_over_tokens(text: str) -> None:
     stop = set(stopwords.get_stopwords("english"))
     expected = " ".join(word for word in re.findall(r"\w+", text) if word.lower() not in stop)
     assert applied("words", text) == [expected]
@@ -83,7 +83,7 @@ SPACE = "[\t \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]"
 
 
 @given(st.lists(st.text(alphabet=ODD), max_size=4))
-def test_whitespace_and_control_are_what_plain_expressions_say(texts: list[str]) -> None:
+def test_whitespace_and_control_equal_simple_expressions(texts: list[str]) -> None:
     def spaced(text: str) -> str:
         lined = re.sub(" ?\n ?", "\n", re.sub(f"{SPACE}+", " ", text))
         return re.sub("\n{3,}", "\n\n", lined).strip()
@@ -106,7 +106,7 @@ def test_whitespace_keeps_paragraphs() -> None:
     ]
 
 
-def test_bytes_literals_are_decoded_only_where_they_are_whole() -> None:
+def test_only_complete_bytes_literals_are_decoded() -> None:
     texts = [r"b'caf\xc3\xa9'", r'''b"it's \xe2\x80\xa6"''', "b'half", "a b'c'", r"b'\xff'", "b'x' + b'y'", "best"]
     assert applied("bytes_literal", *texts) == ["café", "it's …", *texts[2:]]
 
@@ -120,12 +120,12 @@ def test_drop_containing_counts_what_it_drops() -> None:
     )
 
 
-def test_length_counts_characters_and_leaves_the_empty_to_be_rejected() -> None:
+def test_length_counts_characters_and_keeps_empty_texts() -> None:
     spec = CorpusSpec(rules=("length",), min_document_chars=2, max_document_chars=3)
     assert cleaned(["", "א", "אב", "😀😀😀", "four"], spec) == (["אב", "😀😀😀"], 1, {"length": 2})
 
 
-def test_rules_act_in_the_order_of_the_spec() -> None:
+def test_rules_apply_in_the_order_of_the_spec() -> None:
     early = CorpusSpec(rules=("drop_containing", "lower"), drop_containing=("bad",))
     late = CorpusSpec(rules=("lower", "drop_containing"), drop_containing=("bad",))
     assert cleaned(["BAD", "bad"], early) == (["bad"], 0, {"drop_containing": 1})
@@ -147,7 +147,7 @@ def test_other_categories_are_dropped_and_counted_before_the_rules() -> None:
     assert result.empty.num_rows == 0
 
 
-def test_no_records_are_cleaned_to_none() -> None:
+def test_cleaning_no_records_gives_none() -> None:
     empty = pa.table({"text": pa.array([], pa.string()), "row": pa.array([], pa.int64())})
     assert clean(empty, DEFAULT).kept.num_rows == 0
 
@@ -162,7 +162,7 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(categories=["Lu", "Ll", "Lo", "So", "Nd"])))
-def test_letters_and_symbols_pass_whole(text: str) -> None:
+def test_letters_and_symbols_are_unchanged(text: str) -> None:
     spec = CorpusSpec(rules=("control", "nfc", "whitespace"))
     kept, _, _ = cleaned([f"<{text}>"], spec)
     assert kept == [unicodedata.normalize("NFC", f"<{text}>")]
@@ -172,6 +172,6 @@ def test_letters_and_symbols_pass_whole(text: str) -> None:
     ("rules", "expected"),
     [(DEFAULT.rules, " é &amp; http "), ((), " E\u0301\x00 &amp; HTTP "), (("lower",), " e\u0301\x00 &amp; http ")],
 )
-def test_a_prompt_passes_the_rules_on_characters_alone(rules: tuple[str, ...], expected: str) -> None:
+def test_only_character_rules_apply_to_a_prompt(rules: tuple[str, ...], expected: str) -> None:
     spec = CorpusSpec(rules=rules, drop_containing=("http",))
     assert normalize_prompt(" E\u0301\x00 &amp; HTTP ", spec) == expected

@@ -1,4 +1,4 @@
-"""JSON in every form in which people keep records."""
+"""JSON in every supported layout."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def dumped(separator: str, *, indent: int | None = None) -> str:
     ],
 )
 @pytest.mark.parametrize("piece_chars", [50, 2**20])
-def test_every_form_gives_the_same_records(
+def test_every_layout_gives_the_same_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, form: str, piece_chars: int
 ) -> None:
     monkeypatch.setattr(json_scanner, "PIECE_CHARS", piece_chars)
@@ -79,7 +79,7 @@ def test_every_form_gives_the_same_records(
     assert len({record.row for record in records}) == len(EXPECTED)
 
 
-def test_what_is_broken_in_an_array_of_lines_is_kept_apart(tmp_path: Path) -> None:
+def test_malformed_lines_of_an_array_are_rejected(tmp_path: Path) -> None:
     lines = [json.dumps(one) for one in OBJECTS[:6]]
     lines[2] = lines[2][:30]
     lines[4] = "7"
@@ -103,8 +103,8 @@ def test_what_is_broken_in_an_array_of_lines_is_kept_apart(tmp_path: Path) -> No
         json.dumps({"reviews": OBJECTS})[:-1],
     ],
 )
-def test_an_array_that_is_cut_off_is_not_taken_for_whole(tmp_path: Path, content: str) -> None:
-    with pytest.raises(UserError, match=r"r\.json is cut off"):
+def test_a_truncated_array_is_an_error(tmp_path: Path, content: str) -> None:
+    with pytest.raises(UserError, match=r"r\.json is truncated"):
         read(tmp_path / "r.json", content.encode())
 
 
@@ -119,22 +119,22 @@ def test_an_array_that_is_cut_off_is_not_taken_for_whole(tmp_path: Path, content
         ('{\n"words": {"0": "a"},\n"uid": {"0": 1}\n}', "orient='records'"),
         ('{"columns": ["text"], "data": [["a"], ["b"]]}', "orient='records'"),
         ('{"text": ["a", "b"]}', "orient='records'"),
-        ("[set(), 'a']", "cut off or no JSON|cannot be read as dictionaries"),
+        ("[set(), 'a']", "truncated or is not valid JSON|cannot be parsed as dictionaries"),
         (json.dumps({"text": "a"}).encode("utf-16-le").decode("latin-1"), "corpus.encoding=utf-16-le"),
     ],
 )
-def test_other_json_is_explained(tmp_path: Path, content: str, message: str) -> None:
+def test_unsupported_json_is_an_error(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(tmp_path / "r.json", content.encode("latin-1"))
 
 
-def test_a_record_with_an_array_of_objects_within_is_a_record(tmp_path: Path) -> None:
+def test_a_record_may_contain_an_array_of_objects(tmp_path: Path) -> None:
     rows = [{"replies": [{"text": f"answer {n}"}], "text": f"question {n}"} for n in range(4)]
     for content in ("\n".join(map(json.dumps, rows)), json.dumps(rows), json.dumps(rows, indent=1)):
         assert [r.text for r in read(tmp_path / "r.json", content.encode())] == [f"question {n}" for n in range(4)]
 
 
-def test_python_s_literals_are_read_and_nothing_is_run(tmp_path: Path) -> None:
+def test_python_literals_are_read_without_evaluating_code(tmp_path: Path) -> None:
     lines = [
         "{'review': u'a', 'stars': 5.0, 'ok': True, 'x': None}",
         "{'review': nan, 'stars': 4}",
@@ -204,11 +204,11 @@ def test_pieces_change_nothing(objects: list[dict[str, Any]], indent: int | None
 
 
 @given(st.text(max_size=60))
-def test_the_search_for_records_bears_anything(text: str) -> None:
+def test_the_search_for_records_accepts_any_text(text: str) -> None:
     assert path_of_records(text, is_wanted=lambda names: "text" in names) in ((),) or "text" in text
 
 
-def test_infinity_is_a_number_and_nan_is_none(tmp_path: Path) -> None:
+def test_infinity_is_a_number_and_nan_is_missing(tmp_path: Path) -> None:
     content = "\n".join(json.dumps({"review": value, "stars": value}) for value in (math.inf, math.nan, 3, None))
     assert [(r.text, r.label, r.reason) for r in read(tmp_path / "r.json", content.encode())][::2] == [
         ("inf", "inf", None),
@@ -216,7 +216,7 @@ def test_infinity_is_a_number_and_nan_is_none(tmp_path: Path) -> None:
     ]
 
 
-def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
+def test_only_line_feeds_end_lines(tmp_path: Path) -> None:
     content = '{"text": "a\u2028b"}\n{"text": "c\x85d"}\n{broken\n'
     found = read(tmp_path / "r.jsonl", content.encode())
     assert [(r.text, r.reason) for r in found] == [("a\u2028b", None), ("c\x85d", None), ("{broken\n", "malformed")]

@@ -1,4 +1,4 @@
-"""Marks: what they make of a text, and that the text comes back."""
+"""Marks: how they change a text, and that the text is restored exactly."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ ANY = st.one_of(TRICKY, st.text(max_size=60), st.text(st.sampled_from("aA" + MAR
         ("WOOOOOW 10000", "~wo*1w #10*0"),
     ],
 )
-def test_what_marks_make_of_a_text(text: str, marked: str) -> None:
+def test_marks_of_each_rule(text: str, marked: str) -> None:
     assert mark(text, RULES).translate(SHOWN) == marked
 
 
 @settings(deadline=None)
 @given(ANY, st.permutations(RULES), st.integers(0, 4))
-def test_every_text_comes_back_whatever_the_rules_and_their_order(text: str, order: list[str], count: int) -> None:
+def test_every_text_is_restored_for_all_rules_in_any_order(text: str, order: list[str], count: int) -> None:
     assert unmark(mark(text, order[:count]), order[:count]) == text
 
 
 @settings(deadline=None)
 @given(ANY, st.permutations(RULES))
-def test_the_beginning_of_a_marked_text_gives_the_beginning_of_the_text(text: str, order: list[str]) -> None:
+def test_a_prefix_of_a_marked_text_restores_a_prefix_of_the_text(text: str, order: list[str]) -> None:
     shown = [unmark(text[:stop], order) for stop in range(len(text) + 1)]
     assert all(longer.startswith(shorter) for shorter, longer in itertools.pairwise(shown))
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rules_own_code_point_is_doubled_where_the_text_has_it_and_no_other(rule: str) -> None:
+def test_a_rule_doubles_its_own_code_point_and_no_other(rule: str) -> None:
     assert sorted(mark(c, [rule]) for c in MARKS) != sorted(MARKS)
     assert sum(mark(c, [rule]) == 2 * c for c in MARKS) == 1
     assert sum(mark(c, [rule]) == c for c in MARKS) == 3
 
 
-def test_a_mark_that_says_nothing_is_left_out() -> None:
+def test_a_mark_in_an_invalid_position_is_dropped() -> None:
     assert unmark(f"a{CAPITAL} b{ALL_CAPITALS}.{REPEAT}x{NUMBER}", RULES) == "a b.x"
 
 
-def test_only_rules_that_set_marks_are_undone() -> None:
+def test_only_marking_rules_are_inverted() -> None:
     rules = ("control", "mark_capitals", "lower", "mark_repeats")
     assert mark_rules(rules) == ("mark_capitals", "mark_repeats")
     assert unmark(mark("Yes", rules), rules) == "Yes"

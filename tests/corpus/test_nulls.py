@@ -1,4 +1,4 @@
-"""What stands for a missing value is neither a text nor a label, in any format."""
+"""Missing values are neither texts nor labels, in any format."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_in_an_array(tmp_path: Path) -> None:
     ]
 
 
-def test_what_people_write_is_text(tmp_path: Path) -> None:
+def test_text_written_by_people_is_not_missing(tmp_path: Path) -> None:
     texts = ["none", "None.", "Nan", "Null", "null and void", "N/A", "NA", "NONE", "nan nan"]
     content = "review,rating\n" + "".join(f"{text},1\n" for text in texts)
     assert [(r.text, r.reason) for r in read(tmp_path / "r.csv", content.encode())] == [(t, None) for t in texts]
@@ -83,10 +83,10 @@ def test_what_people_write_is_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "value", ["N/A", "n/a", "#N/A", "", "nan", None, math.nan, np.float32("nan"), decimal.Decimal("NaN")]
 )
-def test_labels_that_are_none(value: object) -> None:
+def test_missing_labels(value: object) -> None:
     assert value_text(value) is None
 
 
-def test_numbers_are_no_nulls() -> None:
+def test_numbers_are_not_null() -> None:
     assert [value_text(value) for value in (0, 0.0, False, "0", "NA", "none")] == ["0", "0", "False", "0", "NA", "none"]
     assert not any(map(is_null, (0, "", False, math.inf, [], {})))

@@ -1,4 +1,4 @@
-"""Folders whose names hold a column's value."""
+"""Folders whose names give the value of a column."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from textgen.errors import UserError
         ("/a/=b/1=2/x", {}),
     ],
 )
-def test_a_folder_s_name_is_a_column(path: str, expected: dict[str, str | None]) -> None:
+def test_folder_names_give_columns(path: str, expected: dict[str, str | None]) -> None:
     assert partitions_of(path) == expected
 
 
@@ -65,12 +65,12 @@ def test_a_named_partition_and_a_label(tmp_path: Path) -> None:
         assert (record.label, record.text) == ("7", "good")
 
 
-def test_a_column_of_the_file_comes_first(tmp_path: Path) -> None:
+def test_a_column_of_the_file_takes_precedence(tmp_path: Path) -> None:
     (record,) = read(tmp_path / "category=folder" / "p.csv", b"text,category\na,file\n")
     assert record.category == "file"
 
 
-def test_texts_and_tables_without_a_header_have_folders_too(tmp_path: Path) -> None:
+def test_texts_and_headerless_tables_have_partitions(tmp_path: Path) -> None:
     assert [(r.text, r.label) for r in read(tmp_path / "label=pos" / "1.txt", b"a\nb")] == [("a", "pos"), ("b", "pos")]
     path = tmp_path / "1.npy"
     np.save(path, np.array(["a"]))
@@ -81,12 +81,12 @@ def test_texts_and_tables_without_a_header_have_folders_too(tmp_path: Path) -> N
     assert record.label == "5"
 
 
-def test_members_of_archives_have_folders(tmp_path: Path) -> None:
+def test_archive_members_have_partitions(tmp_path: Path) -> None:
     members = {"d/category=a/p.csv": b"text\nx\n", "d/category=b/p.csv": b"text\ny\n"}
     for content in (zip_of(members), tar_of(members)):
         assert [(r.text, r.category) for r in read(tmp_path / "r", content)] == [("x", "a"), ("y", "b")]
 
 
-def test_the_text_is_no_folder_s_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the name of a folder"):
+def test_a_folder_name_cannot_be_the_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="given by a folder name"):
         read(tmp_path / "words=x" / "p.csv", b"a,b\n1,2\n", text_column="words")

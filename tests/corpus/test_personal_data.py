@@ -1,4 +1,4 @@
-"""What looks like personal data, counted."""
+"""Counts of likely personal data."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ NOT_FOUND = ["1984-1985, 12:30", "version 1.2.3-4", "a @ b", "3@4", "wwwhat", "1
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_each_kind_is_found_and_taken_for_no_other(name: str) -> None:
+def test_each_kind_matches_only_its_own_pattern(name: str) -> None:
     for text in FOUND[name]:
         assert count_personal_data([text]) == {kind: int(kind == name) for kind in FOUND}, text
 
 
-def test_numbers_and_signs_are_not_taken_for_persons() -> None:
+def test_other_numbers_and_symbols_do_not_match() -> None:
     for text in NOT_FOUND:
         assert not any(count_personal_data([text]).values()), text
 
 
-def test_every_occurrence_counts_over_all_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_match_in_all_texts_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(personal_data, "BATCH_TEXTS", 2)
     texts = ["@ann @bob", "", "@carl and a@b.org", "nobody", "@dora"]
     assert count_personal_data(texts) == {"e-mail addresses": 1, "phone numbers": 0, "@handles": 4, "URLs": 0}
 
 
-def test_no_texts_hold_nothing() -> None:
+def test_no_texts_give_zero_counts() -> None:
     assert set(count_personal_data([]).values()) == {0}

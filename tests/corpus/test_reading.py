@@ -1,4 +1,4 @@
-"""How a corpus was read: bounded, with equal ways together, from the reader to the job's result."""
+"""The bounded summary of how a corpus was read, from the reader to the job's result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def report_of(read_as: ReadAs) -> FileReport:
     return FileReport(read_as=[(1, read_as)])
 
 
-def test_equal_ways_are_counted_together() -> None:
+def test_files_read_alike_share_an_entry() -> None:
     readings = Readings()
     for number in range(3):
         readings.add(f"{number}.csv", report_of(ReadAs(format="csv", delimiter=",", quotes="csv")))
@@ -42,7 +42,7 @@ def test_equal_ways_are_counted_together() -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdefg"), max_size=5), max_size=6))
-def test_parts_add_up_in_any_cut(groups: list[list[str]]) -> None:
+def test_summaries_combine_in_any_grouping(groups: list[list[str]]) -> None:
     whole, parts = Readings(), []
     for group in groups:
         part = Readings()
@@ -53,7 +53,7 @@ def test_parts_add_up_in_any_cut(groups: list[list[str]]) -> None:
     assert Readings.of(parts) == whole
 
 
-def test_thousands_of_ways_stay_a_few_lines() -> None:
+def test_the_summary_of_thousands_of_files_is_short() -> None:
     readings = Readings()
     for number in range(3000):
         report = report_of(ReadAs(format=f"f{number}"))
@@ -63,10 +63,10 @@ def test_thousands_of_ways_stay_a_few_lines() -> None:
     assert len(readings.sentences()) < 3 * reading.MAX_WAYS
     assert readings.num_more == 3 * (3000 - reading.MAX_WAYS)
     assert len(json.dumps(readings.to_dict())) < 10_000
-    assert Readings.of([{}]).sentences() == []  # Of a manifest of an earlier version.
+    assert Readings.of([{}]).sentences() == []  # From the manifest of an earlier version.
 
 
-def test_words_name_format_delimiter_encoding_columns_and_why(tmp_path: Path) -> None:
+def test_the_description_names_format_delimiter_encoding_columns_and_reasons(tmp_path: Path) -> None:
     content = "review;stars\n" + "".join(f"{text};4\n" for text in sentences(9))
     _, report = read_with_report(tmp_path / "r.zip", zip_of({"r.csv": content.encode("utf-16")}), label_column="stars")
     ((_, read_as),) = report.read_as
@@ -77,7 +77,7 @@ def test_words_name_format_delimiter_encoding_columns_and_why(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("serially")
-def test_an_ingest_says_how_it_read_and_counts_what_it_did_not(tmp_path: Path) -> None:
+def test_ingest_reports_how_it_read_and_counts_what_it_rejected(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     texts = sentences(400)
     one = "review,rating\n" + "".join(f"{text},{place % 5}\n" for place, text in enumerate(texts[:200]))
@@ -115,7 +115,7 @@ def test_an_ingest_says_how_it_read_and_counts_what_it_did_not(tmp_path: Path) -
 
 @pytest.mark.usefixtures("serially")
 @pytest.mark.parametrize(("column", "is_warned"), [("title", True), ("body", False)])
-def test_a_corpus_of_duplicates_is_warned_of(tmp_path: Path, column: str, is_warned: bool) -> None:
+def test_a_corpus_of_duplicates_causes_a_warning(tmp_path: Path, column: str, is_warned: bool) -> None:
     rows = "".join(f"good {place % 12},{text}\n" for place, text in enumerate(sentences(300)))
     (tmp_path / "r.csv").write_text(f"title,body\n{rows}")
     settings: dict[str, Any] = {"corpus__text_column": column, "corpus__min_split_documents": 1}
@@ -125,7 +125,7 @@ def test_a_corpus_of_duplicates_is_warned_of(tmp_path: Path, column: str, is_war
     )
 
 
-def test_the_reason_of_most_rejections_names_a_setting() -> None:
+def test_the_most_common_reason_for_rejection_suggests_a_setting() -> None:
     assert "corpus.delimiter" in advice_on(Counter(columns=3, no_text=1))
     assert "corpus.text_column" in advice_on(Counter(columns=1, no_text=3))
     assert advice_on(Counter(surrogate=1)) == ""

@@ -1,4 +1,4 @@
-"""Which columns are read: known names, named ones, positions, and the error where neither helps."""
+"""Column selection by known names, by settings and by position, and its errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_known_schemas_are_recognised(names: list[str], columns: Columns) -> Non
     assert recognise(names, CorpusSpec(), file_name="f") == columns
 
 
-def test_named_columns_come_before_known_ones() -> None:
+def test_named_columns_take_precedence() -> None:
     spec = CorpusSpec(text_column="title", label_column="asin", category_column="text")
     found = recognise(["rating", "title", "text", "asin"], spec, file_name="f")
     assert found == Columns(text="title", label="asin", category="text")
@@ -51,7 +51,7 @@ def test_a_named_column_that_is_absent_is_an_error(role: str) -> None:
         recognise(["text"], CorpusSpec(**{f"{role}_column": "gone"}), file_name="f")
 
 
-def test_positions_say_that_there_is_no_header() -> None:
+def test_a_position_implies_that_there_is_no_header() -> None:
     spec = CorpusSpec(text_column="5", label_column="0")
     assert is_headerless(spec)
     assert not is_headerless(CorpusSpec(text_column="text"))
@@ -67,5 +67,5 @@ def test_positions_beyond_the_columns_are_errors(spec: CorpusSpec) -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(5.0, "5"), ("4.0", "4"), (3, "3"), ("3.5", "3.5"), ("good", "good"), ("", None), (None, None)]
 )
-def test_labels_read_the_same_from_every_format(value: object, text: str | None) -> None:
+def test_labels_are_the_same_in_every_format(value: object, text: str | None) -> None:
     assert value_text(value) == text

@@ -1,4 +1,4 @@
-"""Source URIs -> numbered files."""
+"""Resolution of source URIs to numbered files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_files_are_sorted_numbered_and_named_once(folder: Path) -> None:
     assert [file.index for file in resolve([str(folder)])] == [0, 1, 2]
 
 
-def test_what_an_ingest_writes_and_hidden_folders_are_no_sources(folder: Path) -> None:
+def test_the_output_and_hidden_folders_are_not_sources(folder: Path) -> None:
     for name in ("out/_staging/0.parquet", "out/train/0.parquet", "_temporary/0/p.csv", ".git/x.txt"):
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(name)
@@ -43,15 +43,13 @@ def test_what_an_ingest_writes_and_hidden_folders_are_no_sources(folder: Path) -
     assert [Path(file.uri).name for file in files] == ["a.txt", "b.txt", "d.csv"]
 
 
-def test_sources_may_stand_below_the_output(folder: Path) -> None:
+def test_sources_may_lie_within_the_output(folder: Path) -> None:
     for sources, found in ((["a.txt"], ["a.txt"]), (["c"], ["d.csv"]), (["*.txt"], ["a.txt", "b.txt"])):
         files = resolve([str(folder / source) for source in sources], output=str(folder))
         assert [Path(file.uri).name for file in files] == found
 
 
-def test_in_a_folder_with_brackets_names_and_patterns_mean_what_they_say(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_and_patterns_work_in_a_folder_with_brackets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = folder / "proj [old]"
     place.mkdir()
     for name in ("r [2019].csv", "r 2.csv", "other.txt"):
@@ -62,9 +60,9 @@ def test_in_a_folder_with_brackets_names_and_patterns_mean_what_they_say(
     assert len(resolve(["."])) == 3
 
 
-def test_a_name_that_is_no_text_is_refused(folder: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_an_error(folder: Path) -> None:
     (folder / os.fsdecode(b"caf\xe9.txt")).write_text("x")
-    with pytest.raises(UserError, match=r"caf\\udce9\.txt' is not UTF-8; give it another one"):
+    with pytest.raises(UserError, match=r"caf\\udce9\.txt' is not valid UTF-8; rename the file"):
         resolve([str(folder)])
 
 
@@ -75,7 +73,7 @@ def test_the_order_of_a_listing_does_not_matter(folder: Path, monkeypatch: pytes
     assert resolve([str(folder)]) == straight
 
 
-def test_nothing_there_is_explained(folder: Path) -> None:
+def test_missing_and_empty_sources_are_errors(folder: Path) -> None:
     (folder / "empty").mkdir()
     (folder / "void.txt").touch()
     for name, message in [("gone.txt", "does not exist"), ("empty", "holds no files"), ("*.json", "holds no files")]:
@@ -87,8 +85,8 @@ def test_nothing_there_is_explained(folder: Path) -> None:
         resolve([])
 
 
-def test_a_file_that_this_machine_lacks_is_explained(folder: Path) -> None:
-    with pytest.raises(UserError, match="put local sources on every machine"), local_copy(str(folder / "gone")):
+def test_a_file_missing_on_this_machine_is_an_error(folder: Path) -> None:
+    with pytest.raises(UserError, match="copy local sources to every machine"), local_copy(str(folder / "gone")):
         pass
 
 

@@ -1,4 +1,4 @@
-"""Keys of documents, and splits as ranges of them."""
+"""Document keys, and splits as ranges of keys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sizes(keys: list[str], ranges: dict[str, KeyRange]) -> dict[str, int]:
     return {split: sum(r.start <= key < r.stop for key in keys) for split, r in ranges.items()}
 
 
-def test_keys_follow_from_text_and_seed_alone() -> None:
+def test_keys_depend_only_on_text_and_seed() -> None:
     texts = pa.array(["שלום", "b", "שלום"], pa.string())
     first, other = document_keys(texts, 1).to_pylist(), document_keys(texts, 2).to_pylist()
     assert first[0] == first[2] != first[1]
@@ -90,7 +90,7 @@ def test_drawn_shares_are_uniform_and_independent() -> None:
 
 @given(st.integers(1, 600), st.integers(1, 25), st.integers(1, 5))
 @settings(max_examples=60, deadline=None)
-def test_pieces_of_the_corpus_agree_with_the_whole(count: int, least: int, num_pieces: int) -> None:
+def test_parts_of_the_corpus_give_the_ranges_of_the_whole(count: int, least: int, num_pieces: int) -> None:
     spec = CorpusSpec(min_split_documents=least)
     keys = some_keys(count)
     pieces = [lowest_keys(keys[piece::num_pieces], spec) for piece in range(num_pieces)]
@@ -98,14 +98,14 @@ def test_pieces_of_the_corpus_agree_with_the_whole(count: int, least: int, num_p
 
 
 @pytest.mark.parametrize("least", [7, 20])
-def test_small_corpora_hold_at_least_so_many_documents(least: int) -> None:
+def test_splits_of_small_corpora_reach_the_minimum(least: int) -> None:
     spec = CorpusSpec(min_split_documents=least)
     keys = some_keys(500)
     found = sizes(keys, split_ranges(keys, spec))
     assert (found["val"], found["test"]) == (least, least)
 
 
-def test_no_share_is_raised_beyond_a_tenth() -> None:
+def test_no_share_is_raised_above_a_tenth() -> None:
     spec = CorpusSpec(min_split_documents=100)
     ranges = split_ranges(some_keys(60), spec)
     assert float(int(ranges["val"].stop, 16)) / 2**128 == pytest.approx(0.1)

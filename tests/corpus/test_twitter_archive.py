@@ -1,4 +1,4 @@
-"""Tweets out of an archive, whatever pieces the file is read in."""
+"""Tweets and long tweets from a Twitter archive, independent of how the file is read in pieces."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from tests.corpus.test_archives import tar_of, zip_of
 from tests.corpus_helpers import read_with_report, sentences
-from textgen.corpus import twitter_archive
+from textgen.corpus import note_tweets
 from textgen.corpus.naming import holds_tweets
+from textgen.corpus.note_tweets import NoteTweets
 from textgen.corpus.records import read_records
 from textgen.corpus.sources import resolve
-from textgen.corpus.twitter_archive import NoteTweets, iter_tweets
+from textgen.corpus.twitter_archive import iter_tweets
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
@@ -41,7 +42,7 @@ def tweets(text: str) -> list[dict[str, Any] | None]:
         ("tweets.json", False),
     ],
 )
-def test_an_archive_s_other_files_hold_no_tweets(name: str, expected: bool) -> None:
+def test_other_files_of_an_archive_hold_no_tweets(name: str, expected: bool) -> None:
     assert holds_tweets(name) is expected
 
 
@@ -65,20 +66,20 @@ def test_pieces_change_nothing(texts: list[str], indent: int | None, piece_chars
     elements = [{"tweet": {"full_text": text, "lang": "en"}} for text in texts]
     text = "window.YTD.tweets.part0 = " + json.dumps(elements, ensure_ascii=False, indent=indent)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(twitter_archive, "PIECE_CHARS", piece_chars)
+        patch.setattr(note_tweets, "PIECE_CHARS", piece_chars)
         assert tweets(text) == [element["tweet"] for element in elements]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('window.YTD.tweets.part0 = [ {"tweet": {"full_text": "o', "cut off or damaged"),
-        ('window.YTD.tweets.part0 = [ {"full_text": "one"}, ', "cut off or damaged"),
-        ('window.YTD.tweets.part0 = [ {"full_text": "one"} ] ]', "cut off or damaged"),
+        ('window.YTD.tweets.part0 = [ {"tweet": {"full_text": "o', "truncated or damaged"),
+        ('window.YTD.tweets.part0 = [ {"full_text": "one"}, ', "truncated or damaged"),
+        ('window.YTD.tweets.part0 = [ {"full_text": "one"} ] ]', "truncated or damaged"),
         ("const tweets = require('x')", "begins with window.YTD.tweets.part0"),
     ],
 )
-def test_what_is_no_archive_is_explained(text: str, message: str) -> None:
+def test_other_files_are_errors(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         tweets(text)
 
@@ -117,7 +118,7 @@ WHOLE = [LONG[0], LONG[1], "short &amp; whole", "no note for this one...", "R&D 
 
 
 @pytest.mark.parametrize("pack", [zip_of, tar_of])
-def test_long_tweets_are_taken_whole(tmp_path: Path, pack: Callable[[dict[str, bytes]], bytes]) -> None:
+def test_long_tweets_get_their_full_text(tmp_path: Path, pack: Callable[[dict[str, bytes]], bytes]) -> None:
     records, report = read_with_report(tmp_path / "twitter.zip", pack(MEMBERS))
     assert [record.text for record in records] == WHOLE
     assert [note.partition(" of ")[0] for note in report.notes] == [
@@ -127,7 +128,7 @@ def test_long_tweets_are_taken_whole(tmp_path: Path, pack: Callable[[dict[str, b
     ]
 
 
-def test_long_tweets_of_an_unpacked_archive_are_taken_whole(tmp_path: Path) -> None:
+def test_long_tweets_of_an_unpacked_archive_get_their_full_text(tmp_path: Path) -> None:
     for name, content in MEMBERS.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -137,7 +138,7 @@ def test_long_tweets_of_an_unpacked_archive_are_taken_whole(tmp_path: Path) -> N
     assert "like.js" in said[0]
 
 
-def test_a_note_is_taken_where_it_is_certain_alone() -> None:
+def test_only_an_unambiguous_note_is_used() -> None:
     start = LONG[0][:60]
     notes = NoteTweets([("1", start + " one way"), ("2", start + " another way")])
     assert notes.whole({"full_text": start + "\u2026"})["full_text"] == start + "\u2026"  # Either may be meant.

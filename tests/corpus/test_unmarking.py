@@ -1,4 +1,4 @@
-"""Marks that are undone while a text grows give what they give for the whole text, at a cost that is linear in it."""
+"""Incremental unmarking gives the same result as unmarking the whole text, in linear time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_pieces_add_up_to_the_whole(pieces: list[str], rules: list[str]) -> None
 
 
 @given(TEXTS, TEXTS, TEXTS, RULES)
-def test_copies_go_on_by_themselves(prompt: str, one: str, other: str, rules: list[str]) -> None:
+def test_copies_are_independent(prompt: str, one: str, other: str, rules: list[str]) -> None:
     first = Unmarking(rules)
     begun = first.added_by(prompt)
     second = first.copy()
@@ -51,4 +51,4 @@ def test_every_character_is_read_once_by_each_rule(text: str, monkeypatch: pytes
     marked = mark(text, rules)
     growing = Unmarking(rules)
     assert "".join(growing.added_by(marked[start : start + 7]) for start in range(0, len(marked), 7)) == text
-    assert num_read <= 2 * len(rules) * max(len(marked), len(text))  # Doubled marks and repeats are longer in between.
+    assert num_read <= 2 * len(rules) * max(len(marked), len(text))  # Intermediate texts are longer.

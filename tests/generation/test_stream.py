@@ -211,7 +211,7 @@ def test_what_is_told_starts_another_generator_by_whatever_name() -> None:
 def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
     with pytest.raises(UserError, match=r"the condition label='3' .* the values are 1, 5, or none"):
         Stream(Request(prompt="", settings=SamplingSpec(), condition={"stars": 3}), CONDITIONED)
-    with pytest.raises(UserError, match=r"trained without; see corpus\.condition_on"):
+    with pytest.raises(UserError, match=r"has no conditions; see corpus\.condition_on"):
         Stream(Request(prompt="", settings=SamplingSpec(), condition={"stars": 3}), LETTERS)
 
 

@@ -1,4 +1,4 @@
-"""An ingest that tells labels and categories, beside one of the same text that does not."""
+"""An ingest with conditions compared with an ingest of the same text without."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUM_DOCUMENTS = 400
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Reviews with stars 1 to 5 or none, of two categories; a sixth star stands in few of them."""
+    """Writes reviews in two categories with 1 to 5 stars or none; a few have six stars."""
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))
     drawn = random.Random(5)
     lines = ["review_body\tstar_rating\tproduct_category"]
@@ -54,7 +54,7 @@ SHARES: dict[str, Any] = {"corpus__val_share": 0.2, "corpus__test_share": 0.2}
 TOLD: dict[str, Any] = {**SHARES, "corpus__condition_on": ("category", "label"), "corpus__condition_none_share": 0.25}
 
 
-def test_controls_stand_before_each_document_and_nothing_else_changes(source: str, tmp_path: Path) -> None:
+def test_controls_precede_each_document_and_nothing_else_changes(source: str, tmp_path: Path) -> None:
     told_result, told = ingested([source], tmp_path / "told", windows__shard_bytes=2000, **TOLD)
     plain_result, plain = ingested([source], tmp_path / "plain", windows__shard_bytes=2000, **SHARES)
     vocabulary = told.vocabulary
@@ -75,30 +75,30 @@ def test_controls_stand_before_each_document_and_nothing_else_changes(source: st
             assert label_control in ("label=none", f"label={label}")
 
 
-def test_a_share_of_train_alone_is_not_told(source: str, tmp_path: Path) -> None:
+def test_only_a_share_of_train_is_not_conditioned(source: str, tmp_path: Path) -> None:
     _, manifest = ingested([source], tmp_path / "told", **TOLD)
     none_ids = manifest.vocabulary.control_ids([0, 0]).tolist()
     shares = {}
     for split in SPLITS:
         documents = documents_with_ids(manifest, split)
-        untold = np.array([[a == b for a, b in zip(ids, none_ids, strict=False)] for ids, _, _ in documents])  # [D, 2]
+        is_none = np.array([[a == b for a, b in zip(ids, none_ids, strict=False)] for ids, _, _ in documents])  # [D, 2]
         has_label = np.array([label is not None for _, label, _ in documents])
-        assert untold[~has_label, 1].all()
+        assert is_none[~has_label, 1].all()
         shares[split] = [
-            untold[:, 0].mean(),
-            untold[has_label, 1].mean(),
-            (untold[:, 0] & untold[:, 1])[has_label].mean(),
+            is_none[:, 0].mean(),
+            is_none[has_label, 1].mean(),
+            (is_none[:, 0] & is_none[:, 1])[has_label].mean(),
         ]
     assert shares["val"] == shares["test"] == [0, 0, 0]
     assert shares["train"][:2] == pytest.approx([0.25, 0.25], abs=0.1)
-    assert 0 < shares["train"][2] < 0.15  # Drawn for each column apart: 1/16 of them.
+    assert 0 < shares["train"][2] < 0.15  # Drawn independently for each column: 1/16 of the documents.
 
 
 def all_targets(batches: list[Batch]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([b.targets.ravel() for b in batches]), np.concatenate([b.weights.ravel() for b in batches])
 
 
-def test_controls_are_read_and_not_counted(source: str, tmp_path: Path) -> None:
+def test_controls_are_inputs_and_not_counted(source: str, tmp_path: Path) -> None:
     _, manifest = ingested([source], tmp_path / "told", **TOLD)
     vocabulary = manifest.vocabulary
     reader = IdReader(manifest, "train")
@@ -121,13 +121,13 @@ def test_controls_are_read_and_not_counted(source: str, tmp_path: Path) -> None:
     reader.close()
 
 
-def test_count_models_and_xz_see_the_text_without_controls(source: str, tmp_path: Path) -> None:
+def test_count_models_and_xz_read_the_text_without_controls(source: str, tmp_path: Path) -> None:
     _, told = ingested([source], tmp_path / "told", **TOLD)
     _, plain = ingested([source], tmp_path / "plain", **SHARES)
     assert baselines(told, split="test") == baselines(plain, split="test")
 
 
-def test_a_classifier_is_not_told_the_label(source: str, tmp_path: Path) -> None:
+def test_a_classifier_does_not_see_the_label(source: str, tmp_path: Path) -> None:
     _, told = ingested([source], tmp_path / "told", **TOLD)
     reader = DocumentReader(told, "val")
     texts = [document.text for document in iter_documents(told, "val")]
@@ -136,7 +136,7 @@ def test_a_classifier_is_not_told_the_label(source: str, tmp_path: Path) -> None
     reader.close()
 
 
-def test_a_value_that_train_lacks_is_told_as_none(source: str, tmp_path: Path) -> None:
+def test_a_value_missing_in_train_becomes_none(source: str, tmp_path: Path) -> None:
     settings = {"corpus__test_categories": ("tea",), "corpus__condition_on": ("category",)}
     _, manifest = ingested([source], tmp_path / "told", **settings)
     assert [condition.values for condition in manifest.vocabulary.conditions] == [("gifts",)]
@@ -145,10 +145,10 @@ def test_a_value_that_train_lacks_is_told_as_none(source: str, tmp_path: Path) -
     assert {ids[0] for ids, _, _ in documents} == {manifest.vocabulary.first_control_id}
 
 
-def test_conditions_need_their_column_and_an_end(source: str, tmp_path: Path) -> None:
+def test_conditions_require_their_column_and_end(source: str, tmp_path: Path) -> None:
     plain = tmp_path / "plain.txt"
     plain.write_text("a\nb\nc\n" * 9)
-    with pytest.raises(UserError, match="the label but no document of train has one"):
+    with pytest.raises(UserError, match="label but no document of train has a label"):
         ingested([str(plain)], tmp_path / "out", corpus__condition_on=("label",))
     with pytest.raises(UserError, match=r"corpus\.condition_on is \['label'\] with windows\.separator ' '"):
         ingested([source], tmp_path / "out2", corpus__condition_on=("label",), windows__separator=" ")

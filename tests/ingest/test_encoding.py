@@ -1,4 +1,4 @@
-"""Texts -> symbol counts and ids, by column."""
+"""Counting and encoding of whole columns of texts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ texts_of = st.lists(st.text(max_size=12), max_size=8)
 
 
 def column(texts: list[str], offset: int = 0) -> pa.StringArray:
-    """An array of the texts that begins in the middle of its buffers."""
+    """Returns an array of the texts that is a slice of its buffers."""
     return pa.array(["skipped"] * offset + texts, pa.string()).slice(offset)
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @given(texts=texts_of, offset=st.integers(0, 2))
-def test_counts_are_those_of_the_joined_text(unit: Unit, texts: list[str], offset: int) -> None:
+def test_counts_equal_those_of_the_joined_text(unit: Unit, texts: list[str], offset: int) -> None:
     joined = "".join(texts)
     expected = Counter(joined.encode() if unit == "bytes" else map(ord, joined))
     assert count_symbols(column(texts, offset), unit) == expected
@@ -45,7 +45,7 @@ def test_each_text_is_encoded_and_closed(unit: Unit, separator: str | None, text
 
 @pytest.mark.parametrize("unit", UNITS)
 @given(texts=texts_of, offset=st.integers(0, 2), piece_bytes=st.integers(1, 40), data=st.data())
-def test_controls_open_each_text(
+def test_controls_precede_each_text(
     unit: Unit, texts: list[str], offset: int, piece_bytes: int, data: st.DataObject
 ) -> None:
     conditions = (Condition(column="label", values=("1", "2")), Condition(column="category", values=("a",)))
@@ -63,12 +63,12 @@ def test_controls_open_each_text(
     assert found == [ids.astype(vocabulary.id_dtype).tobytes() for ids in expected]
 
 
-def test_what_the_vocabulary_lacks_is_unknown() -> None:
+def test_symbols_outside_the_vocabulary_are_unknown() -> None:
     vocabulary = Vocabulary(unit="characters", symbols=(ord("a"), ord("ש")))
     assert encode_documents(column(["abש"]), vocabulary).to_pylist() == [bytes([2, 0, 3, 1])]
 
 
-def test_wide_vocabularies_take_wider_ids() -> None:
+def test_large_vocabularies_have_wider_ids() -> None:
     texts = ["".join(map(chr, range(0x4E00, 0x4E00 + 300))), "a"]
     vocabulary = Vocabulary.from_counts(count_symbols(column(texts), "characters"), unit="characters")
     ids = [
@@ -77,12 +77,12 @@ def test_wide_vocabularies_take_wider_ids() -> None:
     assert ids == [[*range(3, 303), 1], [2, 1]]
 
 
-def test_long_columns_are_worked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_columns_are_encoded_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["ab", "c" * 9, "", "é", "d" * 4]
     vocabulary = Vocabulary.from_counts(count_symbols(column(texts), "characters"), unit="characters")
     whole = encode_documents(column(texts), vocabulary)
     monkeypatch.setattr(encoding, "PIECE_BYTES", 5)
     pieces = encode_documents(column(texts), vocabulary)
-    assert (whole.num_chunks, pieces.num_chunks) == (1, 2)  # What fills a piece still belongs to it.
+    assert (whole.num_chunks, pieces.num_chunks) == (1, 2)  # The text that fills a piece belongs to it.
     assert pieces.to_pylist() == whole.to_pylist()
     assert count_symbols(column(texts), "characters") == Counter(map(ord, "".join(texts)))

@@ -1,4 +1,4 @@
-"""Runs: what is written by chunk is read by keys, by one request for each run."""
+"""Runs: documents written by chunk are read by key range, with one request per run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def documents(keys: list[str], salt: str = "") -> pa.Table:
 
 
 @given(KEYS, KEYS, st.integers(1, 5000))
-def test_the_buckets_of_a_range_are_the_fewest_that_hold_it(first: str, second: str, num_buckets: int) -> None:
+def test_the_buckets_of_a_range_are_the_fewest_that_cover_it(first: str, second: str, num_buckets: int) -> None:
     layout = Layout(run_bytes=1, num_buckets=num_buckets)
     start, stop = sorted([first, second])
     bounds = [layout.keys(bucket, bucket + 1) for bucket in range(num_buckets)]
@@ -58,7 +58,7 @@ def test_a_part_has_the_documents_of_its_keys_and_chunks(
     data: st.DataObject,
 ) -> None:
     layout = Layout(run_bytes=1, num_buckets=num_buckets)
-    cut = data.draw(st.integers(1, len(chunks)))  # Chunks of the first run; the second has the rest.
+    cut = data.draw(st.integers(1, len(chunks)))  # Chunks of the first run; the second run has the others.
     with tempfile.TemporaryDirectory() as output, contextlib.closing(RunWriter(num_buckets)) as writer:
         runs = []
         for number, keys in enumerate(chunks):
@@ -119,7 +119,7 @@ def test_each_slice_is_one_request_for_its_own_bytes(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("size", [0, 1, 2**20, 2**30, 2**34, 2**40])
-def test_a_corpus_takes_requests_of_about_a_mebibyte_or_few(size: int) -> None:
+def test_a_corpus_needs_few_requests_or_requests_of_about_a_mebibyte(size: int) -> None:
     layout = Layout.of(size)
     num_runs = math.ceil(size / layout.run_bytes)
     assert layout.run_bytes >= MIN_RUN_BYTES
@@ -127,7 +127,7 @@ def test_a_corpus_takes_requests_of_about_a_mebibyte_or_few(size: int) -> None:
     assert layout.num_buckets == 4 * max(1, num_runs)
 
 
-def test_a_range_of_a_file_is_a_stream_of_it_alone(tmp_path: Path) -> None:
+def test_a_range_of_a_file_is_read_as_a_stream(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(range(200)))
     streams: Any = [(3, 9), (0, 200), (199, 200)]
     for start, stop in streams:

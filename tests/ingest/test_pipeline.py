@@ -1,4 +1,4 @@
-"""Sources -> shards and manifest: the same from every order of work, nothing lost, resumed where it was broken off."""
+"""The ingest pipeline: the result does not depend on the order of work, and no record is lost."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ingest_helpers import SHARED_DATA, ids_of, ingested, run_serially, serially, shared_file, spec_with
+from tests.ingest_helpers import SHARED_DATA, ids_of, ingested, run_serially, serially, shared_file
 from textgen import storage
 from textgen.errors import UserError
-from textgen.ingest import exchange, grouping, staging, tasks
+from textgen.ingest import exchange, grouping, staging
 from textgen.ingest import pipeline as ingest_module
-from textgen.ingest.pipeline import ingest
 from textgen.windows.manifest import SPLITS
 from textgen.windows.shards import iter_documents
 
@@ -39,7 +37,7 @@ SETTINGS_OF = {
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes chunks, groups and ranges so small that a test's corpus takes many of each."""
+    """Makes chunks, groups and ranges so small that a test's corpus needs many."""
     monkeypatch.setattr(ingest_module, "CHUNK_BYTES", 3_000)
     monkeypatch.setattr(ingest_module, "RANGE_BYTES", 5_000)
     monkeypatch.setattr(staging, "BATCH_CHARS", 1_000)
@@ -50,7 +48,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def corpus(folder: Path, *, num_files: int = 5, num_lines: int = 60) -> Path:
-    """Writes reviews as TSV, a fifth of them said before, in the same file or another."""
+    """Writes reviews as TSV; a fifth repeat an earlier text from the same file or another."""
     drawn = random.Random(3)
     words = ["good", "bad", "תודה", "film", "😀", "never", "again"]
     said: list[str] = []
@@ -69,7 +67,7 @@ def corpus(folder: Path, *, num_files: int = 5, num_lines: int = 60) -> Path:
 @pytest.mark.parametrize("order", ["hash", "file"])
 @pytest.mark.parametrize("separator", [None, " | "])
 @pytest.mark.usefixtures("small_pieces")
-def test_pieces_and_their_order_change_nothing(
+def test_the_result_does_not_depend_on_pieces_or_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, separator: str | None
 ) -> None:
     settings: dict[str, Any] = {
@@ -93,7 +91,7 @@ def test_pieces_and_their_order_change_nothing(
 
 
 def expected_documents(source: Path, *, deduplicate: bool = True) -> list[tuple[str, str]]:
-    """Returns text and label of what an ingest should keep, in the order of the files."""
+    """Returns text and label of the documents that an ingest should keep, in file order."""
     rows = [tuple(line.split("\t")) for path in sorted(source.iterdir()) for line in path.read_text().splitlines()[1:]]
     first: dict[str, str] = {}
     for text, label in rows:
@@ -104,7 +102,7 @@ def expected_documents(source: Path, *, deduplicate: bool = True) -> list[tuple[
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("deduplicate", [True, False])
 @pytest.mark.parametrize("separator", [None, "--"])
-def test_file_order_is_kept_over_chunks_and_shards(tmp_path: Path, deduplicate: bool, separator: str | None) -> None:
+def test_file_order_is_kept_across_chunks_and_shards(tmp_path: Path, deduplicate: bool, separator: str | None) -> None:
     source = corpus(tmp_path / "in")
     result, manifest = ingested(
         [str(source)],
@@ -140,7 +138,7 @@ def test_hash_order_keeps_every_document_once_with_its_first_label(tmp_path: Pat
         assert len(keys) >= 20
 
 
-def test_the_vocabulary_is_counted_on_train_alone(tmp_path: Path) -> None:
+def test_the_vocabulary_is_counted_only_on_train(tmp_path: Path) -> None:
     source = tmp_path / "t.txt"
     source.write_text("\n".join(f"{chr(0x4E00 + number)} word" for number in range(300)))
     result, manifest = ingested([str(source)], tmp_path / "out")
@@ -207,7 +205,7 @@ def test_the_tweets_give_the_published_numbers(tmp_path: Path) -> None:
 
 def test_the_novel_gives_its_known_numbers(tmp_path: Path) -> None:
     source = shared_file("novels/frankenstein-2.txt")
-    for unit in ("paragraph", "file"):  # Paragraphs joined by a space are the same text as the words of all.
+    for unit in ("paragraph", "file"):  # Paragraphs joined by spaces give the same text as the whole file.
         result, manifest = ingested(
             [source], tmp_path / unit, preset="novel", corpus__encoding="cp1252", corpus__document_unit=unit
         )
@@ -218,7 +216,7 @@ def test_the_novel_gives_its_known_numbers(tmp_path: Path) -> None:
         assert text.startswith("chapter 1 birth genevese family one distinguished republic ancestors many years")
 
 
-def test_header_and_licence_of_a_whole_book_stay_out(tmp_path: Path) -> None:
+def test_header_and_licence_of_a_book_are_left_out(tmp_path: Path) -> None:
     source = shared_file("novels/frankenstein_pg84.txt")
     result, manifest = ingested([source], tmp_path / "out", preset="novel_best")
     text = "\n\n".join(document.text for split in SPLITS for document in iter_documents(manifest, split))
@@ -227,10 +225,10 @@ def test_header_and_licence_of_a_whole_book_stay_out(tmp_path: Path) -> None:
     assert "I am by birth a Genevese" in text
 
 
-def test_the_malformed_csv_is_explained_and_its_good_rows_can_be_had(tmp_path: Path) -> None:
+def test_the_malformed_csv_is_an_error_and_its_valid_rows_can_be_read(tmp_path: Path) -> None:
     source = shared_file("reviews/malformed_amazon_reviews.csv")
     with pytest.raises(
-        UserError, match=r"5,000 of 5,000 records cannot be used \(columns 3,831, empty 1,169\).*rejected"
+        UserError, match=r"5,000 of 5,000 records are rejected \(columns 3,831, empty 1,169\).*rejected"
     ):
         ingested([source], tmp_path / "out")
     header = Path(source).read_text().partition("\n")[0].partition(",")[2]
@@ -239,7 +237,7 @@ def test_the_malformed_csv_is_explained_and_its_good_rows_can_be_had(tmp_path: P
     assert result["documents"] + result["duplicates"] == 1_169
 
 
-def test_a_wrong_encoding_is_explained_and_mended_in_the_same_output(tmp_path: Path) -> None:
+def test_a_wrong_encoding_is_an_error_that_can_be_corrected_in_the_same_output(tmp_path: Path) -> None:
     source = tmp_path / "t.txt"
     source.write_bytes("\n".join(f"it’s {number}" for number in range(90)).encode("cp1252"))
     with pytest.raises(UserError, match=r"line 1: the byte 0x92 .* corpus\.encoding=cp1252"):
@@ -259,127 +257,15 @@ def test_too_many_rejected_records_fail_until_the_share_is_raised(tmp_path: Path
     assert (result["documents"], result["rejected"]) == (150, 50)
 
 
-def test_nothing_left_is_explained(tmp_path: Path) -> None:
+def test_no_remaining_documents_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("a\nb")
-    with pytest.raises(UserError, match="no document is left for train"):
+    with pytest.raises(UserError, match="no documents remain for train"):
         ingested([str(tmp_path / "t.txt")], tmp_path / "out", corpus__min_document_chars=9)
     with pytest.raises(UserError, match=r"corpus\.keep_categories is \['books'\]"):
         ingested([str(tmp_path / "t.txt")], tmp_path / "out1", corpus__keep_categories="books")
     (tmp_path / "u.txt").write_text("\n \n")
     with pytest.raises(UserError, match="hold no records"):
         ingested([str(tmp_path / "u.txt")], tmp_path / "out2")
-
-
-def test_a_finished_output_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = corpus(tmp_path / "in")
-    first, _ = ingested([str(source)], tmp_path / "out")
-    monkeypatch.setattr(ingest_module, "run_tasks", None)
-    said: list[str] = []
-    again = ingest([str(source)], output=str(tmp_path / "out"), spec=spec_with("tiny"), say=said.append)
-    assert {**again, "seconds": 0} == {**first, "seconds": 0}
-    assert "finished already" in said[0]
-    with pytest.raises(UserError, match=r"other corpus\.seed and windows\.min_count"):
-        ingested([str(source)], tmp_path / "out", corpus__seed=1, windows__min_count=2)
-    with pytest.raises(UserError, match="other sources"):
-        ingested([str(source / "0.tsv")], tmp_path / "out")
-    os.utime(source / "0.tsv", ns=(5, 5))  # As when a label was mended in place.
-    with pytest.raises(UserError, match="files of the sources have changed since the finished ingest in"):
-        ingested([str(source)], tmp_path / "out")
-    forget_versions(tmp_path / "out")
-    wider, _ = ingested(
-        [str(source)],
-        tmp_path / "out",
-        training__order="shuffled",
-        windows__context_length=16,
-        windows__stride=4,
-    )
-    assert wider["windows"]["train"] > first["windows"]["train"]
-
-
-def forget_versions(output: Path) -> None:
-    """Makes a manifest one that was written before files had versions."""
-    content = json.loads((output / "manifest.json").read_text())
-    content["sources"] = [{"uri": file["uri"], "size_bytes": file["size_bytes"]} for file in content["sources"]]
-    (output / "manifest.json").write_text(json.dumps(content))
-
-
-def broken_off(after: int) -> Callable[..., Any]:
-    """Returns a stand-in for `run_tasks` that breaks off after so many results."""
-    left = after
-
-    def run(task: Any, items: Any, **arguments: Any) -> Any:
-        nonlocal left
-        for value in run_serially(task, items, **arguments):
-            if left == 0:
-                raise KeyboardInterrupt
-            left -= 1
-            yield value
-
-    return run
-
-
-@pytest.mark.usefixtures("small_pieces")
-def test_what_is_staged_of_files_that_were_mended_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = corpus(tmp_path / "in")
-    with monkeypatch.context() as patch:
-        patch.setattr(ingest_module, "run_tasks", broken_off(3))
-        with pytest.raises(KeyboardInterrupt):
-            ingested([str(source)], tmp_path / "out")
-    mended = source / "0.tsv"
-    mended.write_bytes(mended.read_bytes()[::-1].replace(b"\n", b" ")[::-1])
-    os.utime(mended, ns=(5, 5))
-    _, whole = ingested([str(source)], tmp_path / "whole")
-    _, completed = ingested([str(source)], tmp_path / "out")
-    assert completed.hash == whole.hash
-
-
-@pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize(("after", "num_again"), [(3, 2), (10, 1), (22, 0)])
-def test_a_half_finished_ingest_is_completed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, num_again: int
-) -> None:
-    source = corpus(tmp_path / "in")
-    whole, manifest = ingested([str(source)], tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        patch.setattr(ingest_module, "run_tasks", broken_off(after))
-        with pytest.raises(KeyboardInterrupt):
-            ingested([str(source)], tmp_path / "out")
-    assert not storage.exists(str(tmp_path / "out" / "manifest.json"))
-    with pytest.raises(UserError, match="unfinished ingest of other sources or settings"):
-        ingested([str(source)], tmp_path / "out", corpus__seed=5)
-    staged_again: list[int] = []
-    original = tasks.stage
-    monkeypatch.setattr(
-        tasks, "stage", lambda item, **kwargs: staged_again.append(item["batch"]) or original(item, **kwargs)
-    )
-    result, completed = ingested([str(source)], tmp_path / "out")
-    assert len(staged_again) == num_again
-    assert completed.hash == manifest.hash
-    assert not (tmp_path / "out" / "_staging").exists()
-    assert {**result, "seconds": 0, "manifest_uri": ""} == {**whole, "seconds": 0, "manifest_uri": ""}
-    assert not storage.list_files(str(tmp_path / "out" / "_staging"))
-
-
-@pytest.mark.parametrize("settings", [{}, {"corpus__seed": 5}])
-def test_what_another_version_staged_is_staged_anew(tmp_path: Path, settings: dict[str, Any]) -> None:
-    """Version 1 had a Parquet file a chunk; its fingerprint named no version."""
-    source = corpus(tmp_path / "in")
-    _, whole = ingested([str(source)], tmp_path / "whole", **settings)
-    with pytest.raises(UserError, match="no document is left for train"):  # Leaves what it staged.
-        ingested([str(source)], tmp_path / "out", corpus__min_document_chars=1000)
-    staged = tmp_path / "out" / "_staging"
-    content = json.loads((staged / "fingerprint.json").read_text())
-    assert content.pop("staging_version") == 2
-    (staged / "fingerprint.json").write_text(json.dumps(content))
-    (staged / "00000.json").write_text('[{"name": "_staging/00000-00000.parquet", "source_bytes": 1}]')
-    said: list[str] = []
-    spec = spec_with("tiny", **settings)
-    result = ingest([str(source)], output=str(tmp_path / "out"), spec=spec, say=said.append)
-    assert "another version of textgen" in said[0]
-    assert result["manifest_hash"] == whole.hash
-    assert not staged.exists()
 
 
 MEASURED = """
@@ -398,7 +284,7 @@ print(json.dumps([result["characters"], resource.getrusage(resource.RUSAGE_SELF)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
-    """A process that does all tasks of an ingest takes no more room for a corpus ten times as large."""
+    """A process that runs all tasks of an ingest needs no more memory for a corpus ten times as large."""
     measured = []
     for num_lines in (4_000, 40_000):
         drawn = random.Random(num_lines)

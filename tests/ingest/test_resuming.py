@@ -1,4 +1,4 @@
-"""A finished ingest is known again, whichever version wrote its manifest."""
+"""A finished ingest is recognised, whichever version wrote its manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textgen.ingest.resuming import finished_manifest
 ADDED_SINCE = ("single_author", "keep_categories", "test_categories", "condition_on", "condition_none_share")
 
 
-def test_a_manifest_of_old_is_that_of_the_same_settings(tmp_path: Path) -> None:
+def test_an_old_manifest_matches_the_same_settings(tmp_path: Path) -> None:
     windows = written_manifest(str(tmp_path), {"train": ["the cat sat"] * 30})
     corpus = {name: value for name, value in windows.corpus.items() if name not in ADDED_SINCE}
     dataclasses.replace(windows, corpus=corpus).save()

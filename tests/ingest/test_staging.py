@@ -1,4 +1,4 @@
-"""Groups of files -> sorted chunks, with every record accounted for."""
+"""Staging of groups of files to sorted chunks, with every record accounted for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stage(
     layout: Layout | None = None,
     num_groups: int = 1,
 ) -> list[Chunk]:
-    """Stages the files as one batch, cut into so many groups."""
+    """Stages the files as one batch with the given number of groups."""
     output = str(folder / "out")
     edges = [len(files) * number // num_groups for number in range(num_groups + 1)]
     chunks = list(
@@ -56,13 +56,13 @@ def stage(
 
 
 def documents_of(folder: Path, *parts: Part) -> list[pa.Table]:
-    """Returns the staged documents of each part, or all of them."""
+    """Returns the staged documents of each part, or all documents."""
     output = str(folder / "out")
     slices = [Slice(name=run.name, start=0, stop=run.num_bytes) for run in staged_batch(output, 0).runs]
     return list(read_parts(output, slices, parts or [Part()], STAGED))
 
 
-def test_small_files_are_grouped_and_large_ones_stand_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_files_are_grouped_and_large_files_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouping, "GROUP_BYTES", 10)
     monkeypatch.setattr(grouping, "GROUP_FILES", 3)
     sizes = [0, 4, 6, 1, 25, 2, 0, 0, 0, 9, 2]
@@ -77,10 +77,10 @@ def test_small_files_are_grouped_and_large_ones_stand_alone(monkeypatch: pytest.
     ]
 
 
-def test_groups_are_joined_to_batches_of_about_a_runs_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_are_combined_to_batches_of_about_the_size_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouping, "MIN_FILE_BYTES", 2)
     names = ["a", "b", "c.gz", "d", "e", "f"]
-    sizes = [30, 0, 20, 21, 80, 15]  # Taken for 30, 2, 80, 21, 80 and 15 bytes.
+    sizes = [30, 0, 20, 21, 80, 15]  # Estimated as 30, 2, 80, 21, 80 and 15 bytes.
     grouped = [
         [SourceFile(index=index, uri=name, size_bytes=size, version="")]
         for index, (name, size) in enumerate(zip(names, sizes, strict=True))
@@ -124,15 +124,15 @@ def test_chunks_are_bounded_sorted_and_complete(
     ]
 
 
-def test_a_batch_comes_back_from_its_marker(tmp_path: Path) -> None:
+def test_a_batch_is_restored_from_its_marker(tmp_path: Path) -> None:
     stage(tmp_path, write(tmp_path, a="x\ny\nX", b="y\nz"), num_groups=2)
     staged = staged_batch(str(tmp_path / "out"), 0)
     assert len(staged.chunks) == 2
-    assert len(staged.lowest_keys) == len(set(staged.lowest_keys)) == 3  # Of x, y and z, whatever chunks they are in.
+    assert len(staged.lowest_keys) == len(set(staged.lowest_keys)) == 3  # The keys of x, y and z.
     assert Batch.from_dict(json.loads(json.dumps(staged.to_dict()))) == staged
 
 
-def test_of_duplicates_the_first_by_file_and_row_stays(tmp_path: Path) -> None:
+def test_the_first_duplicate_by_file_and_row_is_kept(tmp_path: Path) -> None:
     files = write(tmp_path, a="x\ny\nX", b="y\nz")
     (chunk,) = stage(tmp_path, files)
     assert (chunk.records, chunk.documents, chunk.duplicates) == (5, 3, 2)
@@ -140,7 +140,7 @@ def test_of_duplicates_the_first_by_file_and_row_stays(tmp_path: Path) -> None:
     assert {(row["text"], row["file"], row["row"]) for row in rows} == {("x", 0, 1), ("y", 0, 2), ("z", 1, 2)}
 
 
-def test_duplicates_stay_where_the_spec_keeps_them(tmp_path: Path) -> None:
+def test_duplicates_are_kept_without_deduplicate(tmp_path: Path) -> None:
     (chunk,) = stage(tmp_path, write(tmp_path, a="x\nx"), CorpusSpec(deduplicate=False))
     assert (chunk.documents, chunk.duplicates) == (2, 0)
 
@@ -161,21 +161,21 @@ def test_rejected_rows_are_written_with_file_row_reason_and_excerpt(tmp_path: Pa
     assert max(len(row["excerpt"]) for row in rows) < 300
 
 
-def test_bytes_of_another_encoding_end_the_job_with_line_and_setting(tmp_path: Path) -> None:
+def test_invalid_bytes_are_an_error_that_names_line_and_setting(tmp_path: Path) -> None:
     files = write(tmp_path, a=b"fine\nit\x92s")
     with pytest.raises(UserError, match=r"a\.txt, line 2: the byte 0x92 .* --set corpus\.encoding=cp1252"):
         stage(tmp_path, files)
     assert not storage.exists(staging.marker_uri(str(tmp_path / "out"), 0))
 
 
-def test_a_lone_surrogate_of_json_is_rejected_and_no_encoding_error(tmp_path: Path) -> None:
+def test_a_lone_surrogate_from_json_is_rejected_without_an_encoding_error(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text('{"text": "half \\ud83d"}\n{"text": "whole \\ud83d\\ude00"}\n')
     (chunk,) = stage(tmp_path, list(resolve([str(path)])))
     assert (chunk.documents, chunk.rejected_by_reason) == (1, {"surrogate": 1})
 
 
-def test_a_group_without_documents_leaves_a_marker(tmp_path: Path) -> None:
+def test_a_group_without_documents_has_a_marker(tmp_path: Path) -> None:
     (chunk,) = stage(
         tmp_path, write(tmp_path, a="no", b=" "), CorpusSpec(rules=("drop_containing",), drop_containing=("no",))
     )
@@ -191,7 +191,7 @@ def test_records_of_other_categories_are_counted_as_dropped(tmp_path: Path) -> N
     assert (chunk.dropped_by_rule, chunk.rejected_by_reason) == ({"keep_categories": 3}, {})
 
 
-def test_marks_change_neither_the_key_of_a_document_nor_what_repeats_it(tmp_path: Path) -> None:
+def test_marks_change_neither_keys_nor_duplicates(tmp_path: Path) -> None:
     text = "The CAT sat.....\nA dog in 1984\nThe CAT sat.....\nthe cat sat....."
     keys = []
     marks = ("mark_numbers", "mark_all_capitals", "mark_capitals", "mark_repeats")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("serially")
 YEARS = ("2005", "2006", "2007", "2008")
 TIME_SPLIT: dict[str, Any] = {
     "corpus__category_column": "year",
-    "corpus__test_categories": "[2007, 2008]",  # As a command line says it.
+    "corpus__test_categories": "[2007, 2008]",  # As on a command line.
     "corpus__min_split_documents": 30,
     "windows__shard_bytes": 3_000,
 }
@@ -30,7 +30,7 @@ TIME_SPLIT: dict[str, Any] = {
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes chunks, groups and ranges so small that a test's corpus takes many of each."""
+    """Makes chunks, groups and ranges so small that a test's corpus needs many."""
     monkeypatch.setattr(ingest_module, "CHUNK_BYTES", 3_000)
     monkeypatch.setattr(ingest_module, "RANGE_BYTES", 5_000)
     monkeypatch.setattr(ingest_module, "SHARD_WEIGHT_BYTES", 9_000)
@@ -42,7 +42,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def corpus(folder: Path, *, seed: int = 3, first: str = "") -> dict[str, set[str]]:
-    """Writes a file a year, a quarter of whose texts were said before in any year; returns the years of each text."""
+    """Writes one file per year, where a quarter of the texts repeat earlier ones; returns the years of each text."""
     drawn = random.Random(seed)
     years: dict[str, set[str]] = {}
     folder.mkdir(exist_ok=True)
@@ -63,15 +63,15 @@ def texts_by_split(manifest: Manifest) -> dict[str, list[str]]:
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("order", ["hash", "file"])
-@pytest.mark.parametrize("first", ["", "a-"])  # Whether the held-out files stand last or first.
-def test_test_is_what_the_held_out_categories_have_alone(tmp_path: Path, order: str, first: str) -> None:
+@pytest.mark.parametrize("first", ["", "a-"])  # Held-out files come last or first.
+def test_test_contains_the_texts_found_only_in_held_out_categories(tmp_path: Path, order: str, first: str) -> None:
     years = corpus(tmp_path / "in", first=first)
     result, manifest = ingested([str(tmp_path / "in")], tmp_path / "out", corpus__document_order=order, **TIME_SPLIT)
     texts = texts_by_split(manifest)
     early = {text for text, found in years.items() if found - {"2007", "2008"}}
     assert sorted(texts["test"]) == sorted(years.keys() - early)
     assert sorted(texts["train"] + texts["val"]) == sorted(early)
-    assert len(texts["val"]) >= 20  # A tenth of the early texts at most, by hash.
+    assert len(texts["val"]) >= 20  # At most a tenth of the other texts, by hash.
     assert result["records"] == 480 == result["documents"] + result["duplicates"]
     assert {document.category for document in iter_documents(manifest, "test")} == {"2007", "2008"}
     others = {document.category for split in ("train", "val") for document in iter_documents(manifest, split)}
@@ -81,7 +81,9 @@ def test_test_is_what_the_held_out_categories_have_alone(tmp_path: Path, order: 
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("order", ["hash", "file"])
-def test_pieces_and_their_order_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+def test_the_result_does_not_depend_on_pieces_or_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
     corpus(tmp_path / "in")
     _, manifest = ingested([str(tmp_path / "in")], tmp_path / "a", corpus__document_order=order, **TIME_SPLIT)
     monkeypatch.setattr(
@@ -92,14 +94,14 @@ def test_pieces_and_their_order_change_nothing(tmp_path: Path, monkeypatch: pyte
     _, again = ingested([str(tmp_path / "in")], tmp_path / "b", corpus__document_order=order, **TIME_SPLIT)
     assert again.hash == manifest.hash
     assert ids_of(again, tmp_path / "cache-b") == ids_of(manifest, tmp_path / "cache-a")
-    if order == "hash":  # The documents of a split do not depend on where the ranges are cut.
+    if order == "hash":  # The documents of a split do not depend on the ranges.
         monkeypatch.undo()
         monkeypatch.setattr(ingest_module, "run_tasks", run_serially)
         _, whole = ingested([str(tmp_path / "in")], tmp_path / "c", **TIME_SPLIT)
         assert texts_by_split(whole) == texts_by_split(manifest)
 
 
-def test_what_is_not_held_out_falls_as_if_the_rest_were_not_there(tmp_path: Path) -> None:
+def test_splits_of_other_documents_do_not_depend_on_held_out_ones(tmp_path: Path) -> None:
     corpus(tmp_path / "in")
     _, manifest = ingested([str(tmp_path / "in")], tmp_path / "out", **TIME_SPLIT)
     for year in ("2007", "2008"):
@@ -111,13 +113,13 @@ def test_what_is_not_held_out_falls_as_if_the_rest_were_not_there(tmp_path: Path
     assert manifest.vocabulary == early.vocabulary
 
 
-def test_categories_that_no_text_has_are_refused(tmp_path: Path) -> None:
+def test_test_categories_without_texts_are_an_error(tmp_path: Path) -> None:
     corpus(tmp_path / "in")
     settings = {**TIME_SPLIT, "corpus__test_categories": ("2011",)}
-    with pytest.raises(UserError, match=r"test_categories is \['2011'\] but no text stands in these alone"):
+    with pytest.raises(UserError, match=r"test_categories is \['2011'\] but no text occurs only in these"):
         ingested([str(tmp_path / "in")], tmp_path / "out", **settings)
 
 
-def test_a_time_split_takes_duplicates_out(tmp_path: Path) -> None:
+def test_a_time_split_requires_deduplication(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"corpus\.deduplicate=false lets a text stand in train and in test"):
         ingested([str(tmp_path)], tmp_path / "out", corpus__deduplicate=False, **TIME_SPLIT)

@@ -1,4 +1,4 @@
-"""Sources -> shards of word ids: counted on `train`, bounded, the same from every order of work."""
+"""Ingest of words: a bounded vocabulary counted on `train`, independent of the order of work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = {
 
 
 def source(folder: Path) -> str:
-    """Writes 300 reviews of words that are the rarer the longer they are."""
+    """Writes 300 reviews in which longer words are rarer."""
     drawn = random.Random(7)
     rows = ["text\tlabel"]
     for number in range(300):
@@ -50,11 +50,11 @@ def test_the_vocabulary_has_the_most_frequent_words_of_train(tmp_path: Path) -> 
     expected = sorted(counts, key=lambda word: (-counts[word], word))
     assert whole.vocabulary == WordVocabulary.of_words(expected)
     assert manifest.vocabulary.words == tuple(expected[:10])
-    assert all("\ufffd" in text for text in documents["test"])  # Every document has a word of its own.
+    assert all("\ufffd" in text for text in documents["test"])  # Every document has a unique word.
     assert result["characters"] == sum(len(text.split()) for texts in documents.values() for text in texts)
 
 
-def test_pieces_and_their_order_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_pieces_or_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = source(tmp_path / "in")
     settings = {**WORDS, "windows__max_vocab_size": 30, "windows__shard_bytes": 2_000}
     _, whole = ingested([text], tmp_path / "a", **settings)
@@ -69,7 +69,7 @@ def test_pieces_and_their_order_change_nothing(tmp_path: Path, monkeypatch: pyte
     assert ids_of(pieces, tmp_path / "cache-b") == ids_of(whole, tmp_path / "cache-a")
 
 
-def test_labels_come_along(tmp_path: Path) -> None:
+def test_labels_are_kept(tmp_path: Path) -> None:
     _, manifest = ingested([source(tmp_path / "in")], tmp_path / "out", **WORDS)
     classes = classes_of(Manifest.load(manifest.uri))
     assert classes == ("0", "1", "2")
@@ -100,6 +100,6 @@ def test_the_recipe_s_tweets_have_two_labels_and_3000_words(tmp_path: Path) -> N
         ({"classifier__hidden_units": [5]}, r"classifier\.hidden_units has 1 layers .*give one of each"),
     ],
 )
-def test_settings_that_do_not_fit_are_explained(tmp_path: Path, settings: dict[str, object], message: str) -> None:
+def test_incompatible_settings_are_an_error(tmp_path: Path, settings: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ingested([source(tmp_path / "in")], tmp_path / "out", **WORDS | settings)

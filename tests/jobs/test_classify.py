@@ -110,5 +110,5 @@ def test_mistakes_are_explained(checkpoint_uri: str, tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(UserError, match=r"latin\.txt is not UTF-8"):
         main(["--checkpoint", checkpoint_uri, "--file", str(tmp_path / "latin.txt")])
-    with pytest.raises(UserError, match="which is no character"):
+    with pytest.raises(UserError, match="which is not a character"):
         main(["--checkpoint", checkpoint_uri, "--text", "ab\udcff"])

@@ -134,9 +134,7 @@ def test_what_is_told_is_printed_and_changes_the_text(tmp_path: Path, capsys: py
     asked, _ = generated(capsys, "--checkpoint", uri, "--prompt", "a", "--condition", "label=5")
     assert asked[0]["condition"] == {"label": "5"}
     assert asked[0]["completion"] == rows[0]["completion"] != rows[1]["completion"]
-    with pytest.raises(
-        UserError, match=r"label='3' was told before no document of train; the values are 1, 5, or none"
-    ):
+    with pytest.raises(UserError, match=r"label='3' does not occur in train; the values are 1, 5, or none"):
         main(["--checkpoint", uri, "--condition", "stars=3"])
     leaning, _ = generated(capsys, "--checkpoint", uri, "--prompt", "a", "--condition", "label=5", "--guidance", "90")
     assert leaning[0]["completion"] != asked[0]["completion"]

@@ -171,8 +171,8 @@ def test_a_truncated_object_ends_the_job_with_one_sentence(bucket: str) -> None:
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "d.tsv.gz is cut off or damaged" in sentence
-    assert "fetch it again" in sentence
+    assert "d.tsv.gz is truncated or damaged" in sentence
+    assert "download it again" in sentence
 
 
 @pytest.mark.parametrize(

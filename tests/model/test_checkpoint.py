@@ -133,7 +133,7 @@ def test_a_broken_marker_is_named(tmp_path: Path, content: bytes) -> None:
         Checkpoint.load(str(tmp_path))
 
 
-def test_another_format_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_format_version_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("textgen.model.checkpoint.FORMAT_VERSION", 99)
     saved(str(tmp_path))
     monkeypatch.undo()

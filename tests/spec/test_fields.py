@@ -1,4 +1,4 @@
-"""Fields in words: every field of a spec has a type, a value and a meaning, and a number a unit where it has one."""
+"""Descriptions of fields: every field has a type, a value and a meaning, and a unit if it has one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textgen.spec import override
 from textgen.spec.fields import UNITS, fields_in_words, meaning, meanings, paths, type_in_words
 
 
-def test_every_field_has_a_meaning_and_reads_its_own_value() -> None:
+def test_every_field_has_a_meaning_and_accepts_its_own_value() -> None:
     spec = presets.preset("novel")
     fields = fields_in_words(spec)
     assert [field.path for field in fields] == paths()
@@ -22,7 +22,7 @@ def test_every_field_has_a_meaning_and_reads_its_own_value() -> None:
     assert (values["model.layer_units"], values["training.clip_norm"]) == ([256, 256, 128], None)
 
 
-def test_units_are_of_fields_that_there_are() -> None:
+def test_units_belong_to_existing_fields() -> None:
     assert set(UNITS) <= {path.partition(".")[2] for path in paths()}
     units = {field.path: field.unit for field in fields_in_words(presets.preset("tiny"))}
     assert units["training.warmup_steps"] == "steps"
@@ -42,15 +42,15 @@ def test_types_in_words() -> None:
 
 
 def test_a_meaning_belongs_to_the_field_above_it() -> None:
-    assert meanings(Nested) == {"first": "Its own text, over two lines."}
-    assert meaning("sampling.top_p").startswith("Draws among the likeliest")
+    assert meanings(Nested) == {"first": "Its docstring, over two lines."}
+    assert meaning("sampling.top_p").startswith("Samples only from the smallest set")
 
 
 @dataclass
 class Nested:
-    """No field's text."""
+    """Docstring of the class."""
 
     first: int = 3
-    """Its own text,
+    """Its docstring,
     over two lines."""
     second: int = 4

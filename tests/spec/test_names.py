@@ -1,4 +1,4 @@
-"""Names that other tools use, and fields without their section, lead to the field that is meant."""
+"""Names from other tools, and fields without their section, lead to the right field."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from textgen.spec.names import meant_by, other_names
         ("samplin.seed", "sampling.seed"),
     ],
 )
-def test_a_name_of_another_tool_or_without_its_section_means_a_field(typed: str, meant: str) -> None:
+def test_names_of_other_tools_and_without_a_section_lead_to_a_field(typed: str, meant: str) -> None:
     assert meant_by(typed, paths())[0] == meant
 
 
-def test_every_meaning_is_a_field_and_no_name_hides_one() -> None:
+def test_other_names_lead_to_fields_and_hide_none() -> None:
     known = paths()
     names = other_names()
     assert {path for meant in names.values() for path in meant} <= set(known)
@@ -53,7 +53,7 @@ def test_every_meaning_is_a_field_and_no_name_hides_one() -> None:
         assert meant_by(path, known)[0] == path
 
 
-def test_a_refusal_says_how_to_type_it() -> None:
+def test_the_error_shows_how_to_type_the_setting() -> None:
     spec = presets.preset("tiny")
     with pytest.raises(UserError, match=r"'lr'; did you mean training\.learning_rate\? Type --set training\.learning_"):
         override(spec, {"lr": "0.01"})

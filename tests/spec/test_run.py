@@ -1,4 +1,4 @@
-"""The spec: fields check themselves, and command lines reach them by name."""
+"""The spec: fields validate themselves and can be set by name."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DEFAULT = RunSpec(preset="mine")
 
 
 @pytest.mark.parametrize("name", presets.PRESET_NAMES)
-def test_a_preset_survives_json(name: str) -> None:
+def test_a_preset_round_trips_through_json(name: str) -> None:
     spec = presets.preset(name)
     assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
-def test_a_changed_spec_survives_json() -> None:
+def test_a_changed_spec_round_trips_through_json() -> None:
     spec = override(
         DEFAULT,
         {
@@ -38,7 +38,7 @@ def test_a_changed_spec_survives_json() -> None:
     assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
-def test_a_field_that_every_version_had_takes_its_default_where_it_is_missing() -> None:
+def test_a_missing_field_that_every_version_had_takes_its_default() -> None:
     read = RunSpec.from_dict({"preset": "mine", "model": {"units": 3}})
     assert (read.model.units, read.model.embedding_dim) == (3, DEFAULT.model.embedding_dim)
     assert read.sampling == DEFAULT.sampling
@@ -52,7 +52,7 @@ def test_a_field_that_every_version_had_takes_its_default_where_it_is_missing() 
         ({"preset": "mine", "model": {"units": "many"}}, "model.units is 'many'; it must be a whole number"),
     ],
 )
-def test_a_foreign_dictionary_is_refused(values: dict[str, Any], message: str) -> None:
+def test_an_invalid_dictionary_is_an_error(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         RunSpec.from_dict(values)
 
@@ -86,7 +86,7 @@ def test_a_foreign_dictionary_is_refused(values: dict[str, Any], message: str) -
         ("windows.separator", " ", " "),
     ],
 )
-def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: object) -> None:
+def test_a_text_is_converted_to_the_type_of_its_field(path: str, text: str, expected: object) -> None:
     section, field = path.split(".")
     got = getattr(getattr(override(DEFAULT, {path: text}), section), field)
     assert (got, type(got)) == (expected, type(expected))
@@ -103,8 +103,12 @@ def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: ob
         ("model.dropout", "1", r"model.dropout is 1.0; it must lie in \[0, 1\)"),
         ("model.dense_units", 0, "model.dense_units is 0; use 1 or more, or none"),
         ("model.dropout", "nan", "model.dropout is nan"),
-        ("model.layer_units", "[8, 9]", r"model.layer_units is \[8, 9\] with model.num_layers 1; give each"),
-        ("model.layer_units", "[0]", r"model.layer_units is \[0\] with model.num_layers 1; .* 1 or more, or none"),
+        ("model.layer_units", "[8, 9]", r"model.layer_units is \[8, 9\] with model.num_layers 1; give a width"),
+        (
+            "model.layer_units",
+            "[0]",
+            r"model.layer_units is \[0\] with model.num_layers 1; .* 1 or more for each layer",
+        ),
         ("model.cell", "rnn", "model.cell is 'rnn'; did you mean"),
         ("training.loss_at", "last", "training.loss_at is last with training.order stateful; .*order=shuffled too"),
         ("training.learning_rate", "fast", "training.learning_rate is 'fast'; it must be a number"),
@@ -114,14 +118,22 @@ def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: ob
         ("training.block_windows", 48, "training.block_windows is 48; it must be a power of two"),
         ("training.seed", -1, "training.seed is -1; use a whole number from 0 to 9007199254740991"),
         ("corpus.seed", 2**53, "corpus.seed is 9007199254740992; use a whole number from 0 to 9007199254740991"),
-        ("training.weight_decay", 0.1, "only adamw decays"),
+        ("training.weight_decay", 0.1, "only adamw supports weight decay"),
         ("training.patience", 0, "training.patience is 0; use 1 or more, or none"),
         ("training.unfreeze_every_steps", 0, "training.unfreeze_every_steps is 0; use 1 or more, or none"),
-        ("training.layer_rate_factor", 0.5, r"training.layer_rate_factor is 0.5; use 1 \(all layers alike\) or more"),
+        (
+            "training.layer_rate_factor",
+            0.5,
+            r"training.layer_rate_factor is 0.5; use 1 \(the same rate for all layers\) or more",
+        ),
         ("training.decay", "one-cycle", "training.decay is 'one-cycle'; did you mean one_cycle"),
-        ("training.sample_temperatures", "[1, -1]", r"training.sample_temperatures is \[1.0, -1.0\]; each is 0"),
+        (
+            "training.sample_temperatures",
+            "[1, -1]",
+            r"training.sample_temperatures is \[1.0, -1.0\]; each must be from 0",
+        ),
         ("training.sample_temperatures", 0.5, "training.sample_temperatures is 0.5; it must be a list"),
-        ("sweep.units", "8,0", r"sweep.units is \[8, 0\]; each is 1 or more"),
+        ("sweep.units", "8,0", r"sweep.units is \[8, 0\]; each must be 1 or more"),
         ("sweep.units", "", "sweep.units is empty"),
         ("sampling.top_p", 0, r"sampling.top_p is 0.0; it must lie in \(0, 1\]"),
         ("sampling.temperature", -0.1, "sampling.temperature is -0.1; use 0"),
@@ -135,11 +147,11 @@ def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: ob
         ("corpus.rules", "html,lowercase", "corpus.rules has 'lowercase'; the nearest known names are lower"),
         ("corpus.val_share", 1, r"corpus.val_share \+ corpus.test_share is 1.01; it must lie in \[0, 1\)"),
         ("corpus.max_document_chars", 0, "corpus.max_document_chars is 0; use 1"),
-        ("windows.separator", "", "windows.separator is the empty text"),
+        ("windows.separator", "", "windows.separator is empty"),
         ("windows.stride", 63, "training.order is stateful with windows.stride 63 and windows.context_length 64"),
     ],
 )
-def test_a_bad_value_is_refused_with_what_is_right(path: str, value: object, message: str) -> None:
+def test_an_invalid_value_is_an_error_that_names_valid_ones(path: str, value: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         override(DEFAULT, {path: value})
 
@@ -185,11 +197,11 @@ def test_fields_of_two_sections_change_together() -> None:
         ({"model.num_layers": 3, "model.layer_units": "9,5,6"}, (9, 5, 6)),
     ],
 )
-def test_layers_are_equally_wide_or_as_wide_as_is_said(changes: dict[str, Any], widths: tuple[int, ...]) -> None:
+def test_layers_have_equal_or_given_widths(changes: dict[str, Any], widths: tuple[int, ...]) -> None:
     assert override(DEFAULT, changes).model.widths == widths
 
 
-def test_override_leaves_the_rest() -> None:
+def test_override_keeps_other_fields() -> None:
     changed = override(DEFAULT, {"model.units": 7})
     assert changed == dataclasses.replace(DEFAULT, model=dataclasses.replace(DEFAULT.model, units=7))
     assert override(DEFAULT, {}) == DEFAULT
@@ -216,7 +228,7 @@ def test_settings_are_split_at_their_first_equals_sign() -> None:
         parse_settings(["model.units"])
 
 
-def test_a_stored_seed_that_is_larger_than_one_may_be_given_is_read() -> None:
+def test_a_stored_seed_may_exceed_the_limit_for_given_seeds() -> None:
     stored = override(presets.tiny(), {"sampling.seed": 7}).to_dict()
     stored["sampling"]["seed"] = 2**60
     assert RunSpec.from_dict(stored).sampling.seed == 2**60

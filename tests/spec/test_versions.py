@@ -1,4 +1,4 @@
-"""What older versions wrote is read as it was meant, and no field comes or changes without an entry that says how."""
+"""Stored specs of older versions keep their meaning, and every added or changed field has an entry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textgen.spec.versions import CHANGES, LAST_WITHOUT_NUMBER, SPEC_VERSION, ch
 
 TESTS = Path(__file__).parents[1]
 ADDED = {int(number): fields for number, fields in json.loads((TESTS / "spec_versions.json").read_text()).items()}
-"""The fields that each version added, and the defaults that it changed: `{version: {section.field: default}}`."""
+"""Fields that each version added and defaults that it changed: `{version: {section.field: default}}`."""
 
 
 def flat(spec: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def flat(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def written_by(version: int) -> dict[str, Any]:
-    """Returns what a version's `to_dict` gave for a spec of defaults."""
+    """Returns the result of `to_dict` in a version, for a spec of defaults."""
     spec: dict[str, Any] = {"preset": "mine"} | ({"version": version} if version > LAST_WITHOUT_NUMBER else {})
     for number in range(1, version + 1):
         for path, default in ADDED[number].items():
@@ -35,12 +35,12 @@ def written_by(version: int) -> dict[str, Any]:
 
 
 def old_run(version: int) -> dict[str, Any]:
-    """Returns the `run.json` that a version wrote, of `tiny_spec()`; its path alone was changed."""
+    """Returns the `run.json` that a version wrote for `tiny_spec()`; only its path was changed."""
     run: dict[str, Any] = json.loads((TESTS / "old_runs" / f"version-{version}.json").read_text())
     return run
 
 
-def test_every_field_and_default_of_today_stands_in_the_versions() -> None:
+def test_every_field_and_default_is_listed_in_a_version() -> None:
     today = RunSpec(preset="mine").to_dict()
     assert flat(today) == flat(written_by(max(ADDED))), (
         "a field is new or has another default: add an entry of a new version to CHANGES in textgen/spec/versions.py, "
@@ -49,14 +49,14 @@ def test_every_field_and_default_of_today_stands_in_the_versions() -> None:
     assert today["version"] == SPEC_VERSION == max(ADDED)
 
 
-def test_every_later_field_says_what_was_before_it() -> None:
+def test_every_added_field_has_a_value_for_older_versions() -> None:
     later = {(path, version) for version, fields in ADDED.items() if version > 1 for path in fields}
     assert {(change.path, change.version) for change in CHANGES} == later
     assert [change.version for change in CHANGES] == sorted(change.version for change in CHANGES)
 
 
 @pytest.mark.parametrize("version", sorted(ADDED))
-def test_each_version_is_read_as_it_was_meant(version: int) -> None:
+def test_each_version_keeps_its_meaning(version: int) -> None:
     stored = written_by(version)
     assert version_of(stored) == version
     read = flat(RunSpec.from_dict(stored).to_dict())
@@ -67,33 +67,33 @@ def test_each_version_is_read_as_it_was_meant(version: int) -> None:
     assert set(before) <= set(changed_since(version))
 
 
-def test_what_was_in_force_is_not_what_today_chooses() -> None:
+def test_the_value_of_an_older_version_differs_from_the_default() -> None:
     read = RunSpec.from_dict(written_by(3))
     assert (read.training.fresh_share, read.model.hold_conditions) == (0.0, False)
     assert (RunSpec(preset="mine").training.fresh_share, RunSpec(preset="mine").model.hold_conditions) == (0.05, True)
 
 
 @pytest.mark.parametrize(("dense_units", "expected"), [(9, 0.3), (None, 0.0)])
-def test_one_dropout_was_that_of_the_dense_layer_too(dense_units: int | None, expected: float) -> None:
+def test_the_dense_layer_once_shared_the_dropout(dense_units: int | None, expected: float) -> None:
     stored = written_by(1)
     stored["model"] |= {"dropout": 0.3, "dense_units": dense_units}
     assert RunSpec.from_dict(stored).model.dense_dropout == expected
 
 
 @pytest.mark.parametrize("version", [1, 3])
-def test_a_real_run_of_old_is_read_with_the_settings_that_it_was_begun_with(version: int) -> None:
+def test_an_old_run_is_read_with_its_original_settings(version: int) -> None:
     read = RunSpec.from_dict(old_run(version)["spec"])
     assert read == override(tiny_spec(), {"training.fresh_share": 0.0, "model.hold_conditions": False})
 
 
 @pytest.mark.parametrize("number", [SPEC_VERSION + 1, "2"])
-def test_a_spec_of_a_later_version_is_refused(number: object) -> None:
+def test_a_spec_of_a_later_version_is_an_error(number: object) -> None:
     with pytest.raises(UserError, match=r"version .* reads versions up to"):
         RunSpec.from_dict(tiny_spec().to_dict() | {"version": number, "later": {}})
 
 
 @pytest.mark.parametrize("name", presets.PRESET_NAMES)
-def test_what_is_there_stays(name: str) -> None:
+def test_existing_fields_are_kept(name: str) -> None:
     stored = presets.preset(name).to_dict()
     for section in ("corpus", "windows", "training"):
         assert completed(section, stored[section]) == stored[section]

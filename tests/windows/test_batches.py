@@ -1,4 +1,4 @@
-"""Batches: the same rows whoever reads them, from wherever."""
+"""Batches have the same rows for any reader and any starting position."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_workers_read_the_same_global_batch(
 
 
 @given(st.lists(st.integers(0, 120), min_size=1, max_size=15), st.sampled_from([1, 2, 8, 64]))
-def test_any_step_can_be_asked_for(reader: IdReader, steps: list[int], block: int) -> None:
+def test_steps_can_be_read_in_any_order(reader: IdReader, steps: list[int], block: int) -> None:
     lanes = lanes_of(reader, length=6, stride=4, batch=3, order="shuffled", block=block)
     jumping = window_reader(reader, lanes, length=6, stride=4)
     for step in steps:
@@ -107,7 +107,7 @@ def test_any_step_can_be_asked_for(reader: IdReader, steps: list[int], block: in
 
 
 class CountingReader(IdReader):
-    """Counts what is read."""
+    """Records the ranges that are read."""
 
     num_reads = 0
 
@@ -117,7 +117,7 @@ class CountingReader(IdReader):
 
 
 @pytest.mark.parametrize("order", ["stateful", "shuffled"])
-def test_a_block_is_read_once_and_then_let_go(manifest: Manifest, tmp_path: Path, order: Order) -> None:
+def test_a_block_is_read_once_and_then_released(manifest: Manifest, tmp_path: Path, order: Order) -> None:
     ids = CountingReader(manifest, "train", cache_dir=tmp_path)
     lanes = lanes_of(ids, length=7, stride=7, batch=5, order=order)
     windows = window_reader(ids, lanes, length=7, stride=7)
@@ -129,7 +129,7 @@ def test_a_block_is_read_once_and_then_let_go(manifest: Manifest, tmp_path: Path
 
 
 @pytest.mark.parametrize(("length", "num_lanes"), [(1, 1), (7, 3), (5, 32), (400, 4), (3, 1000)])
-def test_scoring_reads_every_id_as_a_target_after_the_one_before(reader: IdReader, length: int, num_lanes: int) -> None:
+def test_scoring_uses_every_id_as_a_target_after_its_predecessor(reader: IdReader, length: int, num_lanes: int) -> None:
     everything = reader.read(0, reader.num_ids).tolist()
     lanes = ScoringLanes(num_ids=len(everything), context_length=length, num_lanes=num_lanes)
     batches = list(scoring_batches(reader, lanes, start_id=START_ID))
@@ -143,9 +143,9 @@ def test_scoring_reads_every_id_as_a_target_after_the_one_before(reader: IdReade
     assert inputs[kept].tolist() == [START_ID, *everything[:-1]]
 
 
-def test_what_leads_up_to_a_lane_is_read_and_not_counted(reader: IdReader) -> None:
+def test_lead_ids_of_a_lane_are_read_and_not_counted(reader: IdReader) -> None:
     everything = [START_ID, *reader.read(0, 20).tolist()]
-    lanes = ScoringLanes(num_ids=20, context_length=6, num_lanes=3, lead_ids=4)  # They count from 0, 6 and 13 on.
+    lanes = ScoringLanes(num_ids=20, context_length=6, num_lanes=3, lead_ids=4)  # Lanes count from 0, 6 and 13.
     batches = list(scoring_batches(reader, lanes, start_id=START_ID))
     inputs, targets, weights = (
         np.concatenate([getattr(batch, name) for batch in batches], axis=1) for name in ("inputs", "targets", "weights")
@@ -167,6 +167,6 @@ def test_a_split_is_scored_after_its_separator(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_nothing_is_scored_of_an_empty_split(manifest: Manifest, tmp_path: Path) -> None:
+def test_an_empty_split_has_no_scoring_batches(manifest: Manifest, tmp_path: Path) -> None:
     reader = IdReader(manifest, "val", cache_dir=tmp_path)
     assert list(scoring_batches(reader, ScoringLanes(num_ids=0, context_length=4), start_id=START_ID)) == []

@@ -1,4 +1,4 @@
-"""The dataset: the batches of the readers, as rows of Ray Data, in order."""
+"""The dataset: the readers' batches as ordered rows of Ray Data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = ("inputs", "targets", "weights")
 
 @pytest.fixture
 def several_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes tasks small, so that a tiny corpus takes several of them."""
+    """Makes tasks small, so that a tiny corpus needs several."""
     monkeypatch.setattr(windows_dataset, "ROWS_PER_TASK", 20)
 
 
@@ -54,7 +54,7 @@ def read_here(manifest: Manifest, lanes: Lanes, steps: range, *, length: int, st
     return batches
 
 
-def test_rows_stand_in_the_order_of_step_and_row(manifest: Manifest) -> None:
+def test_rows_are_ordered_by_step_and_row(manifest: Manifest) -> None:
     rows = dataset(manifest, global_batch_size=6).take_all()
     num_ids = manifest.split("train").num_ids
     steps = -(-num_windows(num_ids, 7, 7) // 6)
@@ -69,7 +69,7 @@ def test_an_epoch_equals_the_readers_batches(manifest: Manifest, tmp_path: Path)
     assert_same(list(batches_of(dataset(manifest, global_batch_size=4), num_rows=4)), expected)
 
 
-def test_any_run_of_steps_in_any_order_of_windows(manifest: Manifest, tmp_path: Path) -> None:
+def test_any_range_of_steps_in_any_window_order(manifest: Manifest, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"order": "shuffled", "block_windows": 8, "seed": 3, "global_batch_size": 5}
     lanes = Lanes(num_windows=num_windows(manifest.split("train").num_ids, 9, 2), **settings)
     first = lanes.steps_per_epoch - 4  # Across the end of an epoch.
@@ -105,13 +105,13 @@ def test_an_empty_split_has_no_rows(manifest: Manifest) -> None:
     assert list(batches_of(rows, num_rows=32)) == []
 
 
-def test_rows_out_of_order_are_noticed(manifest: Manifest) -> None:
+def test_rows_out_of_order_are_detected(manifest: Manifest) -> None:
     rows = dataset(manifest, global_batch_size=6, num_steps=2)
     with pytest.raises(AssertionError, match="out of order"):
         list(batches_of(rows, num_rows=4))
 
 
-def test_a_driver_prints_nothing_of_its_own(manifest: Manifest) -> None:
+def test_a_driver_prints_nothing(manifest: Manifest) -> None:
     program = """
 import sys
 from textgen.ray_session import connect, disconnect

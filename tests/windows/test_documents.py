@@ -1,4 +1,4 @@
-"""Documents one by one: their ids and labels, and how they stand in a batch."""
+"""Single documents: their ids and labels, and their layout in a batch."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_document_is_read_by_its_number(manifest: Manifest, order: int) -> None:
+def test_a_document_is_read_by_index(manifest: Manifest, order: int) -> None:
     with contextlib.closing(DocumentReader(manifest, "train")) as reader:
         for number in range(len(TEXTS))[::order]:
             assert manifest.vocabulary.decode(reader.ids(number)) == TEXTS[number]
 
 
-def test_a_document_of_characters_may_be_empty_and_keeps_its_place(tmp_path: Path) -> None:
+def test_an_empty_document_keeps_its_index(tmp_path: Path) -> None:
     texts = ["ab", "", "cab", "", ""]
     manifest = written_manifest(str(tmp_path), {"train": texts}, documents_per_shard=2)
     with contextlib.closing(DocumentReader(manifest, "train")) as reader:
         assert [manifest.vocabulary.decode(reader.ids(number)) for number in range(5)] == texts
 
 
-def test_documents_that_a_text_joins_are_refused(tmp_path: Path) -> None:
+def test_joined_documents_are_an_error(tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), {"train": ["a b", "c"]}, separator=" ")
-    with pytest.raises(UserError, match=r"joined by a text .* windows\.separator=none"):
+    with pytest.raises(UserError, match=r"joined by a text.* windows\.separator=none"):
         DocumentReader(manifest, "train")
 
 
-def test_labels_are_places_among_the_sorted_classes_of_train(manifest: Manifest) -> None:
+def test_labels_are_indices_of_the_sorted_classes_of_train(manifest: Manifest) -> None:
     classes = classes_of(manifest)
     assert classes == ("mixed", "neg", "pos")
     train = DocumentLabels.of(manifest, "train", classes=classes)
@@ -75,7 +75,7 @@ def test_labels_are_places_among_the_sorted_classes_of_train(manifest: Manifest)
     assert len(DocumentLabels.of(manifest, "test", classes=classes)) == 0
 
 
-def test_one_label_is_too_few(tmp_path: Path) -> None:
+def test_a_single_label_is_an_error(tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), {"train": ["a", "b"]}, labels={"train": ["pos", None]})
     with pytest.raises(UserError, match=r"have 1 distinct labels.*corpus\.label_column"):
         classes_of(manifest)
@@ -85,7 +85,7 @@ def layout_of(manifest: Manifest, *, is_bag: bool, max_ids: int = 3, part: str =
     return DocumentLayout.of(manifest.vocabulary, is_bag=is_bag, max_ids=max_ids, part=part)  # type: ignore[arg-type]
 
 
-def test_a_bag_says_which_words_a_document_has(manifest: Manifest) -> None:
+def test_a_bag_marks_the_words_of_a_document(manifest: Manifest) -> None:
     vocabulary = manifest.vocabulary
     documents = [vocabulary.encode(text) for text in ("good good plot", "nothing known", "bad", "")]
     bags = layout_of(manifest, is_bag=True).inputs(documents)
@@ -96,7 +96,7 @@ def test_a_bag_says_which_words_a_document_has(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize(("part", "kept"), [("first", [2, 3, 4]), ("last", [4, 5, 6])])
-def test_ids_are_cut_and_padded(manifest: Manifest, part: str, kept: list[int]) -> None:
+def test_ids_are_truncated_and_padded(manifest: Manifest, part: str, kept: list[int]) -> None:
     layout = layout_of(manifest, is_bag=False, part=part)
     documents = [np.array([2, 3, 4, 5, 6], np.uint8), np.array([4], np.uint8), np.zeros(0, np.uint8)]
     assert layout.inputs(documents).tolist() == [kept, [4, PADDING, PADDING], [PADDING] * 3]
@@ -104,7 +104,7 @@ def test_ids_are_cut_and_padded(manifest: Manifest, part: str, kept: list[int]) 
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_an_epoch_brings_every_labelled_document_once_with_its_label(manifest: Manifest, num_workers: int) -> None:
+def test_an_epoch_has_every_labelled_document_once_with_its_label(manifest: Manifest, num_workers: int) -> None:
     classes = classes_of(manifest)
     labels = DocumentLabels.of(manifest, "train", classes=classes)
     lanes = Lanes(num_windows=len(labels), global_batch_size=6, order="shuffled", block_windows=2, seed=5)

@@ -1,4 +1,4 @@
-"""The arithmetic of lanes: every window once, whatever the number of workers."""
+"""The arithmetic of lanes: every window once, for any number of workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def epoch_of(lanes: Lanes, epoch: int) -> np.ndarray[tuple[int, ...], np.dtype[n
 
 
 @given(st.integers(0, 300), st.integers(1, 40), st.integers(1, 50))
-def test_the_number_of_windows_is_what_fits(num_ids: int, length: int, stride: int) -> None:
+def test_the_number_of_windows(num_ids: int, length: int, stride: int) -> None:
     starts = [start for start in range(0, num_ids, stride) if start + length + 1 <= num_ids]
     assert num_windows(num_ids, length, stride) == len(starts)
 
@@ -49,13 +49,13 @@ def test_an_epoch_holds_every_window_once(lanes: Lanes, epoch: int) -> None:
     windows = epoch_of(lanes, epoch)
     seen = windows[windows != MASKED]
     assert sorted(seen.tolist()) == list(range(lanes.num_windows))
-    # Only the last step may be masked, and a lane has at most one window less than another.
+    # Only the last step may be masked, and lanes differ by at most one window.
     assert (windows[:-1] != MASKED).all()
     assert (windows[-1] == MASKED).sum() == -lanes.num_windows % lanes.global_batch_size
 
 
 @given(lanes_of_any_size())
-def test_lanes_are_runs_of_nearly_one_length(lanes: Lanes) -> None:
+def test_lanes_are_contiguous_and_of_nearly_equal_length(lanes: Lanes) -> None:
     bounds = [lanes.lane_bounds(lane) for lane in range(lanes.global_batch_size)]
     assert (bounds[0][0], bounds[-1][1]) == (0, lanes.num_windows)
     assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
@@ -72,7 +72,7 @@ def test_a_row_is_a_window_of_its_lane(lanes: Lanes, step: int) -> None:
 
 
 @given(lanes_of_any_size(), st.integers(0, 500))
-def test_stateful_lanes_are_read_front_to_back(lanes: Lanes, step: int) -> None:
+def test_stateful_lanes_are_read_in_order(lanes: Lanes, step: int) -> None:
     stateful = Lanes(num_windows=lanes.num_windows, global_batch_size=lanes.global_batch_size)
     position = step % stateful.steps_per_epoch
     expected = []
@@ -84,7 +84,7 @@ def test_stateful_lanes_are_read_front_to_back(lanes: Lanes, step: int) -> None:
 
 
 @given(lanes_of_any_size(), st.integers(0, 3))
-def test_shuffled_windows_of_a_block_stand_together(lanes: Lanes, epoch: int) -> None:
+def test_shuffled_windows_of_a_block_are_consecutive(lanes: Lanes, epoch: int) -> None:
     shuffled = Lanes(**{**vars(lanes), "order": "shuffled"})
     for lane, column in enumerate(epoch_of(shuffled, epoch).T):
         windows = [int(window) for window in column if window != MASKED]
@@ -99,11 +99,11 @@ def test_shuffled_windows_of_a_block_stand_together(lanes: Lanes, epoch: int) ->
 
 
 def in_order_of_first_use(lanes: Lanes, lane: int, windows: list[int]) -> list[int]:
-    """Returns the first windows of the blocks, as they are entered."""
+    """Returns the first windows of the blocks in the order in which they are read."""
     return list(dict.fromkeys(lanes.block_of(window, lane)[0] for window in windows))
 
 
-def test_a_short_last_block_may_stand_anywhere() -> None:
+def test_a_short_last_block_may_come_at_any_position() -> None:
     # Lanes of 10 windows in blocks of 4, 4 and 2: over many epochs the short one comes first, second and last.
     lanes = Lanes(num_windows=30, global_batch_size=3, order="shuffled", block_windows=4, seed=1)
     places = set()
@@ -114,7 +114,7 @@ def test_a_short_last_block_may_stand_anywhere() -> None:
     assert places == {0, 1, 2}
 
 
-def test_epochs_seeds_and_lanes_have_orders_of_their_own() -> None:
+def test_epochs_seeds_and_lanes_have_different_orders() -> None:
     def relative(seed: int, epoch: int) -> list[tuple[int, ...]]:
         lanes = Lanes(num_windows=96, global_batch_size=3, order="shuffled", block_windows=8, seed=seed)
         columns = epoch_of(lanes, epoch).T
@@ -125,12 +125,12 @@ def test_epochs_seeds_and_lanes_have_orders_of_their_own() -> None:
     assert relative(1, 2) == relative(1, 2)
 
 
-def test_blocks_too_are_shuffled_within_and_among_each_other() -> None:
+def test_windows_within_blocks_and_blocks_are_shuffled() -> None:
     lanes = Lanes(num_windows=64, global_batch_size=1, order="shuffled", block_windows=8, seed=4)
     order = epoch_of(lanes, 0)[:, 0].tolist()
     blocks = [order[start : start + 8] for start in range(0, 64, 8)]
     orders = [tuple(block[0] // 8 for block in blocks), *(tuple(window % 8 for window in block) for block in blocks)]
-    assert len(set(orders)) == 9  # The blocks' own order is not that of the windows in one either.
+    assert len(set(orders)) == 9  # The order of blocks also differs from the order within a block.
     assert tuple(range(8)) not in orders
 
 
@@ -142,7 +142,7 @@ def test_workers_share_the_global_batch(lanes: Lanes, step: int, num_workers: in
 
 
 @given(st.integers(1, 70), st.integers(1, 70))
-def test_rows_are_shared_out_evenly(global_batch_size: int, num_workers: int) -> None:
+def test_rows_are_distributed_evenly(global_batch_size: int, num_workers: int) -> None:
     rows = [worker_rows(global_batch_size, rank, num_workers) for rank in range(num_workers)]
     assert [row for first, last in rows for row in range(first, last)] == list(range(global_batch_size))
     sizes = [last - first for first, last in rows]
@@ -150,12 +150,12 @@ def test_rows_are_shared_out_evenly(global_batch_size: int, num_workers: int) ->
 
 
 @given(lanes_of_any_size(), st.integers(0, 300), st.integers(0, 300))
-def test_the_hash_is_of_the_windows(lanes: Lanes, one: int, other: int) -> None:
+def test_the_hash_depends_on_the_windows(lanes: Lanes, one: int, other: int) -> None:
     same_windows = lanes.windows(one).tolist() == lanes.windows(other).tolist()
     assert (lanes.windows_hash(one) == lanes.windows_hash(other)) == same_windows
 
 
-def test_a_corpus_too_small_names_the_number_to_change() -> None:
+def test_a_corpus_that_is_too_small_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(
         UserError, match=r"training.global_batch_size = 8 windows but the split has 7; lower training.g"
     ):
@@ -174,13 +174,13 @@ def test_scoring_counts_every_id_once_as_a_target(num_ids: int, length: int, num
             assert stop - first == length or lanes.targets(step + 1, lane) == (
                 stop,
                 stop,
-            )  # Short at a lane's end alone.
+            )  # Only the end of a lane is short.
             targets += range(first, stop)
     assert targets == list(range(num_ids))  # Contiguous along each lane, and from lane to lane.
 
 
 @given(st.integers(0, 200), st.integers(1, 20), st.integers(1, 12), st.integers(0, 30))
-def test_a_lane_reads_what_leads_up_to_it(num_ids: int, length: int, num_lanes: int, lead_ids: int) -> None:
+def test_a_lane_reads_its_lead_ids(num_ids: int, length: int, num_lanes: int, lead_ids: int) -> None:
     lanes = ScoringLanes(num_ids=num_ids, context_length=length, num_lanes=num_lanes, lead_ids=lead_ids)
     counted: list[int] = []
     for lane in range(num_lanes):
@@ -194,14 +194,14 @@ def test_a_lane_reads_what_leads_up_to_it(num_ids: int, length: int, num_lanes: 
     assert counted == list(range(num_ids))
 
 
-def test_no_step_is_scored_for_nothing() -> None:
+def test_every_scoring_step_has_targets() -> None:
     lanes = ScoringLanes(num_ids=22, context_length=5, num_lanes=4)  # Lanes of 5, 6, 5 and 6.
     assert lanes.num_steps == 2
     assert [lanes.targets(1, lane) for lane in range(4)] == [(5, 5), (10, 11), (16, 16), (21, 22)]
 
 
 @given(st.integers(1, 70), st.integers(1, 9), st.integers(1, 9))
-def test_parts_are_the_same_rows_for_any_number_of_workers(batch: int, num_parts: int, num_workers: int) -> None:
+def test_parts_have_the_same_rows_for_any_number_of_workers(batch: int, num_parts: int, num_workers: int) -> None:
     num_workers = min(num_workers, num_parts)
     expected = worker_parts(batch, 0, 1, num_parts=num_parts)
     assert [row for part in expected for row in part] == list(range(batch))

@@ -1,4 +1,4 @@
-"""The manifest: read back as it was written, and refused when it was not."""
+"""The manifest round-trips, and an edited or damaged one is an error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_saved_manifest_loads_equal(manifest: Manifest, tmp_path: Path) -> Non
     assert written[0] == written[1]
 
 
-def test_a_manifest_counts_its_splits(manifest: Manifest) -> None:
+def test_a_manifest_counts_ids_and_documents_of_its_splits(manifest: Manifest) -> None:
     assert [manifest.split(name).num_documents for name in ("train", "val", "test")] == [4, 1, 2]
     assert [len(manifest.split(name).shards) for name in ("train", "val", "test")] == [2, 1, 1]
     ids = [sum(len(text) + 1 for text in SPLITS[name]) for name in ("train", "val", "test")]
@@ -58,7 +58,7 @@ def test_an_unknown_split_lists_the_known_ones(manifest: Manifest) -> None:
         manifest.split("dev")
 
 
-def test_a_missing_manifest_says_what_to_run(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_an_error_that_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"{tmp_path} holds no manifest\.json; run jobs\.ingest with --output"):
         Manifest.load(str(tmp_path))
 
@@ -83,26 +83,26 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_an_edited_manifest_is_refused(manifest: Manifest, change: Callable[[dict[str, Any]], Any]) -> None:
+def test_an_edited_manifest_is_an_error(manifest: Manifest, change: Callable[[dict[str, Any]], Any]) -> None:
     uri = edited(manifest, change)
     with pytest.raises(UserError, match=r"manifest.json does not match its own hash; .* ingest again"):
         Manifest.load(uri)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"3"])
-def test_a_file_that_is_no_manifest_is_refused(manifest: Manifest, content: bytes) -> None:
+def test_a_file_that_is_not_a_manifest_is_an_error(manifest: Manifest, content: bytes) -> None:
     (Path(manifest.uri) / MANIFEST_NAME).write_bytes(content)
     with pytest.raises(UserError, match=r"manifest.json does not match its own hash"):
         Manifest.load(manifest.uri)
 
 
-def test_another_format_version_is_refused(manifest: Manifest) -> None:
+def test_another_format_version_is_an_error(manifest: Manifest) -> None:
     uri = edited(manifest, lambda content: content.update(format_version=99))
     with pytest.raises(UserError, match="has format version 99, not 1; ingest again"):
         Manifest.load(uri)
 
 
-def test_the_hash_is_of_the_ids_not_of_their_place(manifest: Manifest, tmp_path: Path) -> None:
+def test_the_hash_does_not_depend_on_the_location(manifest: Manifest, tmp_path: Path) -> None:
     longer = tiny_spec(windows__context_length=11, windows__stride=11)
     again = written_manifest(str(tmp_path / "elsewhere"), SPLITS, spec=longer)
     assert again.windows["context_length"] == again.windows["stride"] == 11
@@ -112,7 +112,7 @@ def test_the_hash_is_of_the_ids_not_of_their_place(manifest: Manifest, tmp_path:
     assert dataclasses.replace(manifest, sources=sources, origin="elsewhere").hash == manifest.hash
 
 
-def test_the_hash_depends_on_what_the_ids_are_and_mean(manifest: Manifest, tmp_path: Path) -> None:
+def test_the_hash_depends_on_the_ids_and_their_meaning(manifest: Manifest, tmp_path: Path) -> None:
     texts = SPLITS | {"val": ["fivé"]}  # Another id in `val`, the same counts.
     swapped = SPLITS | {"train": [*SPLITS["train"][1:], SPLITS["train"][0]]}
     others = [
@@ -126,7 +126,7 @@ def test_the_hash_depends_on_what_the_ids_are_and_mean(manifest: Manifest, tmp_p
     assert len({other.hash for other in [manifest, *others]}) == 1 + len(others)
 
 
-def test_counts_add_up_or_say_so() -> None:
+def test_counts_that_do_not_add_up_are_an_error() -> None:
     counts = Counts(
         records=10,
         documents=4,

@@ -1,14 +1,10 @@
-"""Shards: what is written is read, from anywhere, through a bounded cache."""
+"""Shards: written documents are read back at any position through a bounded cache."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,7 @@ from hypothesis import strategies as st
 from tests.written_windows import written_manifest
 from textgen.errors import UserError
 from textgen.windows.manifest import Counts, Manifest, Shard, Split
-from textgen.windows.shards import SCHEMA, IdReader, default_cache_dir, iter_documents, write_shard
+from textgen.windows.shards import SCHEMA, IdReader, iter_documents, write_shard
 from textgen.windows.vocabulary import Ids, Unit, Vocabulary
 
 NUM_SYMBOLS: dict[Any, int] = {np.uint8: 100, np.uint16: 300, np.uint32: 70_000}
@@ -96,156 +92,38 @@ def test_a_range_is_a_slice_of_all_ids(
         reader.close()
 
 
-def test_an_empty_split_reads_as_nothing(tmp_path: Path) -> None:
+def test_an_empty_split_has_no_ids(tmp_path: Path) -> None:
     reader = IdReader(manifest_of(tmp_path, []), "val", cache_dir=tmp_path / "cache")
     assert (reader.num_ids, reader.read(0, 10).tolist()) == (0, [])
 
 
-def cached_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
-
-
-def test_the_cache_stays_within_its_bytes(tmp_path: Path) -> None:
-    shards = random_shards(3, [[40], [50], [60], [30]], np.uint16)
-    manifest = manifest_of(tmp_path, shards, dtype=np.uint16)
-    everything = np.concatenate([ids for shard in shards for ids in shard])
-    cache = tmp_path / "cache"
-    reader = IdReader(manifest, "train", cache_dir=cache, cache_bytes=2 * 115)
-    for start in (0, 45, 95, 151, 0, 170, 60):  # Shards 0, 1, 2, 3, 0, 3, 1.
-        np.testing.assert_array_equal(reader.read(start, start + 4), everything[start : start + 4])
-        assert 0 < cached_bytes(cache) <= 2 * 115
-    assert len(list(cache.iterdir())) >= 2
-    reader.close()
-
-
-FEW_FILES = """
-import gc, resource, sys
-from pathlib import Path
-from textgen.windows.manifest import Manifest
-from textgen.windows.shards import IdReader
-manifest = Manifest.load(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-left = []
-for _ in range(2):
-    reader = IdReader(manifest, "train", cache_dir=Path(sys.argv[1]) / "cache")
-    for _ in range(2):  # From the shards, then from the cache.
-        print([int(reader.read(start, start + 1)[0]) for start in range(reader.num_ids)])
-    left.append(reader)
-for _ in range(80):  # Readers that nobody closes.
-    IdReader(manifest, "train", cache_dir=Path(sys.argv[1]) / "cache").read(0, 3)
-gc.collect()
-"""
-
-
-def test_many_shards_are_read_with_few_open_files(tmp_path: Path) -> None:
-    shards = random_shards(6, [[1]] * 90, np.uint8)
-    manifest_of(tmp_path, shards).save()
-    done = subprocess.run([sys.executable, "-c", FEW_FILES, str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-1000:]
-    assert done.stdout.splitlines() == [str([int(shard[0][0]) for shard in shards])] * 4
-
-
-def test_what_earlier_readers_left_makes_room(tmp_path: Path) -> None:
-    manifest = manifest_of(tmp_path, random_shards(3, [[40], [50], [60]], np.uint8))
-    cache = tmp_path / "cache"
-    for start in (0, 40, 90):  # One shard a reader, as the tasks of a dataset do.
-        reader = IdReader(manifest, "train", cache_dir=cache, cache_bytes=110)
-        reader.read(start, start + 1)
-        reader.close()
-        assert cached_bytes(cache) <= 110
-
-
-def test_the_least_recently_used_shard_goes_first(tmp_path: Path) -> None:
-    manifest = manifest_of(tmp_path, random_shards(3, [[40], [50], [60]], np.uint8))
-    cache = tmp_path / "cache"
-    reader = IdReader(manifest, "train", cache_dir=cache, cache_bytes=110)
-    names = [f"{shard.sha256}.ids" for shard in manifest.split("train").shards]
-    reader.read(30, 50)  # Shards 0 and 1.
-    for name, age_seconds in zip(names, (20, 10), strict=False):  # A file system's clock is coarse: age them by hand.
-        os.utime(cache / name, (now := time.time() - age_seconds, now))
-    reader.read(5, 6)  # Makes shard 0 the younger one.
-    reader.read(90, 91)
-    assert {path.name for path in cache.iterdir()} == {names[0], names[2]}
-    reader.close()
-
-
-def test_what_killed_readers_left_goes_and_what_others_fetch_stays(tmp_path: Path) -> None:
-    manifest = manifest_of(tmp_path, random_shards(4, [[40]], np.uint8))
-    cache = tmp_path / "cache"
-    for name, age_seconds in (("fetching-old", 4000), ("fetching-new", 60), ("somebody's", 4000)):
-        (cache / name).mkdir(parents=True)
-        (cache / name / "ids").write_bytes(b"abc")
-        os.utime(cache / name, (then := time.time() - age_seconds, then))
-    reader = IdReader(manifest, "train", cache_dir=cache)
-    reader.read(0, 1)
-    reader.close()
-    assert sorted(path.name for path in cache.iterdir() if path.is_dir()) == ["fetching-new", "somebody's"]
-
-
-def test_two_readers_share_a_cache(tmp_path: Path) -> None:
-    shards = random_shards(5, [[30], [20]], np.uint8)
-    manifest = manifest_of(tmp_path, shards)
-    cache = tmp_path / "cache"
-    first, second = (IdReader(manifest, "train", cache_dir=cache, cache_bytes=35) for _ in range(2))
-    np.testing.assert_array_equal(first.read(0, 30), shards[0][0])
-    (tmp_path / "train" / "0.parquet").rename(tmp_path / "train" / "away")
-    np.testing.assert_array_equal(second.read(5, 9), shards[0][0][5:9])  # From the cache: the shard is gone.
-    (tmp_path / "train" / "away").rename(tmp_path / "train" / "0.parquet")
-    np.testing.assert_array_equal(second.read(30, 50), shards[1][0])  # Makes room, at the first's expense.
-    assert len(list(cache.iterdir())) == 1
-    np.testing.assert_array_equal(first.read(0, 50), np.concatenate([shards[0][0], shards[1][0]]))
-    first.close()
-    second.close()
-
-
-def test_a_cached_copy_cut_short_is_fetched_again(tmp_path: Path) -> None:
-    shards = random_shards(5, [[30]], np.uint8)
-    manifest = manifest_of(tmp_path, shards)
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    (cache / f"{manifest.split('train').shards[0].sha256}.ids").write_bytes(b"abc")
-    reader = IdReader(manifest, "train", cache_dir=cache)
-    np.testing.assert_array_equal(reader.read(0, 30), shards[0][0])
-    reader.close()
-
-
-def test_a_cached_copy_of_other_ids_is_fetched_again(tmp_path: Path) -> None:
-    rows = random_shards(3, [[40], [60]], np.uint8)
-    manifest = manifest_of(tmp_path, rows)
-    expected = IdReader(manifest, "train", cache_dir=tmp_path / "cache").read(0, 100)
-    (tmp_path / "cache" / f"{manifest.split('train').shards[1].sha256}.ids").write_bytes(bytes(60))
-    reader = IdReader(manifest, "train", cache_dir=tmp_path / "cache")
-    assert np.array_equal(reader.read(0, 100), expected)
-    reader.close()
-    assert np.array_equal(reader.read(0, 100), expected)  # Opened again, and not hashed again.
-    reader.close()
-
-
-def test_a_shard_of_other_ids_is_refused(tmp_path: Path) -> None:
+def test_a_shard_of_other_ids_is_an_error(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, random_shards(5, [[30]], np.uint8))
     table = pq.read_table(tmp_path / "train" / "0.parquet")
     other = bytes(reversed(table["ids"][0].as_py()))
     pq.write_table(table.set_column(0, "ids", pa.array([other], pa.binary())), tmp_path / "train" / "0.parquet")
-    with pytest.raises(UserError, match=r"train/0.parquet is not what the ingest wrote; run jobs.ingest again"):
+    with pytest.raises(
+        UserError, match=r"train/0.parquet differs from the file that the ingest wrote; run jobs.ingest again"
+    ):
         IdReader(manifest, "train", cache_dir=tmp_path / "cache").read(0, 1)
     assert not list((tmp_path / "cache").iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not a Parquet file at all"])
-def test_a_shard_that_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_shard_that_is_not_parquet_is_an_error(tmp_path: Path, content: bytes) -> None:
     manifest = manifest_of(tmp_path, random_shards(5, [[30]], np.uint8))
     (tmp_path / "train" / "0.parquet").write_bytes(content)
-    with pytest.raises(UserError, match=r"train/0.parquet is not what the ingest wrote"):
+    with pytest.raises(UserError, match=r"train/0.parquet differs from the file that the ingest wrote"):
         IdReader(manifest, "train", cache_dir=tmp_path / "cache").read(0, 1)
 
 
-def test_a_flipped_byte_is_refused_wherever_it_changes_ids(tmp_path: Path) -> None:
+def test_a_flipped_byte_that_changes_ids_is_an_error(tmp_path: Path) -> None:
     shards = random_shards(5, [[300, 20]], np.uint8)
     manifest = manifest_of(tmp_path, shards)
     path = tmp_path / "train" / "0.parquet"
     whole = path.read_bytes()
     refused = 0
-    for position in range(4, 300, 7):  # The ids' page stands first.
+    for position in range(4, 300, 7):  # The page of ids comes first.
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         with (
             tempfile.TemporaryDirectory() as cache,
@@ -267,7 +145,7 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(texts=TEXTS, unit=st.sampled_from(["characters", "bytes"]), separator=st.sampled_from([None, " ", "\n--\n"]))
-def test_documents_come_back_as_texts(texts: list[str], unit: Unit, separator: str | None) -> None:
+def test_documents_are_decoded_to_their_texts(texts: list[str], unit: Unit, separator: str | None) -> None:
     texts = [*texts, "abנ🙂"]
     with tempfile.TemporaryDirectory() as folder:
         manifest = written_manifest(
@@ -284,7 +162,7 @@ def test_documents_come_back_as_texts(texts: list[str], unit: Unit, separator: s
             reader.close()
 
 
-def test_labels_and_categories_come_back(tmp_path: Path) -> None:
+def test_labels_and_categories_are_restored(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, random_shards(5, [[3]], np.uint8))
     rows = [
         {"ids": bytes([5, 1]), "document_id": "a", "label": "4.0", "category": None},
@@ -305,7 +183,7 @@ def test_labels_and_categories_come_back(tmp_path: Path) -> None:
     cuts=st.sets(st.integers(1, 11), max_size=4),
     offset=st.integers(0, 3),
 )
-def test_a_shard_is_the_same_however_its_table_is_cut(sizes: list[int], cuts: set[int], offset: int) -> None:
+def test_a_shard_does_not_depend_on_the_chunks_of_its_table(sizes: list[int], cuts: set[int], offset: int) -> None:
     rows = [
         {"ids": bytes([i] * size), "document_id": str(i), "label": None, "category": None}
         for i, size in enumerate(sizes)
@@ -333,13 +211,3 @@ def test_stored_ids_are_at_most_a_tenth_above_the_characters(tmp_path: Path) -> 
     stored = sum(len(row) for row in pq.read_table(tmp_path / "train")["ids"].to_pylist())
     assert stored <= 1.1 * (sum(map(len, texts)) + len(texts))
     assert stored == manifest.split("train").num_ids == sum(map(len, texts)) + len(texts)
-
-
-def test_the_cache_folder_is_the_users_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "mine"))
-    assert default_cache_dir() == tmp_path / "mine"
-    manifest = manifest_of(tmp_path, random_shards(5, [[30]], np.uint8))
-    reader = IdReader(manifest, "train")
-    reader.read(0, 1)
-    reader.close()
-    assert cached_bytes(tmp_path / "mine") == 30

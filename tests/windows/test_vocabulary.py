@@ -22,7 +22,7 @@ def vocabulary_of(text: str, *, unit: Unit = "characters", separator: str | None
 
 
 @given(TEXTS, st.sampled_from(["characters", "bytes"]), st.sampled_from([None, " ", "→→"]))
-def test_a_text_comes_back_from_its_ids(text: str, unit: Unit, separator: str | None) -> None:
+def test_encoding_and_decoding_restore_a_text(text: str, unit: Unit, separator: str | None) -> None:
     vocabulary = vocabulary_of(text, unit=unit, separator=separator)
     ids = vocabulary.encode(text)
     assert ids.dtype == vocabulary.id_dtype
@@ -32,7 +32,7 @@ def test_a_text_comes_back_from_its_ids(text: str, unit: Unit, separator: str | 
     assert ids.size == 0 or ids.max() < vocabulary.size
 
 
-def test_hebrew_emoji_and_combining_marks_come_back() -> None:
+def test_hebrew_emoji_and_combining_marks_are_restored() -> None:
     vocabulary = vocabulary_of(MIXED)
     assert vocabulary.decode(vocabulary.encode(MIXED[::-1])) == MIXED[::-1]
     assert vocabulary.size == len(set(MIXED)) + 2
@@ -46,7 +46,7 @@ def test_all_bytes_encode_any_text(text: str) -> None:
 
 
 @given(TEXTS, st.sets(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8))
-def test_what_has_no_id_becomes_unknown(text: str, known: set[str]) -> None:
+def test_symbols_without_an_id_become_unknown(text: str, known: set[str]) -> None:
     vocabulary = vocabulary_of("".join(known))
     ids = vocabulary.encode(text)
     assert [int(i) == UNKNOWN_ID for i in ids] == [c not in known for c in text]
@@ -54,8 +54,8 @@ def test_what_has_no_id_becomes_unknown(text: str, known: set[str]) -> None:
     assert vocabulary.missing(text) == sorted(set(text) - known)
 
 
-def test_without_reserved_ids_an_unknown_symbol_is_refused() -> None:
-    with pytest.raises(UserError, match=r"the character 'ש' is not in the vocabulary, .* leave it out"):
+def test_without_reserved_ids_an_unknown_symbol_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"the character 'ש' is not in the vocabulary, .* remove it"):
         vocabulary_of("abc", separator=" ").encode("cabשת")
     with pytest.raises(UserError, match="the byte 0xd7 is not in the vocabulary"):
         vocabulary_of("abc", unit="bytes", separator=" ").encode("abש")
@@ -63,12 +63,12 @@ def test_without_reserved_ids_an_unknown_symbol_is_refused() -> None:
 
 
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
-def test_half_a_surrogate_pair_is_refused(unit: Unit) -> None:
-    with pytest.raises(UserError, match=r"the text has '\\udcff' at position 2, which is no character"):
+def test_a_lone_surrogate_is_an_error(unit: Unit) -> None:
+    with pytest.raises(UserError, match=r"the text has '\\udcff' at position 2, which is not a character"):
         vocabulary_of("ab", unit=unit).encode("ab\udcff")
 
 
-def test_ids_stand_in_the_order_of_code_points() -> None:
+def test_ids_are_ordered_by_code_point() -> None:
     vocabulary = Vocabulary.from_counts({0x1F600: 9, 0x61: 1, 0x5D0: 5}, unit="characters")
     assert vocabulary.encode("aא😀").tolist() == [2, 3, 4]
     assert vocabulary.decode([4, END_ID, 2, UNKNOWN_ID]) == "😀a\ufffd"
@@ -84,7 +84,7 @@ def test_rare_symbols_have_no_id(min_count: int, expected: str) -> None:
     assert vocabulary.encode("abcz").tolist()[3] == UNKNOWN_ID
 
 
-def test_a_separator_has_ids_and_takes_the_place_of_end() -> None:
+def test_a_separator_has_ids_and_replaces_end() -> None:
     vocabulary = vocabulary_of("xy", separator="b\n")
     assert (vocabulary.num_reserved, vocabulary.end_id, vocabulary.unknown_id) == (0, None, None)
     assert vocabulary.symbols == tuple(map(ord, "\nbxy"))
@@ -103,7 +103,7 @@ def test_a_separator_has_ids_and_takes_the_place_of_end() -> None:
         (2**16 - 1, None, np.uint32),
     ],
 )
-def test_ids_take_the_narrowest_type(num_symbols: int, separator: str | None, dtype: type) -> None:
+def test_ids_have_the_narrowest_type(num_symbols: int, separator: str | None, dtype: type) -> None:
     codes = [code for code in range(num_symbols + 2048) if not 0xD800 <= code < 0xE000][:num_symbols]
     vocabulary = Vocabulary(unit="characters", symbols=tuple(codes), separator=separator)
     assert vocabulary.id_dtype == dtype
@@ -113,23 +113,23 @@ def test_ids_take_the_narrowest_type(num_symbols: int, separator: str | None, dt
 
 
 @given(TEXTS, st.sampled_from(["characters", "bytes"]), st.sampled_from([None, " "]))
-def test_a_vocabulary_survives_json(text: str, unit: Unit, separator: str | None) -> None:
+def test_a_vocabulary_round_trips_through_json(text: str, unit: Unit, separator: str | None) -> None:
     vocabulary = vocabulary_of(text, unit=unit, separator=separator)
     assert Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict(), ensure_ascii=False))) == vocabulary
 
 
-def test_an_edited_vocabulary_is_refused() -> None:
+def test_an_edited_vocabulary_is_an_error() -> None:
     with pytest.raises(UserError, match="not distinct and ascending"):
         Vocabulary.from_dict({"unit": "characters", "separator": None, "symbols": ["b", "a"]})
 
 
-def test_num_unseen_is_what_unknown_may_stand_for() -> None:
+def test_num_unseen_counts_the_symbols_without_an_id() -> None:
     assert vocabulary_of("ab").num_unseen == sum(not 0xD800 <= code < 0xE000 for code in range(0x110000)) - 2
     assert vocabulary_of("é", unit="bytes").num_unseen == 254
 
 
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
-def test_broken_utf8_and_unknown_bytes_read_as_the_replacement(unit: Unit) -> None:
+def test_invalid_utf8_and_unknown_bytes_become_the_replacement_character(unit: Unit) -> None:
     vocabulary = vocabulary_of("é", unit=unit)
     ids = vocabulary.encode("é")
     assert vocabulary.decode([*ids, UNKNOWN_ID, *ids]) == "é\ufffdé"

@@ -1,4 +1,4 @@
-"""Words to ids and back, and which of them have one."""
+"""Words to ids and back, and which words have an id."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_word_is_a_run_of_letters_digits_and_underscores_with_apostrophes_insi
 
 
 @given(TEXTS, st.integers(1, 3), st.integers(3, 9))
-def test_the_most_frequent_words_have_the_first_ids_whatever_order_they_were_counted_in(
+def test_the_most_frequent_words_have_the_first_ids_in_any_counting_order(
     texts: list[str], min_count: int, max_size: int
 ) -> None:
     counts = count_words(texts)
@@ -58,7 +58,7 @@ def test_words_without_an_id_are_unknown(known: list[str], texts: list[str]) -> 
         assert vocabulary.missing(text) == list(dict.fromkeys(word for word in words if word not in vocabulary.words))
 
 
-def test_ids_are_those_of_the_ranks_and_end_is_not_a_word() -> None:
+def test_ids_follow_the_ranks_and_end_is_not_a_word() -> None:
     vocabulary = WordVocabulary.of_words(["the", "film", "is"])
     assert vocabulary.encode("the film the end").tolist() == [2, 3, 2, UNKNOWN_ID]
     assert vocabulary.decode([2, 3, END_ID]) == "the film"
@@ -66,25 +66,25 @@ def test_ids_are_those_of_the_ranks_and_end_is_not_a_word() -> None:
 
 
 @pytest.mark.parametrize(("num_words", "dtype"), [(254, np.uint8), (255, np.uint16), (2**16 - 1, np.uint32)])
-def test_ids_take_the_narrowest_type(num_words: int, dtype: type) -> None:
+def test_ids_have_the_narrowest_type(num_words: int, dtype: type) -> None:
     vocabulary = WordVocabulary.of_words(str(number) for number in range(num_words))
     assert vocabulary.id_dtype == dtype
     assert vocabulary.encode(str(num_words - 1)).tolist() == [vocabulary.size - 1]
 
 
 @given(TEXTS)
-def test_a_vocabulary_of_any_unit_survives_json(texts: list[str]) -> None:
+def test_a_vocabulary_of_any_unit_round_trips_through_json(texts: list[str]) -> None:
     words = WordVocabulary.from_word_counts(count_words(texts))
     characters = Vocabulary(unit="characters", symbols=(97, 0x5D0))
     for vocabulary in (words, characters):
         assert vocabulary_from_dict(json.loads(json.dumps(vocabulary.to_dict(), ensure_ascii=False))) == vocabulary
 
 
-def test_an_edited_vocabulary_is_refused() -> None:
+def test_an_edited_vocabulary_is_an_error() -> None:
     with pytest.raises(UserError, match="words are not distinct"):
         vocabulary_from_dict({"unit": "words", "words": ["b", "a", "b"]})
 
 
-def test_words_measure_no_text() -> None:
-    with pytest.raises(UserError, match=r"measures no text; use windows\.unit=characters"):
+def test_words_cannot_be_used_to_score_text() -> None:
+    with pytest.raises(UserError, match=r"cannot be used to score text; use windows\.unit=characters"):
         _ = WordVocabulary.of_words(["a"]).num_unseen

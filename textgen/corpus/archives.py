@@ -1,4 +1,4 @@
-"""Files -> streams of what they hold: unpacked, and member by member where they are archives."""
+"""Opens source files: decompresses them and yields the members of archives one at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from textgen.spec import CorpusSpec
 
 HEAD_BYTES = 128 * 2**10
 MAX_DEPTH = 4
-"""Packers around packers; more is no corpus."""
+"""Deepest nesting of compression and archives that is unpacked."""
 
 _FOREIGN = (
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
@@ -42,30 +42,30 @@ _FOREIGN = (
     (b"SQLite format 3\0", "an SQLite database: export its table as CSV"),
     (b"Obj\x01", "an Avro file: convert it to Parquet"),
     (b"\x89HDF\r\n", "an HDF5 file: convert it to Parquet"),
-    (b"\x1f\x9d", "packed by compress"),
+    (b"\x1f\x9d", "a file compressed with `compress` (.Z)"),
 )
-"""First bytes of what is not read here, and what it is."""
+"""Magic bytes of unsupported file types, with the description used in the error message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """What a file holds: itself, or one member of it."""
+    """One readable part of a source file: the whole file, or one member of an archive."""
 
     name: str
-    """Its last name, without the endings of packers."""
+    """Base name without compression suffixes."""
     path: str
-    """Its place within the archive; empty where there is none."""
+    """Path within the archive; empty if the file is not an archive."""
     packing: tuple[str, ...]
     stream: IO[bytes]
     head: bytes
     is_whole: bool
-    """Says that `head` is all of it."""
+    """Whether `head` is the complete content."""
     notes: tuple[bytes, ...] = ()
-    """Contents of the files with an archive's long tweets, beside a file of tweets."""
+    """For a file of tweets: the contents of the note-tweet files in the same archive."""
 
 
 class _Rejoined(io.RawIOBase):
-    """A stream whose first bytes were read already, and cannot be read again."""
+    """Puts bytes that were already read back in front of a stream that cannot seek."""
 
     def __init__(self, head: bytes, stream: IO[bytes]) -> None:
         self._head, self._stream = memoryview(head), stream
@@ -84,17 +84,19 @@ class _Rejoined(io.RawIOBase):
 
 
 def open_members(stream: IO[bytes], *, name: str, uri: str, spec: CorpusSpec, report: FileReport) -> Iterator[Member]:
-    """Yields what a file holds, one after another; each stream is closed when the next one is asked for.
+    """Yields the file itself or each selected member of an archive.
+
+    A member's stream is closed when the next member is requested.
 
     Raises:
-        UserError: the file is of a kind that is not read, or none of an archive's members is chosen or holds data.
+        UserError: The file type is not supported, or no member of an archive is selected or holds data.
     """
     if name != unpacked_name(name):
         head = stream.read(HEAD_BYTES)
         stream.seek(0)
         if head and _packer(head) is None and format_of(name) is not None:
             ending = name[len(unpacked_name(name)) :]
-            report.notes.append(f"{uri} is not packed, although its name ends in {ending}; it is read as it is")
+            report.notes.append(f"{uri} is not compressed although its name ends in {ending}; it is read as is")
     yield from _opened(stream, name=name, path="", packing=(), uri=uri, spec=spec, report=report)
 
 
@@ -159,7 +161,7 @@ _UNPACKERS: dict[str | None, Callable[[IO[bytes]], Any]] = {
 
 
 def _packer(head: bytes) -> str | None:
-    """Returns what packed a file, by its first bytes; None where nothing did."""
+    """Returns the compression or archive type by its magic bytes, or None."""
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
     if head.startswith(b"BZh") and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
@@ -176,7 +178,7 @@ def _packer(head: bytes) -> str | None:
 
 
 def _is_old_tar(head: bytes) -> bool:
-    """Says whether the first block is the header of an archive of before 1988: its numbers and sum of bytes fit."""
+    """Returns whether the first block is a pre-POSIX (before 1988) tar header, judged by its numbers and checksum."""
     if len(head) < 512 or b"\0" not in head[:101]:
         return False
     try:
@@ -188,8 +190,8 @@ def _is_old_tar(head: bytes) -> bool:
 def _refuse_foreign(head: bytes, *, name: str, uri: str) -> None:
     kind = next((kind for magic, kind in _FOREIGN if head.startswith(magic)), None)
     if kind is not None:
-        what = kind if ":" in kind else f"{kind}: unpack it, or pack it as zip, tar or gzip"
-        raise UserError(f"{uri} ({name}) is {what}, or leave it out of the sources")
+        what = kind if ":" in kind else f"{kind}: unpack it, or repack it as zip, tar or gzip"
+        raise UserError(f"{uri} ({name}) is {what}, or remove it from the sources")
 
 
 def _zip_members(
@@ -197,7 +199,7 @@ def _zip_members(
 ) -> Iterator[Member]:
     sizes = {item.filename: item.file_size for item in archive.infolist() if not item.is_dir()}
     if "[Content_Types].xml" in sizes:
-        raise UserError(f"{uri} is an Excel or Word document; save it as CSV or text, or leave it out of the sources")
+        raise UserError(f"{uri} is an Excel or Word document; save it as CSV or text, or remove it from the sources")
     chosen = _chosen(sorted(sizes), uri=uri, spec=spec, report=report)
     notes = tuple(archive.read(one) for one in sorted(sizes) if holds_note_tweets(one.rpartition("/")[2]))
     for member in chosen:
@@ -224,7 +226,7 @@ def _tar_members(
         for one, member in members.items()
         if holds_note_tweets(one.rpartition("/")[2])
     )
-    for one in chosen:  # In the archive's order: to go back in what is packed means to unpack it again.
+    for one in chosen:  # In archive order: seeking backwards in a compressed stream decompresses it again.
         with cast(IO[bytes], archive.extractfile(members[one])) as stream:
             for found in _opened(
                 stream,
@@ -248,20 +250,20 @@ def _member_name(path: str, archive_name: str) -> str:
 
 
 def _chosen(names: Sequence[str], *, uri: str, spec: CorpusSpec, report: FileReport) -> list[str]:
-    """Returns the members that are read: those that the spec names, else those that hold data."""
+    """Returns the members to read: those that the spec selects, otherwise those that hold data."""
     if spec.members:
         chosen = [name for name in names if any(_matches(name, pattern) for pattern in spec.members)]
         if not chosen:
             raise UserError(
-                f"corpus.members is {', '.join(spec.members)} but {uri} holds {listed(names) or 'nothing'}; name "
-                "members by their path or a pattern such as 'reviews/*.csv'"
+                f"corpus.members is {', '.join(spec.members)} but {uri} contains {listed(names) or 'no files'}; give "
+                "the path of a member or a pattern such as 'reviews/*.csv'"
             )
     else:
         chosen = _with_data(names, spec)
         if not chosen:
             raise UserError(
-                f"{uri} is an archive of {listed(names) or 'nothing'}, and no member has a name that tells its format; "
-                "choose some by --set corpus.members=NAME_OR_PATTERN and set corpus.format"
+                f"{uri} contains {listed(names) or 'no files'}, and no member's name identifies its format; select "
+                "members with --set corpus.members=NAME_OR_PATTERN and set corpus.format"
             )
     read = set(chosen)
     report.left_out += [name for name in names if name not in read and not holds_note_tweets(name.rpartition("/")[2])]
@@ -271,7 +273,7 @@ def _chosen(names: Sequence[str], *, uri: str, spec: CorpusSpec, report: FileRep
 def _with_data(names: Sequence[str], spec: CorpusSpec) -> list[str]:
     seen = [name for name in names if not is_hidden(name)]
     tweets = [name for name in seen if holds_tweets(name.rpartition("/")[2])]
-    if tweets:  # The other members are other things: likes, messages, pictures.
+    if tweets:  # The other members are likes, direct messages and media.
         return tweets
     data = [name for name in seen if not is_about_data(name)]
     if spec.format != "auto":

@@ -1,4 +1,4 @@
-"""Where a book begins and ends in a file of Project Gutenberg, which puts a header before it and a licence after it."""
+"""Removes the header and the licence that Project Gutenberg puts around a book."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 HEADER_LINES = 1000
-"""Lines before the first marker that can be its header; a file without a marker among them has none."""
+"""Longest header, in lines. A file without a start marker in its first lines is read as a book without a header."""
 
 _START = re.compile(r"\s*\*+\s*(START OF (THE|THIS) PROJECT GUTENBERG|END\W+THE SMALL PRINT)", re.IGNORECASE)
 _END = re.compile(
@@ -15,18 +15,18 @@ _END = re.compile(
 )
 
 Line = tuple[int, str]
-"""Number and text of a line."""
+"""Line number and text."""
 
 
 def book_lines(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yields the lines between the markers of each book; all of them where there are no markers.
+    """Yields the lines between the start and end markers of each book, or all lines if there are no markers.
 
-    The markers are `*** START OF THE PROJECT GUTENBERG EBOOK ... ***` and `*** END OF ...`, in the spellings of all
-    years: with THIS, with ETEXT, without spaces, over two lines, and those of the nineties (`*END*THE SMALL PRINT!`,
-    `End of Project Gutenberg's ...`).
+    The markers are `*** START OF THE PROJECT GUTENBERG EBOOK ... ***` and `*** END OF ...`, including the variants
+    used over the years: with THIS, with ETEXT, without spaces, over two lines, and those of the 1990s
+    (`*END*THE SMALL PRINT!`, `End of Project Gutenberg's ...`).
     """
     place: Literal["before", "marker", "inside", "after"] = "before"
-    held: list[Line] = []  # The header, if a marker follows.
+    held: list[Line] = []  # Lines that turn out to be a header if a marker follows.
     for number, line in lines:
         if _START.match(line):
             held.clear()
@@ -35,7 +35,7 @@ def book_lines(lines: Iterable[Line]) -> Iterator[Line]:
             yield from held
             held.clear()
             place = "after"
-        elif place == "marker":  # A long title goes on in the next line.
+        elif place == "marker":  # A long title continues on the next line.
             if _closes(line) or line.isspace():
                 place = "inside"
         elif place == "before":

@@ -1,7 +1,7 @@
-"""Cleaning rules: each a pure function over an Arrow array of strings.
+"""Cleaning rules, each a pure function over an Arrow array of strings.
 
-A text rule returns the changed texts; a filter returns which texts stay. The spec names them in the order in which
-they are applied. A file rule has acted when a text comes here: it needs the file that the text was cut from.
+A text rule returns the changed texts; a filter returns a mask of the texts to keep. The spec lists rules in the order
+in which they are applied. File rules run earlier, while the reader still has the whole file.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from textgen.corpus.marks import MARK_RULES, mark_rules, unmark
 from textgen.spec import CorpusSpec
 
 CHARACTER_RULES = ("control", "nfc", "lower", *MARK_RULES)
-"""Rules that change single characters: a prompt passes them too, so that it reads like the corpus."""
+"""Rules that change single characters. They are also applied to prompts, so that prompts match the corpus."""
 FILE_RULES = ("book_edges",)
-"""Rules that act on a plain text file before it is cut into documents (`textgen.corpus.formats`)."""
+"""Rules that apply to a plain text file before it is split into documents (`textgen.corpus.plain_text`)."""
 
 _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f\x{80}-\x{84}\x{86}-\x{9f}\x{feff}]"
 _LINE_BREAK = r"\r\n|[\r\x0b\x0c\x{85}\x{2028}\x{2029}]"
 _SPACES = r"[\t\p{Zs}]{2,}|[\t\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}]"
-"""Runs of spaces, and single ones that are not U+0020: what is right already is not written again."""
+"""Runs of spaces, and single spaces other than U+0020. Texts that need no change are not rewritten."""
 _LINE_ENDS = r" \n|\n |\n{3}|^[\s\x0b\x1c-\x1f\x{85}\p{Z}]|[\s\x0b\x1c-\x1f\x{85}\p{Z}]$"
-"""Spaces around line breaks, two empty lines, and white space around a text."""
+"""Spaces around line breaks, two or more empty lines, and white space around a text."""
 _NO_WORD = r"[^\p{L}\p{M}\p{N}_]+"
 _LITERAL = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
 
 def bytes_literal(texts: pa.StringArray) -> pa.StringArray:
-    r"""Decodes texts that are a whole Python bytes literal of UTF-8, such as `b'caf\xc3\xa9'`; others stay."""
+    r"""Decodes texts that are a complete Python bytes literal of UTF-8, such as `b'caf\xc3\xa9'`."""
     return _where(pc.match_substring_regex(texts, r"^b['\"]"), texts, _each(_read_literal))
 
 
 def unescape_html(texts: pa.StringArray) -> pa.StringArray:
-    """Turns HTML entities into their characters, once, and `<br />` into a line break."""
+    """Replaces HTML entities by their characters, once, and `<br />` by a line break."""
     unescaped = _where(pc.match_substring(texts, "&"), texts, _each(html.unescape))
     return pc.replace_substring_regex(unescaped, r"(?i)</?br\s*/?>", "\n")
 
 
 def control(texts: pa.StringArray) -> pa.StringArray:
-    """Writes every line break as LF and takes out control characters but tab and LF, and the byte-order mark."""
+    """Normalizes line breaks to LF and removes byte order marks and control characters other than tab and LF."""
 
     def rule(texts: pa.StringArray) -> pa.StringArray:
         return pc.replace_substring_regex(pc.replace_substring_regex(texts, _LINE_BREAK, "\n"), _CONTROL, "")
@@ -56,25 +56,25 @@ def control(texts: pa.StringArray) -> pa.StringArray:
 
 
 def nfc(texts: pa.StringArray) -> pa.StringArray:
-    """Composes characters: Unicode's normal form C."""
+    """Normalizes to Unicode normal form C (composed characters)."""
     return pc.utf8_normalize(texts, form="NFC")
 
 
 def lower(texts: pa.StringArray) -> pa.StringArray:
-    """Writes all in lower case."""
+    """Converts to lower case."""
     return pc.utf8_lower(texts)
 
 
 def words(texts: pa.StringArray) -> pa.StringArray:
-    r"""Leaves the words (Unicode's `\w+`), one space between them, without English stop words."""
-    # Two spaces between words, so that each has its own and a stop word takes both of its own along.
+    r"""Keeps only words (Unicode `\w+`) that are not English stop words, separated by single spaces."""
+    # Two spaces between words give every word its own pair, so that adjacent stop words both match.
     spread = pc.replace_substring_regex(texts, _NO_WORD, "  ")
     left = pc.replace_substring_regex(pc.binary_join_element_wise(" ", spread, " ", ""), _stop_words(), "")
     return pc.utf8_trim(pc.replace_substring_regex(left, " +", " "), " ")
 
 
 def whitespace(texts: pa.StringArray) -> pa.StringArray:
-    """Leaves one space between words, at most one empty line between lines, and nothing around the text."""
+    """Reduces white space to single spaces and at most one empty line, and strips the text."""
 
     def rule(texts: pa.StringArray) -> pa.StringArray:
         spaced = pc.replace_substring_regex(texts, _SPACES, " ")
@@ -85,7 +85,7 @@ def whitespace(texts: pa.StringArray) -> pa.StringArray:
 
 
 def without(texts: pa.StringArray, spec: CorpusSpec) -> pa.BooleanArray:
-    """Keeps texts that contain none of `drop_containing`."""
+    """Keeps texts that contain none of the strings in `drop_containing`."""
     keeps = pa.array([True] * len(texts), pa.bool_())
     for part in spec.drop_containing:
         keeps = pc.and_(keeps, pc.invert(pc.match_substring(texts, part)))
@@ -93,7 +93,7 @@ def without(texts: pa.StringArray, spec: CorpusSpec) -> pa.BooleanArray:
 
 
 def within_length(texts: pa.StringArray, spec: CorpusSpec) -> pa.BooleanArray:
-    """Keeps texts within the spec's bounds, and empty ones, which are rejected as such."""
+    """Keeps texts within the spec's length bounds, and empty texts, which `clean` reports separately."""
     lengths = pc.utf8_length(texts)
     keeps = pc.or_(pc.greater_equal(lengths, spec.min_document_chars), pc.equal(lengths, 0))
     if spec.max_document_chars is not None:
@@ -102,7 +102,6 @@ def within_length(texts: pa.StringArray, spec: CorpusSpec) -> pa.BooleanArray:
 
 
 def _marked(texts: pa.StringArray, *, rule: str) -> pa.StringArray:
-    """Applies a rule that sets marks."""
     return _each(MARK_RULES[rule])(texts)
 
 
@@ -124,18 +123,18 @@ FILTERS: dict[str, Callable[[pa.StringArray, CorpusSpec], pa.BooleanArray]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
-    """Records after the rules."""
+    """The result of `clean`."""
 
     kept: pa.Table
-    """Records with text, in their order, all columns."""
+    """Records with text, in input order, with all columns."""
     empty: pa.Table
     """Records whose text is empty after the rules."""
     dropped: Counter[str]
-    """Records that each filter dropped, by the rule's name; `keep_categories` is named as one."""
+    """Number of records that each filter dropped, by rule name; `keep_categories` is counted as a rule."""
 
 
 def clean(records: pa.Table, spec: CorpusSpec) -> Cleaned:
-    """Drops other categories than the spec keeps, and applies its rules to the column `text`."""
+    """Drops records outside `keep_categories` and applies the spec's rules to the column `text`."""
     dropped: Counter[str] = Counter()
     if spec.keep_categories:
         kept = records.filter(pc.is_in(_column(records, "category"), pa.array(spec.keep_categories, pa.string())))
@@ -157,7 +156,7 @@ def clean(records: pa.Table, spec: CorpusSpec) -> Cleaned:
 
 
 def clean_text(text: str, spec: CorpusSpec) -> str:
-    """Returns a whole text as the corpus would have it: the spec's text rules in the spec's order, and no filter."""
+    """Returns a complete text as ingest would clean it: with the spec's text rules in order, without filters."""
     texts = pa.array([text], pa.string())
     for rule in spec.rules:
         if rule in TEXT_RULES:
@@ -166,7 +165,7 @@ def clean_text(text: str, spec: CorpusSpec) -> str:
 
 
 def unmarked(texts: pa.ChunkedArray, spec: CorpusSpec) -> pa.ChunkedArray:
-    """Returns cleaned texts as they were before the spec's rules set marks."""
+    """Returns cleaned texts with the marks of the spec's rules removed."""
     rules = mark_rules(spec.rules)
     if not rules:
         return texts
@@ -174,7 +173,7 @@ def unmarked(texts: pa.ChunkedArray, spec: CorpusSpec) -> pa.ChunkedArray:
 
 
 def normalize_prompt(text: str, spec: CorpusSpec) -> str:
-    """Returns a prompt as the corpus would have it: the spec's rules on single characters, in the spec's order."""
+    """Returns a prompt as ingest would clean it: with the spec's character rules in order."""
     texts = pa.array([text], pa.string())
     for rule in spec.rules:
         if rule in CHARACTER_RULES:
@@ -190,21 +189,21 @@ def _column(table: pa.Table, name: str) -> pa.StringArray:
 def _where(
     mask: pa.BooleanArray, texts: pa.StringArray, rule: Callable[[pa.StringArray], pa.StringArray]
 ) -> pa.StringArray:
-    """Applies a rule to the texts where the mask holds: the few that need it."""
+    """Applies a rule only to the texts that the mask selects."""
     if not pc.any(mask).as_py():
         return texts
     return pc.replace_with_mask(texts, mask, rule(texts.filter(mask)))
 
 
 def _each(function: Callable[[str], str]) -> Callable[[pa.StringArray], pa.StringArray]:
-    """Returns the rule that applies a Python function to every text."""
+    """Lifts a function on one text to a rule on an array of texts."""
     return lambda texts: pa.array([function(text) for text in texts.to_pylist()], pa.string())
 
 
 @functools.cache
 def _stop_words() -> str:
-    """Returns a pattern of one stop word between two spaces; contractions are none, as no token has an apostrophe."""
-    import stopwords  # Reads its lists when it is imported.
+    """Returns a pattern of one stop word between two spaces. Contractions are left out: no token has an apostrophe."""
+    import stopwords  # Reads its word lists on import.
 
     found = sorted(word for word in stopwords.get_stopwords("english") if word.isalpha())
     return f"(?i) (?:{'|'.join(found)}) "

@@ -1,4 +1,4 @@
-"""Lines of a table -> its rows, for each way in which tables separate and quote their fields."""
+"""Parses the lines of delimited tables into rows, for each supported style of quoting."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Literal
 from textgen.corpus.formats import Record
 
 FIELD_LIMIT_CHARS = 16 * 2**20
-"""A field of a CSV longer than this is taken for a quote that never closes."""
+"""A longer CSV field counts as an unclosed quote."""
 
 Row = tuple[int, list[str] | Record]
-"""A line number, and the fields of the row that starts there or the record of one that is none."""
+"""Line number on which the row starts, and its fields, or a rejected `Record` if it cannot be parsed."""
 Quotes = Literal["csv", "backslash", "padded", "none"]
 
 
@@ -27,13 +27,13 @@ class Dialect:
     quotes: Quotes
     """`padded` is `csv` with spaces around the quotes."""
     skip_spaces: bool = False
-    """Spaces after a delimiter are no part of the field."""
+    """Whether spaces after a delimiter are ignored."""
     has_sep_line: bool = False
-    """The first line names the delimiter, for Excel."""
+    """Whether the first line is Excel's `sep=` line."""
 
 
 def csv_rows(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
-    """Yields line number and fields of each row; every line of a row that is no CSV counts as a record of its own."""
+    """Yields line number and fields of each row. Each line of a malformed row becomes a rejected record."""
     csv.field_size_limit(FIELD_LIMIT_CHARS)
     pending: list[str] = []
     at_end = False
@@ -50,7 +50,7 @@ def csv_rows(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
         delimiter=dialect.delimiter,
         escapechar="\\" if dialect.quotes == "backslash" else None,
         skipinitialspace=dialect.skip_spaces,
-        strict=True,  # Or a stray quote would join rows up to the next one.
+        strict=True,  # Otherwise a stray quote joins all rows up to the next quote.
     )
     number = 1
     while True:
@@ -62,7 +62,7 @@ def csv_rows(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
             return
         except csv.Error:
             reason = "malformed"
-        if at_end and pending:  # The reader asked for another line: a quote was open.
+        if at_end and pending:  # The reader requested a line after the last one: a quote is open.
             reason = "unclosed_quote"
         if reason is not None:
             for offset, line in enumerate(pending):
@@ -73,7 +73,7 @@ def csv_rows(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
 
 
 def padded_rows(lines: Iterable[str], delimiter: str) -> Iterator[Row]:
-    """Yields the rows of a CSV whose quoted fields have spaces around them, as `"a" , "b"`, which `csv` refuses."""
+    """Yields the rows of a CSV with spaces around quoted fields, such as `"a" , "b"`, which `csv` rejects."""
     mark = re.escape(delimiter)
     field = re.compile(rf'[ ]*(?:"((?:[^"]|"")*)"[ ]*|([^"{mark}]*))(?:({mark})|\r?\n?\Z)')
     pending = ""
@@ -115,14 +115,14 @@ def _malformed(text: str, first: int, reason: str) -> Iterator[Row]:
 
 
 def plain_rows(lines: Iterable[str], delimiter: str) -> Iterator[Row]:
-    """Yields the rows of a table without quoting: a delimiter always separates, a quote is a quote."""
+    """Yields the rows of a table without quoting: quotes are ordinary characters."""
     for number, line in enumerate(lines, 1):
         if line.strip("\r\n"):
             yield number, line.rstrip("\r\n").split(delimiter)
 
 
 def rows_of(lines: Iterable[str], dialect: Dialect) -> Iterator[Row]:
-    """Yields the rows of a table, the line that names its delimiter left out."""
+    """Yields the rows of a table without its `sep=` line."""
     if dialect.quotes == "none":
         rows = plain_rows(lines, dialect.delimiter)
     elif dialect.quotes == "padded":

@@ -1,4 +1,4 @@
-"""What the first bytes of a file say: its encoding, its line ends, and how a table separates and quotes its fields."""
+"""Detects encoding, line endings, delimiter and quoting from the first bytes of a file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ZEROS_CHARS = 1000
 ZEROS_SHARE = 0.2
 DELIMITERS = (",", ";", "\t", "|")
 CONSISTENT_SHARE = 0.9
-"""Share of the rows that must have as many fields as the header where a delimiter is to be certain."""
+"""Smallest share of rows with as many fields as the header for which a delimiter is accepted."""
 FEWEST_ROWS = 3
-"""Rows without which a text is not taken for a table."""
+"""A text counts as a table only if it has more rows than this."""
 NAMES_OF_DELIMITERS = {"\t": "a tab", ";": "';'", "|": "'|'", ",": "','"}
 
 EVEN_SHARE = 0.95
@@ -40,38 +40,38 @@ _SEP_LINE = re.compile(r"\ufeff?\"?sep=(\\t|.)\"?\r?\n?\Z", re.IGNORECASE | re.D
 
 
 class _QuotedRow(NamedTuple):
-    """What is seen of a row's quotes."""
+    """Evidence of quoting in one row."""
 
     width: int = 0
     is_quoted: bool = False
     is_telling: bool = False
-    """A program put the quotes there: something within a field needs them, or was changed for them."""
+    """Whether a field's content requires quoting (a delimiter or line break) or was escaped for it."""
 
 
 def encoding_of(head: bytes, spec: CorpusSpec) -> str:
-    """Returns the encoding to read with: a byte order mark decides where the spec has the default, UTF-8."""
+    """Returns the encoding to read with. A byte order mark overrides the default, UTF-8."""
     if codecs.lookup(spec.encoding).name != "utf-8":
         return spec.encoding
     return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8-sig")
 
 
 def head_text(source: Source, encoding: str) -> str:
-    """Returns the first bytes as text, up to a whole character.
+    """Returns the first bytes decoded, up to the last complete character.
 
     Raises:
-        UserError: so many of them are zero that it is no text of this encoding.
+        UserError: The share of zero bytes is too high for text of this encoding.
     """
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(source.head, final=False)
     if text.count("\0", 0, ZEROS_CHARS) > ZEROS_SHARE * min(len(text), ZEROS_CHARS):
         raise UserError(
-            f"{source.uri} holds zero bytes, as UTF-16 without a byte order mark does: set corpus.encoding=utf-16-le "
-            "or utf-16-be; or it is no text, and corpus.format should say what it is"
+            f"{source.uri} holds many zero bytes. If it is UTF-16 without a byte order mark, set "
+            "corpus.encoding=utf-16-le or utf-16-be; if it is not a text file, set corpus.format"
         )
     return text
 
 
 def line_end(head: str) -> str | None:
-    """Returns what a text stream should take for line ends: LF alone, unless all lines of the head end in CR."""
+    """Returns the `newline` argument for a text stream: LF, or None if all lines of the head end in CR."""
     return None if "\r" in head and "\n" not in head.rstrip("\n") else "\n"
 
 
@@ -81,19 +81,19 @@ class _Fit:
 
     width: int
     share: float
-    """Of the rows: those as wide as the first one."""
+    """Share of the rows that have as many fields as the first."""
     is_wanted: bool
     rows: list[list[str]]
 
 
 def dialect_of(source: Source, head: str, *, kind: str, is_wanted: Callable[[Sequence[str]], bool]) -> Dialect:
-    """Returns how a table is to be read: the spec says it, or the first lines make it certain, or as `kind` always is.
+    """Returns how to parse a table: per the spec, else as its first lines clearly show, else by `kind`.
 
     Args:
-        source: the file, for its spec.
-        head: its first characters.
+        source: The file and its spec.
+        head: First characters of the file.
         kind: `csv` or `tsv`.
-        is_wanted: says whether a first row holds the wanted columns.
+        is_wanted: Returns whether a header row contains the required columns.
     """
     lines = _whole_lines(head, is_whole=source.is_whole)
     sep_line = _SEP_LINE.match(lines[0]) if lines else None
@@ -113,7 +113,7 @@ def dialect_of(source: Source, head: str, *, kind: str, is_wanted: Callable[[Seq
 
 
 def looks_like_table(source: Source, head: str, *, is_wanted: Callable[[Sequence[str]], bool]) -> str | None:
-    """Returns the delimiter of a text whose first line names a known column and whose rows are as wide; or None."""
+    """Returns the delimiter if the text seems to be a table with a known column and rows of equal width, or None."""
     lines = _whole_lines(head, is_whole=source.is_whole)
     for delimiter in DELIMITERS:
         for quotes in ("csv", "none"):
@@ -161,7 +161,7 @@ def _delimiter(lines: Sequence[str], *, usual: str, is_wanted: Callable[[Sequenc
 def _fit(lines: Sequence[str], dialect: Dialect, *, is_wanted: Callable[[Sequence[str]], bool], is_whole: bool) -> _Fit:
     rows = [row for _, row in rows_of(lines, dialect)]
     while not is_whole and rows and isinstance(rows[-1], Record) and rows[-1].reason == "unclosed_quote":
-        rows.pop()  # It may close behind the head.
+        rows.pop()  # The quote may close after the end of the head.
     if not rows or isinstance(rows[0], Record):
         return _Fit(width=0, share=0.0, is_wanted=False, rows=[])
     width = len(rows[0])
@@ -172,7 +172,7 @@ def _fit(lines: Sequence[str], dialect: Dialect, *, is_wanted: Callable[[Sequenc
 def _with_spaces_or_escapes(
     dialect: Dialect, lines: Sequence[str], *, is_wanted: Callable[[Sequence[str]], bool], is_whole: bool
 ) -> Dialect:
-    """Returns the dialect for a CSV that puts spaces beside its delimiters, or escapes quotes by a backslash."""
+    """Returns the dialect, adapted if the CSV has spaces around its delimiters or escapes quotes with a backslash."""
     plain = _fit(lines, dialect, is_wanted=is_wanted, is_whole=is_whole)
     has_spaces = ends_in_spaces = False
     if len(plain.rows) > 1:
@@ -193,15 +193,15 @@ def _with_spaces_or_escapes(
 
 
 def _tab_quotes(head: str, is_whole: bool, *, is_usual: bool) -> Quotes:
-    """Returns what quotes are in a table of tabs: around fields only where nothing in the head speaks against it.
+    """Returns the quoting of a tab-separated table: fields count as quoted only if the whole head is consistent.
 
-    A program that quotes leaves no quote in a field that is not quoted, and doubles (or escapes) those within; what
-    tells that it does so is a doubled quote, a line break or a tab within, or quotes in nearly every row.
+    A program that quotes fields leaves no quote in an unquoted field and doubles (or escapes) quotes within fields.
+    Positive evidence is a doubled quote, a line break or a tab within a field, or quotes in nearly every row.
     """
     quotes: Quotes
     for quotes, inside in _INSIDE_QUOTES:
         rows = _rows_with_quotes(head, inside, is_whole=is_whole)
-        body = Counter(row.width for row in rows[1:] or rows)  # The header may lack a name for the names of rows.
+        body = Counter(row.width for row in rows[1:] or rows)  # The header may lack a name for the row-name column.
         if not body:
             continue
         width, count = body.most_common(1)[0]
@@ -216,7 +216,7 @@ def _tab_quotes(head: str, is_whole: bool, *, is_usual: bool) -> Quotes:
 
 
 def _rows_with_quotes(head: str, inside: str, *, is_whole: bool) -> list[_QuotedRow]:
-    """Returns the rows of a table of tabs that quotes fields; none where a field speaks against that."""
+    """Returns the rows of a quoted tab-separated table, or none if a field is inconsistent with quoting."""
     fields = re.compile(rf'(?:"({inside})"|([^\t\r\n"]*))(\t|\r\n?|\n|\Z)', re.DOTALL)
     rows: list[_QuotedRow] = []
     row = _QuotedRow()
@@ -241,19 +241,19 @@ def _rows_with_quotes(head: str, inside: str, *, is_whole: bool) -> list[_Quoted
 
 
 def what_else(source: Source) -> str:
-    """Says, as a part of a sentence, what a file is that is often found in the place of data; empty where unknown."""
+    """Returns a clause that identifies a file often found in place of data (a web page, an LFS pointer), or ""."""
     start = source.head[:200].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        return ": it is a web page, as a download that failed leaves one"
+        return ": it is a web page, probably from a failed download"
     if start.startswith(b"version https://git-lfs"):
-        return ": it is a pointer of Git LFS, whose file `git lfs pull` fetches"
+        return ": it is a Git LFS pointer; `git lfs pull` downloads the file itself"
     if start.startswith(b"<?xml"):
         return ": it is XML"
     return ""
 
 
 def cause_of(source: Source, head: str, dialect: Dialect) -> str:
-    """Says, as the end of a message, what may keep a table from being read; empty where nothing is seen."""
+    """Returns a clause for an error message with the likely reason why a table cannot be read, or ""."""
     first = next(iter(io.StringIO(head)), "").strip()
     if what_else(source):
         return what_else(source).replace(":", ";", 1)
@@ -266,6 +266,6 @@ def cause_of(source: Source, head: str, dialect: Dialect) -> str:
     likely = max(counts, key=lambda other: counts[other])
     shown = "tab" if likely == "\t" else f"'{likely}'"
     return (
-        f"; its first line holds {NAMES_OF_DELIMITERS.get(dialect.delimiter, dialect.delimiter)} {own} times, but "
+        f"; its first line contains {NAMES_OF_DELIMITERS.get(dialect.delimiter, dialect.delimiter)} {own} times but "
         f"{NAMES_OF_DELIMITERS[likely]} {counts[likely]} times: set corpus.delimiter={shown}"
     )

@@ -1,4 +1,4 @@
-"""Signs, in the first records of a file, that another column than the one taken holds the text."""
+"""Warns if the first records of a file suggest that the wrong column is used as text."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 
 DOUBTED_ROWS = 200
-"""Records that are looked at."""
+"""Number of records examined."""
 FEWEST = 5
-"""Texts without which nothing is said."""
+"""Smallest number of texts on which a warning is based."""
 MOST_SHARE = 0.8
 LONGER_TIMES = 3
 FEW_WORDS = 6
-"""Mean words of a text below which a column of longer texts is pointed out."""
+"""A column of longer texts is suggested only if the texts have fewer words than this on average."""
 
 _NUMBER = re.compile(r"\s*[+-]?[\d.,:/%$€-]*\d[\d.,:/%$€-]*\s*")
 
 
 def doubts(column: str, values: Mapping[str, Sequence[object]], *, is_named: bool) -> tuple[str, ...]:
-    """Returns a sentence for each doubt about the column taken for text.
+    """Returns a warning for each sign that `column` does not hold the text.
 
     Args:
-        column: its name.
-        values: those of all columns in the first records, by name; they need not be texts.
-        is_named: says that the user named the column, so that short texts are meant.
+        column: Name of the column used as text.
+        values: Values of every column in the first records, by column name; they need not be strings.
+        is_named: Whether the user named the column, in which case short texts are intended.
     """
     texts = _texts(values.get(column, ()))
     if len(texts) < FEWEST:
@@ -32,12 +32,12 @@ def doubts(column: str, values: Mapping[str, Sequence[object]], *, is_named: boo
     longest = max(others, key=lambda name: others[name], default=None)
     if sum(_NUMBER.fullmatch(text) is not None for text in texts) >= MOST_SHARE * len(texts):
         better = f" to another column, such as {longest!r}" if longest is not None and others[longest] >= 2 else ""
-        return (f"the column {column!r}, taken for text, holds mostly numbers; set corpus.text_column{better}",)
+        return (f"the column {column!r}, used as text, holds mostly numbers; set corpus.text_column{better}",)
     own = _mean_words(texts)
     if not is_named and longest is not None and own < FEW_WORDS and others[longest] >= LONGER_TIMES * own:
         return (
-            f"the column {column!r}, taken for text, holds much shorter texts than the column {longest!r}; if that one "
-            f"is meant, set corpus.text_column={longest}",
+            f"the column {column!r}, used as text, holds much shorter texts than the column {longest!r}; if you meant "
+            f"that one, set corpus.text_column={longest}",
         )
     return ()
 

@@ -1,4 +1,4 @@
-"""What the readers of all formats share: records, the file that they come from, and how it was read."""
+"""Types that all format readers share: records, the source they come from, and the report of how it was read."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
+from textgen.corpus.note_tweets import NoteTweets
+from textgen.corpus.schema import Columns
 from textgen.spec import CorpusSpec
 
-if TYPE_CHECKING:
-    from textgen.corpus.schema import Columns
-    from textgen.corpus.twitter_archive import NoteTweets
-
 PEEK_ROWS = 1000
-"""Records that are looked at before the first is given out: some JSON objects lack keys that others have."""
+"""Records examined before the first is yielded, because JSON objects may lack keys that later ones have."""
 REPEATED_HEADER = "repeated_header"
-"""Reason of a header line that stands again within a table; such a line is dropped, and not rejected."""
+"""Reason for a header line repeated within a table. Such a line is dropped but does not count as rejected."""
 
 
 class Record(NamedTuple):
-    """One row of a source file; `reason` says why it cannot be read, and then `text` is an excerpt of it."""
+    """One row of a source file. If it cannot be read, `reason` says why and `text` is an excerpt."""
 
     row: int
-    """The line on which it starts (formats of lines) or its number, from 1."""
+    """Line on which the record starts (line-based formats) or its number, from 1."""
     text: str | None
     label: str | None = None
     category: str | None = None
@@ -37,19 +35,19 @@ class ReadAs:
 
     format: str
     packing: tuple[str, ...] = ()
-    """What it was unpacked from, the outermost first."""
+    """Compression and archive types, outermost first."""
     encoding: str | None = None
     delimiter: str | None = None
     quotes: str | None = None
-    """What quotes are in a table: `csv` (around fields, doubled within), `backslash` (escaped within), `none`."""
+    """Quoting of a table: `csv` (quotes are doubled within fields), `backslash` (escaped within fields) or `none`."""
     columns: Mapping[str, str | None] = field(default_factory=dict)
-    """Names of the columns taken for text, label and category."""
+    """Names of the columns used as text, label and category."""
     chosen_by: Mapping[str, str] = field(default_factory=dict)
-    """Why, for each of these columns that there is."""
+    """Reason for the choice of each column that is present."""
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what is not empty, JSON-ready."""
+        """Returns the fields that are not empty, ready for JSON."""
         values = {
             "format": self.format,
             "packing": list(self.packing),
@@ -65,16 +63,16 @@ class ReadAs:
 
 @dataclass(kw_only=True)
 class FileReport:
-    """What is known about the reading of one source file; readers add to it while they read."""
+    """How one source file was read. Readers add to it while they read."""
 
     read_as: list[tuple[int, ReadAs]] = field(default_factory=list)
-    """First row of each part (a member of an archive) and how it was read."""
+    """First row of each part (the file, or a member of an archive) and how it was read."""
     notes: list[str] = field(default_factory=list)
-    """What a user should know, in sentences."""
+    """Messages for the user."""
     left_out: list[str] = field(default_factory=list)
-    """Members of an archive that hold no data."""
+    """Archive members that were skipped because they hold no data or are not selected."""
     num_earlier: int = 0
-    """Rows of the members before the one that is being read."""
+    """Number of rows in the members before the current one."""
 
     def at(self, row: int) -> ReadAs | None:
         """Returns how a row was read."""
@@ -83,18 +81,18 @@ class FileReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The file, or the member of an archive, that a reader reads."""
+    """The file or archive member that a reader reads."""
 
     uri: str
-    """For messages: the file's URI, with the member's name where it is one."""
+    """URI for messages, followed by the member's path if it is a member of an archive."""
     spec: CorpusSpec
     head: bytes = b""
-    """The first bytes, unpacked."""
+    """First bytes, decompressed."""
     is_whole: bool = False
-    """Says that `head` is all of it."""
+    """Whether `head` is the complete content."""
     packing: tuple[str, ...] = ()
     partitions: Mapping[str, str | None] = field(default_factory=dict)
-    """Columns whose value stands in the name of a folder."""
+    """Columns whose value is given by the name of a folder."""
     note_tweets: NoteTweets | None = None
     report: FileReport = field(default_factory=FileReport)
 
@@ -108,7 +106,7 @@ class Source:
         quotes: str | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
-        """Reports how the records that follow are read."""
+        """Adds to the report how the following records are read."""
         names = {"text": columns.text or None, "label": columns.label, "category": columns.category}
         read_as = ReadAs(
             format=format_name,
@@ -128,9 +126,9 @@ Reader = Callable[[IO[bytes], Source], Iterator[Record]]
 
 @contextlib.contextmanager
 def decoded(stream: IO[bytes], encoding: str, newline: str | None) -> Iterator[io.TextIOWrapper]:
-    """Gives a stream as text; bytes that are not of the encoding become lone surrogates."""
+    """Decodes a stream as text; invalid bytes become lone surrogates."""
     lines = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline=newline)
     try:
         yield lines
     finally:
-        lines.detach()  # The stream is closed where it was opened.
+        lines.detach()  # Leaves closing the stream to the code that opened it.

@@ -1,7 +1,7 @@
-"""JSON in all the forms in which records come -> records.
+"""Reads records from JSON in its common layouts.
 
-Lines of objects, an array of them (over lines or in one), objects one after another, an object around the array, and
-lines of Python dictionaries. What has a record a line is read line by line, the rest object by object.
+Supported are one object per line, an array of objects (on one line or several), concatenated objects, an object that
+contains the array, and lines of Python dictionaries. Files with a record per line are read by line, others by object.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 Values = dict[str, Any]
 Item = tuple[int, str, Values | None]
-"""Number, excerpt, and the fields; None where it is no object."""
+"""Number, excerpt, and fields, or None if the item is not an object."""
 
 
 def read_json(stream: IO[bytes], source: Source) -> Iterator[Record]:
-    """Reads objects in any of the forms above; the head tells which."""
+    """Reads objects in any of the layouts above, which is detected from the head of the file."""
     encoding = encoding_of(source.head, source.spec)
     head = head_text(source, encoding)
     start = head.lstrip("\ufeff \t\r\n")
@@ -60,19 +60,19 @@ def _lines(head: str, *, is_whole: bool) -> list[str]:
 
 
 def looks_like_json(head: str, *, is_whole: bool) -> bool:
-    """Says whether the first lines of a file are JSON objects."""
+    """Returns whether the first lines of a file are JSON objects."""
     return _share(_lines(head, is_whole=is_whole), _parsed)
 
 
 def _share(lines: Sequence[str], parse: Any) -> bool:
-    """Says whether a line of the first ones is a record, and no fewer than half of them are."""
+    """Returns whether at least half of the first 100 lines, and at least one, are records."""
     looked_at = lines[:100]
     good = sum(parse(line) is not None for line in looked_at)
     return good > 0 and good * 2 >= len(looked_at)
 
 
 def _wraps(start: str, lines: Sequence[str], source: Source) -> bool:
-    """Says whether the first line is an object around an array of records."""
+    """Returns whether the first line is an object that contains an array of records."""
     values = _parsed(lines[0]) if lines else None
     if values is None or _is_wanted(list(values), source):
         return False
@@ -99,7 +99,7 @@ def _by_line(lines: Iterator[str], parse: Any) -> Iterator[Item]:
 
 
 def _array_by_line(lines: Iterator[str], uri: str) -> Iterator[Item]:
-    """Yields an element a line; the brackets may stand on lines of their own."""
+    """Yields one element per line; the brackets may be on separate lines."""
     last = ""
     for number, line in enumerate(lines, 1):
         element = line.strip("\ufeff \t\r\n")
@@ -107,11 +107,13 @@ def _array_by_line(lines: Iterator[str], uri: str) -> Iterator[Item]:
         if element not in ("[", "]", "", ",", "];"):
             yield number, line, _parsed_element(element)
     if not last.rstrip(";").endswith("]"):
-        raise UserError(f"{uri} is cut off: its array never closes; fetch it again, or leave it out of the sources")
+        raise UserError(
+            f"{uri} is truncated: its array is never closed; download it again, or remove it from the sources"
+        )
 
 
 def _parsed_element(line: str) -> Values | None:
-    """Returns the object of a line of an array; brackets and commas belong to the array."""
+    """Parses the object on one line of an array, without the array's brackets and commas."""
     element = line.strip("\ufeff \t\r\n;")
     if element.endswith("]") and not element.startswith("]"):
         element = element[:-1]
@@ -127,7 +129,7 @@ def _parsed(line: str) -> Values | None:
 
 
 def _literal(line: str) -> Values | None:
-    """Returns the dictionary of a line of Python."""
+    """Parses a line with a Python dictionary."""
     value = _literal_value(line.strip("\ufeff \t\r\n,"))
     return value if isinstance(value, dict) and all(isinstance(key, str) for key in value) else None
 
@@ -136,16 +138,16 @@ def _literal_value(text: str) -> Any:
     if not text.startswith(("{", "[")):
         return None
     try:
-        with warnings.catch_warnings():  # A backslash that escapes nothing is one.
+        with warnings.catch_warnings():  # Invalid escape sequences cause warnings.
             warnings.simplefilter("ignore")
             tree = ast.parse(text, mode="eval")
-            return ast.literal_eval(_LiteralsAlone().visit(tree))
+            return ast.literal_eval(_LiteralsOnly().visit(tree))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         return None
 
 
-class _LiteralsAlone(ast.NodeTransformer):
-    """Puts None for what is no literal, such as `nan`, `ObjectId("...")` or a date, so that nothing is ever run."""
+class _LiteralsOnly(ast.NodeTransformer):
+    """Replaces everything but literals (`nan`, `ObjectId("...")`, dates) with None, so that no code is evaluated."""
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         value = {"true": True, "false": False}.get(node.id)
@@ -159,7 +161,7 @@ class _LiteralsAlone(ast.NodeTransformer):
 
 
 def _python_array(lines: Iterator[str], source: Source) -> Iterator[Item]:
-    """Yields the dictionaries of a list: an element a line, or all of a small file at once."""
+    """Yields the dictionaries of a list: line by line, or from the whole text if the list is on one line."""
     text = "".join(itertools.islice(lines, 2))
     if "\n" in text.strip():
         for number, line in enumerate(itertools.chain(text.splitlines(keepends=True), lines), 1):
@@ -172,8 +174,8 @@ def _python_array(lines: Iterator[str], source: Source) -> Iterator[Item]:
     whole = _literal_value(text.strip("\ufeff \t\r\n"))
     if not isinstance(whole, list):
         raise UserError(
-            f"{source.uri} looks like Python and not like JSON, but cannot be read as dictionaries; convert it to JSON "
-            "lines, or set corpus.format to what it is"
+            f"{source.uri} looks like Python rather than JSON, but cannot be parsed as dictionaries; convert it to "
+            "JSON lines, or set corpus.format"
         )
     for number, values in enumerate(whole, 1):
         yield number, repr(values), values if isinstance(values, dict) else None
@@ -187,15 +189,15 @@ def _records(items: Iterator[Item], source: Source, *, form: str, encoding: str)
     names = list(dict.fromkeys(key for values in objects for key in values))
     if not names:
         raise UserError(
-            f"{source.uri} holds no JSON objects, one a line or in an array{what_else(source)}; set corpus.format to "
-            "what it is"
+            f"{source.uri} holds no JSON objects, neither one per line nor in an array{what_else(source)}; set "
+            "corpus.format to the format of the file"
         )
     try:
         columns = recognise(names, source.spec, file_name=source.uri, partitions=tuple(source.partitions))
     except UnknownColumnsError as error:
         raise UnknownColumnsError(f"{error}{_by_column(objects)}") from None
     if isinstance(objects[0].get(columns.text), dict | list) and _by_column(objects):
-        raise UserError(f"no text stands in the column {columns.text!r} of {source.uri}{_by_column(objects)}")
+        raise UserError(f"the column {columns.text!r} of {source.uri} holds no text{_by_column(objects)}")
     source.begin(form, columns, encoding=encoding.removesuffix("-sig"), warnings=doubts_of(columns, objects))
     for number, excerpt, values in itertools.chain(peeked, items):
         if values is None:
@@ -205,17 +207,17 @@ def _records(items: Iterator[Item], source: Source, *, form: str, encoding: str)
 
 
 def _by_column(objects: Sequence[Values]) -> str:
-    """Says, as the end of a message, that a file's only object seems to hold a table by column; empty where not."""
+    """Returns a clause for an error message if the file's only object seems to hold a column-oriented table, or ""."""
     if len(objects) > 1 or not any(isinstance(value, dict | list) for value in objects[0].values()):
         return ""
     return (
-        "; it is one object, and no array of objects with such a column is seen in it: write an object a line (in "
-        "pandas: to_json(path, orient='records', lines=True))"
+        "; the file is one object, and no array of objects with such a column was found in it: write one object per "
+        "line (in pandas: to_json(path, orient='records', lines=True))"
     )
 
 
 def doubts_of(columns: Columns, objects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Returns the doubts about the text's column of the first objects."""
+    """Returns the warnings about the text column, based on the first objects."""
     objects = objects[:DOUBTED_ROWS]
     names = dict.fromkeys(name for values in objects for name in values)
     found = {name: [values.get(name) for values in objects] for name in names}
@@ -230,14 +232,14 @@ def record_of(
     *,
     has_missing: bool = True,
 ) -> Record:
-    """Returns the record of an object.
+    """Converts an object to a record.
 
     Args:
-        number: its row.
-        values: its fields; where it lacks one, the folder's value is taken.
-        columns: which of them hold text, label and category.
-        partitions: values that stand in names of folders.
-        has_missing: says that a text such as "NaN" stands for none; people do write that where they write themselves.
+        number: Row number.
+        values: Fields of the object. Missing fields are taken from `partitions`.
+        columns: Names of the text, label and category fields.
+        partitions: Values given by folder names.
+        has_missing: Whether a text such as "NaN" counts as missing. In text typed by people it may be meant literally.
     """
     if partitions:
         values = {**partitions, **values}

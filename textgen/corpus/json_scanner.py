@@ -1,4 +1,4 @@
-"""Objects out of JSON that is not cut into lines, one at a time."""
+"""Streams objects from JSON that is not line-delimited, one at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textgen.errors import UserError
 
 PIECE_CHARS = 2**20
 ELEMENT_LIMIT_CHARS = 64 * 2**20
-"""An object longer than this is taken for one that never closes."""
+"""A longer object counts as unclosed."""
 EXCERPT_CHARS = 300
 
 _SPACE = re.compile(r"[\ufeff\s]*")
@@ -24,16 +24,16 @@ Path = tuple[str, ...]
 
 
 def path_of_records(head: str, *, is_wanted: Callable[[Sequence[str]], bool]) -> Path:
-    """Returns where in an object its array of records stands; empty where the object is a record, or nothing is found.
+    """Returns the path to the array of records within an object, or () if the object is a record or none is found.
 
-    An array is one of records where its first object has the wanted columns. Only what stands in `head` is seen.
+    An array holds records if its first object has the required columns. Only `head` is searched.
     """
     start = head.lstrip("\ufeff \t\r\n")
     return _search(start, 0, (), is_wanted)[0] or ()
 
 
 def _search(text: str, place: int, path: Path, is_wanted: Callable[[Sequence[str]], bool]) -> tuple[Path | None, int]:
-    """Returns the path below the object that begins at `place`, and where the object ends; the text's end if cut."""
+    """Returns the path within the object that starts at `place`, and the object's end (the text's end if truncated)."""
     if len(path) > 4 or not text.startswith("{", place):
         return None, len(text)
     place += 1
@@ -61,7 +61,7 @@ def _search(text: str, place: int, path: Path, is_wanted: Callable[[Sequence[str
 
 
 class Scanner:
-    """Reads values out of a stream of text, and holds no more of it than one value and a piece."""
+    """Reads JSON values from a text stream and buffers at most one value and one piece."""
 
     def __init__(self, stream: IO[str], *, uri: str) -> None:
         self._stream, self._uri = stream, uri
@@ -69,10 +69,10 @@ class Scanner:
         self._num_values = 0
 
     def items(self, path: Path = ()) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
-        """Yields number, excerpt and fields of each record: those of an array, or the objects one after another.
+        """Yields number, excerpt and fields of each record, from an array or from concatenated objects.
 
         Args:
-            path: keys to the array, where objects stand around it.
+            path: Keys that lead to the array, if it is nested in objects.
         """
         while self._skip(_BETWEEN):
             if path:
@@ -83,7 +83,7 @@ class Scanner:
                 yield self._item()
 
     def _inside(self, path: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
-        """Yields the records of an object's array; the object's other values are passed over."""
+        """Yields the records of an object's array and skips the object's other values."""
         if self._next() != "{":
             raise self._cut_off()
         self._place += 1
@@ -137,7 +137,7 @@ class Scanner:
                 except (ValueError, RecursionError):
                     raise self._cut_off() from None
                 return value
-            size *= 2  # So that a long value is not tried once for every piece of it.
+            size *= 2  # A long value is parsed a logarithmic number of times.
 
     def _next(self) -> str:
         """Returns the next character; empty at the end."""
@@ -146,7 +146,7 @@ class Scanner:
         return self._text[self._place : self._place + 1]
 
     def _skip(self, pattern: re.Pattern[str]) -> bool:
-        """Passes over what matches; says whether anything follows."""
+        """Skips text that matches the pattern; returns whether any text follows."""
         while True:
             found = pattern.match(self._text, self._place)
             self._place = found.end() if found else self._place
@@ -163,6 +163,6 @@ class Scanner:
     def _cut_off(self) -> UserError:
         excerpt = self._text[self._place : self._place + 40]
         return UserError(
-            f"{self._uri} is cut off or no JSON behind its record {self._num_values:,} (at {excerpt!r}); fetch it "
-            "again, mend it, or set corpus.format to what it is"
+            f"{self._uri} is truncated or is not valid JSON after record {self._num_values:,} (at {excerpt!r}); "
+            "download it again, correct it, or set corpus.format to the format of the file"
         )

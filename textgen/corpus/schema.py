@@ -1,4 +1,4 @@
-"""Which columns of a source hold text, label and category."""
+"""Determines which columns of a source hold the text, label and category."""
 
 from __future__ import annotations
 
@@ -28,45 +28,47 @@ BY_FOLDER = "recognised by the name of a folder"
 
 
 class UnknownColumnsError(UserError):
-    """No column is known to hold text, or one that the spec names is not there."""
+    """No column is recognised as text, or a column named by the spec does not exist."""
 
 
 class RepeatedColumnError(UserError):
-    """Two columns have the name that is wanted."""
+    """Several columns have the requested name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of the columns that are read."""
+    """Names of the columns to read."""
 
     text: str
-    """Empty where a file has no columns, and is text itself."""
+    """Empty if the file is plain text without columns."""
     label: str | None = None
     category: str | None = None
     chosen_by: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Why, by role."""
+    """Reason for the choice, by role."""
 
 
 def is_headerless(spec: CorpusSpec) -> bool:
-    """Says whether the spec names the text's column by a number: its position, unless a column has that name."""
+    """Returns whether the spec gives the text column as a number, which is a position unless a column has that name."""
     return spec.text_column is not None and spec.text_column.isdecimal()
 
 
 def positions(
     spec: CorpusSpec, *, num_columns: int, file_name: str, partitions: Sequence[str] = ()
 ) -> tuple[int, int | str | None, int | str | None]:
-    """Returns the places of text, label and category in a file without a header line; a partition keeps its name.
+    """Returns the positions of text, label and category in a file without a header line.
+
+    A partition column is returned by name.
 
     Raises:
-        UserError: a position lies beyond the columns, or label or category is given by name.
+        UserError: A position is out of range, or label or category is given by name.
     """
 
     def place(role: str, value: str) -> int:
         if value.isdecimal() and int(value) < num_columns:
             return int(value)
         raise UserError(
-            f"corpus.{role}_column is {value!r} but {file_name} has columns 0 to {num_columns - 1}; where "
-            "corpus.text_column is a position there is no header line, and the others are positions too"
+            f"corpus.{role}_column is {value!r} but {file_name} has columns 0 to {num_columns - 1}; if "
+            "corpus.text_column is a position, the file has no header line and the other columns are positions too"
         )
 
     def other(role: str, value: str | None, known: Sequence[str]) -> int | str | None:
@@ -89,18 +91,18 @@ def recognise(
     partitions: Sequence[str] = (),
     has_text_column: bool = True,
 ) -> Columns:
-    """Returns the columns to read among `names`: those that the spec names, else those with a known name.
+    """Returns the columns to read: those that the spec names, otherwise those with a known name.
 
     Args:
-        names: the file's columns.
-        spec: names columns, or None.
-        file_name: for messages.
-        partitions: columns whose value stands in the name of a folder; the file's own come first.
-        has_text_column: says that the file has columns, and is not text itself.
+        names: Columns of the file.
+        spec: May name the columns.
+        file_name: Used in messages.
+        partitions: Columns whose value is given by a folder name. Columns of the file take precedence.
+        has_text_column: False if the file is plain text without columns.
 
     Raises:
-        UserError: the text's column is not recognised, a column that the spec names is not there, or two columns have
-            the name that is wanted.
+        UserError: No text column is recognised, a column named by the spec does not exist, or several columns have the
+            requested name.
     """
     folders = [name for name in partitions if name not in names]
     listed = ", ".join(repr(name if len(name) <= 40 else name[:37] + "...") for name in (*names, *folders)) or "none"
@@ -112,8 +114,8 @@ def recognise(
     text = (spec.text_column or _first_known(names, TEXT_COLUMNS)) if has_text_column else ""
     if text is None:
         raise UnknownColumnsError(
-            f"no column of {file_name} is known to hold text; its columns are {listed}: "
-            "name one by --set corpus.text_column=NAME (or its position, from 0, if the file has no header line)"
+            f"no column of {file_name} is recognised as text; its columns are {listed}: "
+            "name one with --set corpus.text_column=NAME (or its position, from 0, if the file has no header line)"
         )
     others = [name for name in (*names, *folders) if name != text]
     columns = Columns(
@@ -141,10 +143,10 @@ def _check_unique(name: str, names: Sequence[str], *, role: str, file_name: str,
     if len(same) > 1:
         places = " and ".join(map(str, same))
         are_equal = len({names[place] for place in same}) == 1
-        advice = "give one of them another name in the header line" if are_equal else f"set corpus.{role}_column to one"
+        advice = "rename one of them in the header line" if are_equal else f"set corpus.{role}_column to one of them"
         raise RepeatedColumnError(
-            f"{file_name} has {len(same)} columns named {name!r}, at the positions {places} (from 0), so that it is "
-            f"not clear which is meant; {advice}"
+            f"{file_name} has {len(same)} columns named {name!r}, at the positions {places} (from 0), so the name is "
+            f"ambiguous; {advice}"
         )
 
 
@@ -153,7 +155,7 @@ def _like(one: str, other: str) -> bool:
 
 
 def partitions_of(path: str) -> dict[str, str | None]:
-    """Returns the columns that the folders of a path stand for, as Hive and Spark write them: `year=2014/`."""
+    """Returns the partition columns in a path's folder names, as Hive and Spark write them: `year=2014/`."""
     found: dict[str, str | None] = {}
     for folder in path.split("/")[:-1]:
         pair = _PARTITION.fullmatch(folder)
@@ -164,7 +166,7 @@ def partitions_of(path: str) -> dict[str, str | None]:
 
 
 def value_text(value: object) -> str | None:
-    """Returns a label or category as text, the same from every format: whole numbers without a decimal point."""
+    """Returns a label or category as text that is the same for every format: whole numbers have no decimal point."""
     if isinstance(value, str):
         text = value
     elif is_null(value):

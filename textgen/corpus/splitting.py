@@ -1,12 +1,12 @@
-"""Document keys, and which split a document falls into.
+"""Document keys and the assignment of documents to splits.
 
-A key is a seeded 128-bit hash of the cleaned text, as 32 hexadecimal digits: the document's id. Keys are uniform, so a
-split is a range of them: `val` first, then `test`, then `train`. The order of the keys is the order of the documents.
+A key is a seeded 128-bit hash of the cleaned text, as 32 hexadecimal digits, and serves as the document's id. Keys are
+uniform, so each split is a range of keys: `val` first, then `test`, then `train`. Documents are ordered by key.
 
-With `test_categories`, a split by time say, the documents of these categories are held out: they alone are `test`,
-whatever their keys, and the others fall into `val` and `train`. A text that stands on both sides has one key, so that
-the two meet wherever duplicates are sought. The one that is not held out stays: what was known before the test's time
-is no test, and what is left in `test` was never read in training.
+With `test_categories`, for example for a split by time, the documents of these categories are held out: `test` consists
+of exactly these, whatever their keys, and all others go to `val` and `train`. A text that occurs on both sides has one
+key, so deduplication sees both copies and keeps the one that is not held out. Hence no text in `test` occurs in
+`train`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ FIRST_KEY = "0" * 32
 AFTER_LAST_KEY = "g"
 """Sorts after every key."""
 LARGEST_RAISED_SHARE = 0.1
-"""`min_split_documents` raises the share of `val` or `test` at most to this."""
+"""Largest share of `val` or `test` that `min_split_documents` can cause."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyRange:
-    """Keys from `start` on and before `stop`."""
+    """Keys from `start` (inclusive) to `stop` (exclusive)."""
 
     start: str
     stop: str
 
     def parts(self, num_parts: int) -> list[KeyRange]:
-        """Cuts the range into equal ones, as many as asked for."""
+        """Divides the range into `num_parts` equal ranges."""
         if num_parts == 0:
             return []
         first, last = key_number(self.start), key_number(self.stop)
@@ -52,7 +52,7 @@ EVERY_KEY = KeyRange(start=FIRST_KEY, stop=AFTER_LAST_KEY)
 
 
 def document_keys(texts: pa.StringArray, seed: int) -> pa.StringArray:
-    """Returns the keys of cleaned texts, same length."""
+    """Returns the key of each cleaned text."""
     hashed = hashlib.blake2b(digest_size=16, key=seed.to_bytes(16, "little", signed=True))
     keys = []
     for text in texts.to_pylist():
@@ -63,9 +63,9 @@ def document_keys(texts: pa.StringArray, seed: int) -> pa.StringArray:
 
 
 def drawn_shares(keys: pa.ChunkedArray, *, place: int) -> npt.NDArray[np.float64]:
-    """Returns a number in [0, 1) for each key, uniform and the same wherever the key's split lies, shape [num_keys].
+    """Returns a uniform number in [0, 1) for each key, independent of the key's split, shape [num_keys].
 
-    Another `place` (0 to 2) gives independent numbers: each takes eight digits of its own from the key's end.
+    Each `place` (0 to 2) gives independent numbers: it uses its own eight digits, counted from the key's end.
     """
     stop = 32 - 8 * place
     return np.array([int(key[stop - 8 : stop], 16) for key in keys.to_pylist()], np.float64) / 2**32
@@ -82,22 +82,22 @@ def key_number(key: str) -> int:
 
 
 def lowest_keys(keys: Sequence[str], spec: CorpusSpec) -> list[str]:
-    """Returns those of the ascending distinct `keys` that `split_ranges` may need: a bounded number of them."""
+    """Returns the bounded subset of the ascending, distinct `keys` that `split_ranges` may need."""
     least = spec.min_split_documents
     after_val = bisect.bisect_left(keys, key_text(_share(spec.val_share)))
     return sorted({*keys[: 2 * least + 1], *keys[after_val : after_val + least + 1]})
 
 
 def split_ranges(lowest: Iterable[str], spec: CorpusSpec) -> dict[str, KeyRange]:
-    """Returns the range of each split.
+    """Returns the key range of each split.
 
-    `val` and `test` take their shares of the key space, so that a document stays in its split when the corpus grows.
-    Where that gives fewer than `min_split_documents`, a share rises until it holds them, at most to a tenth.
-    With `test_categories`, the range of `test` is every key.
+    `val` and `test` take their shares of the key space, so a document stays in its split when the corpus grows. A share
+    that gives fewer than `min_split_documents` is raised until it does, at most to a tenth. With `test_categories`, the
+    range of `test` is all keys.
 
     Args:
-        lowest: the union of `lowest_keys` over disjoint or overlapping pieces of the corpus, without what is held out.
-        spec: shares, bounds and categories.
+        lowest: The union of `lowest_keys` over the parts of the corpus, which may overlap, without held-out documents.
+        spec: Shares, bounds and categories.
     """
     keys = sorted(set(lowest))
     val_stop = _stop(keys, 0, spec.val_share, spec.min_split_documents)
@@ -116,7 +116,7 @@ def split_ranges(lowest: Iterable[str], spec: CorpusSpec) -> dict[str, KeyRange]
 
 
 def in_split(documents: pa.Table, split: str, keys: KeyRange, spec: CorpusSpec) -> pa.ChunkedArray:
-    """Says which documents a split holds, of which `keys` is the range (or a part of it)."""
+    """Returns a mask of the documents in a split, given the split's key range or a part of it."""
     inside = pc.and_(pc.greater_equal(documents["key"], keys.start), pc.less(documents["key"], keys.stop))
     if not spec.test_categories:
         return inside
@@ -125,19 +125,19 @@ def in_split(documents: pa.Table, split: str, keys: KeyRange, spec: CorpusSpec) 
 
 
 def is_held_out(documents: pa.Table, test_categories: Sequence[str]) -> pa.ChunkedArray:
-    """Says which documents are of one of the categories that are `test`."""
+    """Returns a mask of the documents in one of the `test_categories`."""
     return pc.is_in(documents["category"], value_set=pa.array(test_categories, pa.string()))
 
 
 def sort_by_key(documents: pa.Table, *, test_categories: Sequence[str] = ()) -> pa.Table:
-    """Returns documents in the order of their keys; equal ones as they stand in the files, what is held out last."""
+    """Sorts documents by key. Of equal keys, held-out documents come last, and the others are in file order."""
     order = [("key", "ascending"), ("held_out", "ascending"), ("file", "ascending"), ("row", "ascending")]
     ranked = documents.append_column("held_out", is_held_out(documents, test_categories))
     return ranked.sort_by(order).drop_columns("held_out").combine_chunks()
 
 
 def is_duplicate(documents: pa.Table) -> pa.BooleanArray:
-    """Says which documents, sorted by key, have the key of the one before."""
+    """Returns a mask of the documents, sorted by key, that have the same key as their predecessor."""
     keys = documents["key"].combine_chunks()
     if len(keys) == 0:
         return pa.array([], pa.bool_())

@@ -1,4 +1,4 @@
-"""TSV and CSV in all their forms -> records."""
+"""Reads records from TSV and CSV."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from textgen.spec import CorpusSpec
 
 
 def read_tsv(stream: IO[bytes], source: Source) -> Iterator[Record]:
-    """Reads tab-separated values; as in the Amazon bucket a quote is a quote, unless the head shows quoted fields."""
+    """Reads tab-separated values. Quotes are text, as in the Amazon reviews, unless the head shows quoted fields."""
     return _read_table(stream, source, kind="tsv")
 
 
@@ -53,8 +53,8 @@ def _read_table(stream: IO[bytes], source: Source, *, kind: str) -> Iterator[Rec
             return
         if isinstance(peeked[0][1], Record):
             raise UserError(
-                f"the first line of {source.uri} has a quote that never closes, or text behind one that does; set "
-                "corpus.quoting=none if quotes are part of the text, or mend the file"
+                f"the first line of {source.uri} has an unclosed quote, or text after a closing quote; set "
+                "corpus.quoting=none if quotes are part of the text, or correct the file"
             )
         try:
             table = _table_of(peeked, source)
@@ -69,7 +69,7 @@ def _read_table(stream: IO[bytes], source: Source, *, kind: str) -> Iterator[Rec
             warnings=_doubts(table, peeked),
         )
         records = table.records(itertools.chain(peeked[table.has_header :], rows), dialect)
-        yield from _never_half(records, table, dialect) if table.text == table.width - 1 else records
+        yield from _without_split_rows(records, table, dialect) if table.text == table.width - 1 else records
 
 
 def _holds_wanted(header: Sequence[str], *, spec: CorpusSpec, uri: str) -> bool:
@@ -80,7 +80,7 @@ def _holds_wanted(header: Sequence[str], *, spec: CorpusSpec, uri: str) -> bool:
     try:
         recognise(header, spec, file_name=uri)
     except RepeatedColumnError:
-        return True  # Refused below.
+        return True  # `_table_of` reports the error.
     except UnknownColumnsError:
         return False
     return True
@@ -88,7 +88,7 @@ def _holds_wanted(header: Sequence[str], *, spec: CorpusSpec, uri: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Table:
-    """Where the columns of a table are."""
+    """Positions of the columns of a table."""
 
     columns: Columns
     header: list[str] | None
@@ -97,15 +97,15 @@ class _Table:
     label: int | None
     category: int | None
     constants: Mapping[str, str | None]
-    """Label and category where the name of a folder tells them, by role."""
+    """Label and category if given by a folder name, by role."""
 
     @property
     def has_header(self) -> bool:
         return self.header is not None
 
     def records(self, rows: Iterator[Row] | itertools.chain[Row], dialect: Dialect) -> Iterator[Record]:
-        """Yields the record of each row behind the header."""
-        read_value = functools.lru_cache(maxsize=1000)(value_text)  # Labels and categories are few, and come again.
+        """Yields the record of each row after the header."""
+        read_value = functools.lru_cache(maxsize=1000)(value_text)  # Labels and categories have few distinct values.
         text, label, category, width = self.text, self.label, self.category, self.width
         same_label, same_category = self.constants.get("label"), self.constants.get("category")
         names = [_plain(name) for name in self.header or ()]
@@ -121,7 +121,7 @@ class _Table:
                 found_category = same_category if category is None else read_value(fields[category])
                 if len(value) <= longest and _plain(value) in names and _are_names(fields, names):
                     yield Record(number, dialect.delimiter.join(fields), reason=REPEATED_HEADER)
-                    order = [_plain(field) for field in fields]  # The files put together may differ in it.
+                    order = [_plain(field) for field in fields]  # Concatenated files may order columns differently.
                     text = order.index(names[self.text])
                     label = None if self.label is None else order.index(names[self.label])
                     category = None if self.category is None else order.index(names[self.category])
@@ -150,7 +150,7 @@ def _table_of(peeked: Sequence[Row], source: Source) -> _Table:
         )
         columns, known_header = _columns_by_position(text, label, category), None
         if header[text].strip().lower() in TEXT_COLUMNS:
-            known_header = header  # No text, but the name of the column.
+            known_header = header  # The first row is a header after all.
     else:
         columns = recognise(header, spec, file_name=source.uri, partitions=tuple(partitions))
         known_header = header
@@ -159,8 +159,8 @@ def _table_of(peeked: Sequence[Row], source: Source) -> _Table:
         category = header.index(columns.category) if columns.category in header else columns.category
     if text == -1:
         raise UserError(
-            f"corpus.text_column is {columns.text!r}, the name of a folder of {source.uri}, which is the same for all "
-            "of its rows; name a column of the file"
+            f"corpus.text_column is {columns.text!r}, which is given by a folder name of {source.uri} and has the same "
+            "value in every row; name a column of the file"
         )
     return _Table(
         columns=columns,
@@ -178,7 +178,7 @@ def _table_of(peeked: Sequence[Row], source: Source) -> _Table:
 
 
 def _row_names(peeked: Sequence[Row]) -> list[str]:
-    """Returns the name of a first column that the header lacks: R writes the names of rows so."""
+    """Returns [""] if the header lacks a name for the first column, as R writes row names, else []."""
     first = peeked[0][1]
     if isinstance(first, Record):
         return []
@@ -197,17 +197,17 @@ def _columns_by_position(text: int, label: int | str | None, category: int | str
 
 
 def _is_header(peeked: Sequence[Row], spec: CorpusSpec, *, uri: str) -> bool:
-    """Says whether a first row that holds the number given for the text's column names columns by numbers.
+    """Returns whether the first row is a header that names columns by numbers, including the given text column.
 
     Raises:
-        UserError: it may be meant either way.
+        UserError: The number may be a name or a position.
     """
     header = peeked[0][1]
     wanted = spec.text_column or ""
     if isinstance(header, Record) or wanted not in header:
         return False
     numbers = header if header[0] else header[1:]
-    if numbers == [str(place) for place in range(len(numbers))]:  # As pandas writes a table without names.
+    if numbers == [str(place) for place in range(len(numbers))]:  # Pandas writes unnamed columns like this.
         return True
     rows = [row for _, row in peeked[1:] if not isinstance(row, Record) and len(row) == len(header)]
     named, place = header.index(wanted), int(wanted)
@@ -223,8 +223,8 @@ def _is_header(peeked: Sequence[Row], spec: CorpusSpec, *, uri: str) -> bool:
     if named != place and is_text(named) != is_text(place):
         return is_text(named)
     raise UserError(
-        f"the first line of {uri} is {header[:6]}, so that corpus.text_column={wanted} may be the column with that "
-        "name or the one at that position; give the columns names, and set corpus.text_column to one"
+        f"the first line of {uri} is {header[:6]}, so corpus.text_column={wanted} may mean the column with that name "
+        "or the column at that position; rename the columns and set corpus.text_column to a name"
     )
 
 
@@ -239,8 +239,8 @@ def _doubts(table: _Table, peeked: Sequence[Row]) -> tuple[str, ...]:
     return doubts(names[table.text], values, is_named=table.columns.chosen_by.get("text", "").startswith("named"))
 
 
-def _never_half(records: Iterator[Record], table: _Table, dialect: Dialect) -> Iterator[Record]:
-    """Rejects the row before one that is too short: where the text is the last column, a line break stood within it."""
+def _without_split_rows(records: Iterator[Record], table: _Table, dialect: Dialect) -> Iterator[Record]:
+    """Rejects a row that is followed by one with too few columns: a line break has split its text, the last column."""
     held: Record | None = None
     for record in records:
         if held is not None:

@@ -1,7 +1,7 @@
-"""Marks undone while a text grows: what `marks.unmark` gives for a whole text, piece by piece in linear time.
+"""Incremental version of `marks.unmark`: restores a growing text piece by piece in linear time.
 
-Each rule's inverse is an automaton that reads one character at a time and remembers a fixed amount, so that the
-position in a growing text can be copied: completions of one prompt share the work of reading it.
+Each rule's inverse is an automaton that reads one character at a time and has a state of constant size. The state can
+be copied, so all completions of a prompt share the work of reading it.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from textgen.corpus.marks import (
 
 
 class Unmarking:
-    """The text that a marked one stands for, while the marked one grows."""
+    """Restores the original of a marked text while the marked text grows."""
 
     def __init__(self, rules: Iterable[str]) -> None:
-        """Begins with the empty text."""
+        """Starts with the empty text."""
         self._inverses = [_INVERSES[rule]() for rule in reversed(mark_rules(rules))]
 
     def added_by(self, text: str) -> str:
-        """Returns what more of the marked text adds to the text that it stands for."""
+        """Returns what the next piece of the marked text adds to the restored text."""
         for inverse in self._inverses:
             text = inverse.read(text)
         return text
 
     def copy(self) -> Unmarking:
-        """Returns one that goes on from here by itself."""
+        """Returns an independent copy of the current state."""
         return copy.deepcopy(self)
 
 
 class _Inverse:
-    """A rule's inverse, between two characters."""
+    """The automaton that inverts one rule."""
 
     mark = ""
 
     def __init__(self) -> None:
         self._is_marked = False
-        """The last character was a mark whose meaning the next one decides."""
+        """Whether the last character was a mark, whose meaning depends on the next character."""
 
     def read(self, text: str) -> str:
-        """Returns what the next characters add."""
+        """Returns what the next characters add to the restored text."""
         if self._is_at_rest and self.mark not in text:
             self._pass_over(text)
             return text
@@ -58,11 +58,11 @@ class _Inverse:
 
     @property
     def _is_at_rest(self) -> bool:
-        """Says whether characters without a mark would stay as they are."""
+        """Whether text without marks passes through unchanged."""
         return not self._is_marked
 
     def _pass_over(self, text: str) -> None:
-        """Takes note of a text without marks that stays as it is."""
+        """Updates the state for a text without marks that passes through unchanged."""
 
     def _next(self, character: str) -> str:
         if self._is_marked:
@@ -74,7 +74,7 @@ class _Inverse:
         return self._plain(character)
 
     def _after_mark(self, character: str) -> str:
-        """Returns what a character right after a mark gives: a doubled mark is the character itself."""
+        """Returns the output for the character after a mark; a doubled mark stands for the mark character."""
         return character
 
     def _plain(self, character: str) -> str:
@@ -123,7 +123,7 @@ class _Repeats(_Inverse):
     def __init__(self) -> None:
         super().__init__()
         self._repeated = ""
-        """What a mark and a digit would repeat: the last character, unless it belongs to a repeat itself."""
+        """The character that a mark and a digit would repeat: the last one, unless it is part of a repeat itself."""
 
     def _pass_over(self, text: str) -> None:
         self._repeated = text[-1:] or self._repeated

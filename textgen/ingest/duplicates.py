@@ -1,7 +1,7 @@
-"""Which documents are duplicates, where shards are written in the order of the sources.
+"""Records which documents are duplicates, for ingests that write shards in the order of the sources.
 
-They are found by ranges of keys and left out by ranges of chunks, so that they are exchanged as documents are: a file
-for each range of keys, in which a run's duplicates stand together.
+Duplicates are found by ranges of keys and removed by ranges of chunks. They are therefore exchanged like documents: one
+file per range of keys, in which the duplicates of a run are contiguous.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ DUPLICATE = np.dtype([("chunk", "<i4"), ("file", "<i4"), ("row", "<i8")])
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicateFile:
-    """The duplicates of a range of keys, in the order of the chunks."""
+    """The duplicates in a range of keys, ordered by chunk."""
 
     name: str
-    """Path below the output's folder."""
+    """Path relative to the output folder."""
     offsets: list[int]
-    """Where each run's begin, and the last one's end, in bytes, [num_runs + 1]."""
+    """Offset of each run's duplicates and the end of the last, in bytes, [num_runs + 1]."""
 
     def slices(self, first_run: int, stop_run: int) -> list[Slice]:
-        """Returns where the duplicates of some runs stand: nowhere, or in one place."""
+        """Returns the slice of the file with the duplicates of the given runs, or no slice if there are none."""
         start, stop = self.offsets[first_run], self.offsets[stop_run]
         return [Slice(name=self.name, start=start, stop=stop)] if start < stop else []
 
 
 def write_duplicates(output: str, name: str, duplicates: pa.Table, first_chunks: Sequence[int]) -> DuplicateFile:
-    """Writes duplicates, columns as in DUPLICATE; `first_chunks` are the numbers of the runs' first chunks."""
+    """Writes duplicates with columns as in DUPLICATE; `first_chunks` gives the first chunk of each run."""
     rows = np.empty(duplicates.num_rows, DUPLICATE)
     for column in duplicates.column_names:
         rows[column] = duplicates[column].to_numpy()
@@ -51,7 +51,7 @@ def write_duplicates(output: str, name: str, duplicates: pa.Table, first_chunks:
 
 @contextlib.contextmanager
 def read_duplicates(output: str, slices: Sequence[Slice]) -> Iterator[DuplicateReader]:
-    """Fetches the duplicates of some slices to the local disk."""
+    """Downloads the duplicates in the given slices to the local disk."""
     with tempfile.TemporaryFile(prefix="textgen-duplicates-") as file:
         places = []
         for place in slices:
@@ -65,14 +65,14 @@ def read_duplicates(output: str, slices: Sequence[Slice]) -> Iterator[DuplicateR
 
 
 class DuplicateReader:
-    """Duplicates in a local file, in the order of the chunks at each of the places: memory holds those of one part."""
+    """Duplicates in a local file, ordered by chunk within each slice. Only those of one part are held in memory."""
 
     def __init__(self, file: IO[bytes], places: Sequence[tuple[int, int]]) -> None:
         self._file = file
         self._places = places
 
     def without(self, documents: pa.Table, part: Part) -> pa.Table:
-        """Returns the documents of a part that are no duplicates."""
+        """Returns the documents of a part that are not duplicates."""
         found = np.concatenate([np.empty(0, DUPLICATE), *(self._of(place, part) for place in self._places)])
         if not len(found):
             return documents

@@ -1,6 +1,6 @@
-"""Cleaned documents -> symbol counts and ids, whole columns at a time.
+"""Counts the symbols of cleaned documents and encodes them as ids, a whole column at a time.
 
-Letters: D documents, N symbols or ids of all of them, C conditions.
+Letters: D documents, N symbols or ids of all documents, C conditions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from textgen.windows.vocabulary import Codes, Ids, Unit, Vocabulary
 from textgen.windows.word_vocabulary import count_words
 
 PIECE_BYTES = 2**18
-"""Text that is spread to code points at once: they take four times its room, which should fit into a cache."""
+"""Bytes of text converted to code points at a time. The code points take up to four times as much and should fit in
+cache."""
 
 
 def count_symbols(texts: pa.StringArray, unit: Unit) -> Mapping[Any, int]:
-    """Returns how often each code point (or byte of UTF-8, or word) stands in the texts."""
+    """Counts the code points (or UTF-8 bytes, or words) of texts."""
     if unit == "words":
         return count_words(text for piece in _pieces(texts) for text in piece.to_pylist())
     totals = np.zeros(256, dtype=np.int64)
@@ -35,9 +36,9 @@ def count_symbols(texts: pa.StringArray, unit: Unit) -> Mapping[Any, int]:
 
 
 def encode_documents(texts: pa.StringArray, vocabulary: Vocabulary, *, opening: Ids | None = None) -> pa.ChunkedArray:
-    """Returns the ids of each text, END or the separator's ids after it, as binary values of the id type, shape [D].
+    """Returns the ids of each text followed by END or the separator, as binary values of the id type, shape [D].
 
-    `opening` are the ids of controls that stand before each text, shape [D, C]; None puts none there.
+    `opening` gives the control ids that precede each text, shape [D, C]; None means no controls.
     """
     if opening is None:
         opening = np.empty((len(texts), 0), vocabulary.id_dtype)
@@ -50,12 +51,12 @@ def encode_documents(texts: pa.StringArray, vocabulary: Vocabulary, *, opening: 
 
 
 def opening_ids(documents: pa.Table, vocabulary: Vocabulary, *, none_share: float = 0.0) -> Ids:
-    """Returns the controls that stand before each document, shape [D, C].
+    """Returns the control ids that precede each document, shape [D, C].
 
     Args:
-        documents: with the columns `key` and those of the vocabulary's conditions.
-        vocabulary: whose conditions.
-        none_share: share of the documents, drawn by key for each condition apart, whose value is not told.
+        documents: Table with the column `key` and the columns of the vocabulary's conditions.
+        vocabulary: Defines the conditions.
+        none_share: Share of documents conditioned on `none`, drawn by key, independently for each condition.
     """
     controls = np.zeros((documents.num_rows, len(vocabulary.conditions)), np.int64)
     for place, condition in enumerate(vocabulary.conditions):
@@ -67,7 +68,7 @@ def opening_ids(documents: pa.Table, vocabulary: Vocabulary, *, none_share: floa
 
 
 def closing_ids(vocabulary: Vocabulary) -> npt.NDArray[np.unsignedinteger]:
-    """Returns what stands after every document: END, or the separator's ids."""
+    """Returns the ids that follow every document: END, or the separator's ids."""
     if vocabulary.separator is not None:
         return vocabulary.encode(vocabulary.separator)
     return np.array([vocabulary.end_id], dtype=vocabulary.id_dtype)
@@ -79,7 +80,7 @@ def _encode_piece(texts: pa.StringArray, vocabulary: Vocabulary, opening: Ids) -
         encoded = (np.concatenate([vocabulary.encode(text), closing]) for text in texts.to_pylist())
         return pa.array([ids.tobytes() for ids in encoded], pa.binary())
     lengths = pc.utf8_length(texts) if vocabulary.unit == "characters" else pc.binary_length(texts)
-    # [D + 1]: where each document begins once the opening and closing ids stand between them.
+    # [D + 1]: offset of each document, including opening and closing ids.
     num_others = opening.shape[1] + len(closing)
     starts = np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64) + num_others)])
     ids = np.empty(starts[-1], dtype=vocabulary.id_dtype)  # [N]
@@ -97,7 +98,7 @@ def _encode_piece(texts: pa.StringArray, vocabulary: Vocabulary, opening: Ids) -
 
 
 def _pieces(texts: pa.StringArray) -> Iterator[pa.StringArray]:
-    """Cuts texts where about PIECE_BYTES are full."""
+    """Divides texts into pieces of about PIECE_BYTES."""
     if not len(texts):
         return
     offsets = _offsets(texts)
@@ -110,19 +111,19 @@ def _pieces(texts: pa.StringArray) -> Iterator[pa.StringArray]:
 
 
 def _offsets(texts: pa.StringArray) -> npt.NDArray[np.int32]:
-    """Returns where each text begins in the values, and where the last one ends, shape [D + 1]."""
+    """Returns the offset of each text in the values, and the end of the last, shape [D + 1]."""
     return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
 
 
 def _flat(texts: pa.StringArray) -> memoryview:
-    """Returns the UTF-8 of all texts, joined, without a copy."""
+    """Returns the concatenated UTF-8 of all texts, without a copy."""
     offsets = _offsets(texts)
     values = texts.buffers()[2]
     return memoryview(values)[int(offsets[0]) : int(offsets[-1])] if values is not None else memoryview(b"")
 
 
 def _codes(content: memoryview, unit: Unit) -> Codes | npt.NDArray[np.uint8]:
-    """Returns code points or byte values; those of ASCII are its bytes themselves."""
+    """Returns code points or byte values; for ASCII they are the same."""
     as_bytes = np.frombuffer(content, np.uint8)
     if unit == "bytes" or not (as_bytes.size and as_bytes.max() >= 0x80):
         return as_bytes

@@ -1,13 +1,13 @@
-"""The exchange between staging and what reads ranges of keys: each reader asks for just its bytes, in large pieces.
+"""The exchange of documents between staging and tasks that read ranges of keys, with few, large requests.
 
-A run is a file of frames. A frame holds the documents of one chunk whose keys lie in one bucket, sorted by key; the
-buckets are equal parts of the key space, and a run holds its frames bucket by bucket. A reader of some buckets asks
-each run for one range of bytes, and shares the documents out to parts that fit into memory, through a file on the local
-disk.
+A run is a file of frames. A frame holds the documents of one chunk whose keys lie in one bucket, sorted by key. Buckets
+are equal parts of the key space, and a run stores its frames bucket by bucket. A task that reads some buckets requests
+one range of bytes from each run and distributes the documents through a file on the local disk to parts that fit in
+memory.
 
-S bytes make S / B runs of about B bytes, and readers of about B bytes each ask every run once: (S / B)**2 requests.
-With B = sqrt(S * REQUEST_BYTES) that is S / REQUEST_BYTES, in proportion to the corpus. What grows with B is the
-scratch space of a task on its local disk (1 GiB for a corpus of 1 TiB), not its memory.
+S bytes make S / B runs of about B bytes, and each of the S / B tasks, which also read about B bytes, makes one request
+per run: (S / B)**2 requests. With B = sqrt(S * REQUEST_BYTES), this is S / REQUEST_BYTES, which is proportional to the
+corpus. A larger B needs more scratch space on a task's local disk (1 GiB for a corpus of 1 TiB) but not more memory.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from textgen import storage
 from textgen.corpus.splitting import EVERY_KEY, KEY_SPACE, KeyRange, key_number, key_text
 
 REQUEST_BYTES = 2**20
-"""What a request brings on average, from the size on at which runs are larger than `MIN_RUN_BYTES`."""
+"""Average size of a request, once the corpus is large enough for runs above `MIN_RUN_BYTES`."""
 MIN_RUN_BYTES = 8 * 2**20
 BUCKETS_PER_RUN_BYTES = 4
-"""Buckets of the key space for each `run_bytes` of the corpus: a reader reads up to a bucket too much at each end."""
+"""Number of buckets per `run_bytes` of the corpus. A task may read up to one extra bucket at each end of its range."""
 PREFIX_BITS = 32
-"""Bits at a key's beginning that say its bucket."""
+"""Leading bits of a key that determine its bucket."""
 CODEC = pa.Codec("zstd", compression_level=1)
 HEADER = struct.Struct("<IQQ")
-"""Before each frame: its chunk's number, its bytes as they are stored, and unpacked."""
+"""Frame header: chunk number, compressed size and uncompressed size, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How large runs and tasks are, and into how many buckets the key space is cut."""
+    """The size of runs and tasks, and the number of buckets of the key space."""
 
     run_bytes: int
     num_buckets: int
 
     @classmethod
     def of(cls, corpus_bytes: int) -> Layout:
-        """Returns the layout for a corpus of about so many bytes."""
+        """Returns the layout for a corpus of about `corpus_bytes`."""
         run_bytes = max(MIN_RUN_BYTES, math.isqrt(corpus_bytes * REQUEST_BYTES))
         return cls(run_bytes=run_bytes, num_buckets=BUCKETS_PER_RUN_BYTES * max(1, -(-corpus_bytes // run_bytes)))
 
     def buckets(self, keys: KeyRange) -> tuple[int, int]:
-        """Returns the first bucket that a range of keys touches, and the one after the last."""
+        """Returns the buckets that overlap a range of keys, as first and stop."""
         last = max(key_number(keys.stop) - 1, key_number(keys.start))
         first, last = (self._bucket(number) for number in (key_number(keys.start), last))
         return first, last + 1
@@ -76,19 +76,19 @@ class Run:
     """A file of frames, bucket by bucket."""
 
     name: str
-    """Path below the output's folder."""
+    """Path relative to the output folder."""
     offsets: list[int]
-    """Where each bucket begins, and the last one ends, [num_buckets + 1]."""
+    """Offset of each bucket and the end of the last, in bytes, [num_buckets + 1]."""
     weight_bytes: int
-    """Memory that its documents take."""
+    """Memory size of its documents."""
     first_chunk: int
-    """Number of its first chunk among those of the batch."""
+    """Number of its first chunk within the batch."""
     stop_chunk: int
-    """Number after that of its last chunk."""
+    """Number of its last chunk within the batch, plus 1."""
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the file."""
+        """Size of the file."""
         return self.offsets[-1]
 
 
@@ -100,18 +100,18 @@ class Slice:
     start: int
     stop: int
     first_chunk: int = 0
-    """Is added to the numbers of the chunks in its frames."""
+    """Offset added to the chunk numbers in its frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """Some buckets of some runs, each [first, stop)."""
+    """A range of buckets in a range of runs, each [first, stop)."""
 
     buckets: tuple[int, int]
     runs: tuple[int, int]
 
     def joined(self, other: Area) -> Area:
-        """Returns the smallest area that holds both."""
+        """Returns the smallest area that contains both."""
         (a, b), (c, d) = self.buckets, other.buckets
         (e, f), (g, h) = self.runs, other.runs
         return Area(buckets=(min(a, c), max(b, d)), runs=(min(e, g), max(f, h)))
@@ -119,19 +119,19 @@ class Area:
 
 @dataclass(frozen=True, kw_only=True)
 class RunIndex:
-    """What a task must know to find an area: the offsets stand in a file, of which it reads two rows."""
+    """Locates areas in runs. The offsets are in a file, of which a task reads two rows."""
 
     name: str
-    """Path below the output's folder of the offsets, int64, [num_buckets + 1, num_runs]."""
+    """Path of the offsets, relative to the output folder: int64, [num_buckets + 1, num_runs]."""
     names: list[str]
-    """Of the runs."""
+    """Paths of the runs, relative to the output folder."""
     bases: list[int]
-    """What is to be added to the numbers of the chunks in each run's frames."""
+    """Offset to add to the chunk numbers in each run's frames."""
     first_chunks: list[int]
-    """Numbers of the runs' first chunks, over all batches."""
+    """Number of each run's first chunk, counted over all batches."""
 
     def slices(self, output: str, area: Area) -> list[Slice]:
-        """Returns where the documents of an area stand."""
+        """Returns the slices of runs that contain the documents of an area."""
         starts, stops = (self._offsets(output, bucket, area.runs) for bucket in area.buckets)
         return [
             Slice(name=self.names[run], start=start, stop=stop, first_chunk=self.bases[run])
@@ -148,7 +148,7 @@ class RunIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Documents that are read into memory together: those of a range of keys and of the chunks [first, stop)."""
+    """Documents read into memory together: those in a range of keys and in the chunks [first_chunk, stop_chunk)."""
 
     keys: KeyRange = EVERY_KEY
     first_chunk: int = 0
@@ -156,7 +156,7 @@ class Part:
 
 
 class RunWriter:
-    """Gathers chunks in a file on the local disk, and writes them as a run."""
+    """Collects chunks in a file on the local disk and writes them as a run."""
 
     def __init__(self, num_buckets: int) -> None:
         self.num_bytes = 0
@@ -179,7 +179,7 @@ class RunWriter:
         self._weight_bytes += weight_bytes
 
     def write(self, output: str, name: str) -> Run:
-        """Writes what was gathered as a run, and begins anew."""
+        """Writes the collected chunks as a run and starts the next one."""
         self._file.flush()
         sizes = [0] * self._num_buckets
         with tempfile.TemporaryDirectory(prefix="textgen-run-") as folder:
@@ -205,14 +205,14 @@ class RunWriter:
         return run
 
     def close(self) -> None:
-        """Gives the local disk back."""
+        """Deletes the file on the local disk."""
         self._file.close()
 
 
 def read_parts(output: str, slices: Sequence[Slice], parts: Sequence[Part], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yields the documents of each part that stand in the slices, in no particular order, with their chunk's number.
+    """Yields the documents of each part found in the slices, in any order, with their chunk numbers.
 
-    Each slice is asked for once. Memory holds one frame, and then one part.
+    Each slice is requested once. At most one frame or one part is held in memory.
     """
     kept = schema.append(pa.field("chunk", pa.int32()))
     with tempfile.TemporaryFile(prefix="textgen-exchange-") as file:
@@ -220,7 +220,7 @@ def read_parts(output: str, slices: Sequence[Slice], parts: Sequence[Part], sche
         position = 0
         for place in slices:
             for chunk, table in _frames(output, place, schema):
-                for number, own in _shared_out(table, chunk, parts):
+                for number, own in _rows_by_part(table, chunk, parts):
                     content = own.append_column("chunk", pa.array([chunk] * own.num_rows, pa.int32()))
                     content = content.combine_chunks().to_batches()[0].serialize()
                     file.write(content)
@@ -234,8 +234,8 @@ def read_parts(output: str, slices: Sequence[Slice], parts: Sequence[Part], sche
             yield pa.Table.from_batches(batches, kept)
 
 
-def _shared_out(table: pa.Table, chunk: int, parts: Sequence[Part]) -> Iterator[tuple[int, pa.Table]]:
-    """Yields the rows of a frame that each part holds, with the part's number."""
+def _rows_by_part(table: pa.Table, chunk: int, parts: Sequence[Part]) -> Iterator[tuple[int, pa.Table]]:
+    """Yields the number of each part that has rows in a frame, and those rows."""
     column = table["key"].combine_chunks()
     lowest, highest = column[0].as_py(), column[-1].as_py()
     for number, part in enumerate(parts):
@@ -251,7 +251,7 @@ def _text(scalar: pa.StringScalar) -> Any:
 
 
 def _frames(output: str, place: Slice, schema: pa.Schema) -> Iterator[tuple[int, pa.Table]]:
-    """Yields the chunk's number and the documents of each frame of a slice."""
+    """Yields the chunk number and the documents of each frame in a slice."""
     with storage.open_range(storage.join(output, place.name), start=place.start, stop=place.stop) as stream:
         left = place.stop - place.start
         while left:

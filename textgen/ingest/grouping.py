@@ -1,4 +1,4 @@
-"""Which source files are staged together: groups, where chunks end, and batches of groups, which a task stages each."""
+"""Groups source files for staging: chunks end at the end of a group, and each task stages a batch of groups."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from textgen.corpus.sources import SourceFile
 from textgen.ingest.exchange import Layout
 
 GROUP_BYTES = 8 * 2**20
-"""Size of source files, packed as they are, whose documents share chunks."""
+"""Most bytes of source files, as stored, whose documents share chunks."""
 GROUP_FILES = 1000
 MIN_FILE_BYTES = GROUP_BYTES // GROUP_FILES
-"""What a file is taken for at least: opening it takes time, however small it is."""
+"""Smallest size assumed for a file, because opening it takes time regardless of its size."""
 PACKED_GROWTH = 4
-"""How many bytes of documents a byte of a packed file is taken for, where sizes are chosen."""
+"""Assumed bytes of documents per byte of a compressed file."""
 PACKED_SUFFIXES = (".bz2", ".gz", ".lz4", ".parquet", ".tgz", ".xz", ".zip", ".zst")
 
 
 def expected_bytes(file: SourceFile) -> int:
-    """Returns about how many bytes of documents a source file holds."""
+    """Estimates how many bytes of documents a source file holds."""
     growth = PACKED_GROWTH if file.uri.endswith(PACKED_SUFFIXES) else 1
     return max(MIN_FILE_BYTES, file.size_bytes * growth)
 
 
 def groups(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
-    """Cuts the numbered files into groups, where chunks end; depends on names and sizes alone."""
+    """Divides the files into groups, depending only on their order and sizes."""
     grouped: list[list[SourceFile]] = []
     size = 0
     for file in files:
@@ -37,9 +37,9 @@ def groups(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
 
 
 def batches(grouped: Sequence[list[SourceFile]], layout: Layout) -> list[list[list[SourceFile]]]:
-    """Cuts groups of files into batches of about `run_bytes` of documents, which are staged by one task each.
+    """Divides groups into batches of about `run_bytes` of documents; each batch is staged by one task.
 
-    A group joins a batch that half of it still fits into, so that no batch is half as large as it may be.
+    A group joins the current batch if at least half of the group still fits, so batches do not end up half empty.
     """
     batched: list[list[list[SourceFile]]] = []
     size = 0

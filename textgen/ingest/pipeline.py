@@ -1,13 +1,12 @@
-"""Sources -> window shards and a manifest, in three passes of Ray Data tasks.
+"""Turns sources into window shards and a manifest, in three passes of Ray Data tasks.
 
-1. Stage: source files are read and cleaned into runs, which are cut by key (`textgen.ingest.staging`).
-2. Count: per range of keys, duplicates are found and the symbols of `train` counted.
-3. Write: per range of keys, the documents of a split are encoded and written as a shard.
+1. Stage: read and clean source files and write their documents to runs, partitioned by key (`textgen.ingest.staging`).
+2. Count: for each range of keys, find duplicates and count the symbols of `train`.
+3. Write: for each range of keys, encode the documents of a split and write them as a shard.
 
-Counting and writing each read a staged byte about once, by requests whose number grows as the corpus does
-(`textgen.ingest.exchange`). Ranges follow from the staged content alone and what is held in memory is bounded, so that
-the result depends neither on the number of CPUs nor on the order of a listing, and memory not on the size of the
-corpus.
+Counting and writing each read a staged byte about once, with a number of requests proportional to the corpus
+(`textgen.ingest.exchange`). Ranges are determined by the staged content and memory is bounded, so the result depends
+neither on the number of CPUs nor on the order of listings, and memory does not depend on the size of the corpus.
 """
 
 from __future__ import annotations
@@ -42,26 +41,26 @@ from textgen.windows.vocabulary import Vocabulary, codes_of
 from textgen.windows.word_vocabulary import WordVocabulary
 
 RANGE_BYTES = 32 * 2**20
-"""Documents that a counting task reads at once."""
+"""Memory size of the documents that a counting task reads at a time."""
 SHARD_WEIGHT_BYTES = 128 * 2**20
-"""Documents that a writing task reads at once, however short they are."""
+"""Largest memory size of the documents that a writing task reads at a time, including the overhead of short ones."""
 PROGRESS_SECONDS = 5.0
 
 
 def ingest(sources: Sequence[str], *, output: str, spec: RunSpec, say: Say) -> dict[str, Any]:
-    """Reads the sources, writes shards and manifest under `output`, and returns the job's result.
+    """Reads the sources, writes shards and a manifest under `output`, and returns the job's result.
 
-    Over a finished output it returns at once, without Ray; an unfinished one it completes.
+    If the output is complete, it returns immediately without starting Ray. An incomplete output is completed.
 
     Raises:
-        UserError: the sources cannot be read as the spec says, too much is rejected, or nothing is left.
+        UserError: The sources cannot be read as the spec says, too many records are rejected, or no documents remain.
     """
     started = time.monotonic()
     output = storage.absolute(output)
     files = resolve(sources, output=output, say=say)
     manifest = resuming.finished_manifest(output, files, spec)
     if manifest is not None:
-        say(f"ingest: {output} is finished already, from the same sources and settings; nothing to do")
+        say(f"ingest: {output} is already complete, with the same sources and settings; nothing to do")
     else:
         resuming.begin(output, files, spec, say)
         staged = _stage(files, output, spec, say)
@@ -77,14 +76,14 @@ def ingest(sources: Sequence[str], *, output: str, spec: RunSpec, say: Say) -> d
 
 
 def _stage(files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) -> Staged:
-    """Stages what is not staged yet; returns all of it in the order of the sources."""
+    """Stages the missing batches and returns all batches in the order of the sources."""
     layout = Layout.of(sum(expected_bytes(file) for file in files))
     batched = batches(groups(files), layout)
     first_groups = [0, *itertools.accumulate(map(len, batched))]
     there = {file.uri for file in storage.list_files(storage.join(output, STAGING_NAME))}
     missing = [batch for batch in range(len(batched)) if marker_uri(output, batch) not in there]
     if len(missing) < len(batched):
-        say(f"ingest: {len(batched) - len(missing)} of {len(batched)} groups of files are staged already; going on")
+        say(f"ingest: resuming; {len(batched) - len(missing)} of {len(batched)} batches of files are already staged")
     total_bytes = sum(file.size_bytes for batch in missing for group in batched[batch] for file in group)
     say(f"ingest: reading {len(files)} files, {total_bytes / 1e6:,.1f} MB as stored")
     arguments = {
@@ -111,7 +110,7 @@ def _stage(files: Sequence[SourceFile], output: str, spec: RunSpec, say: Say) ->
             say(
                 f"ingest: {progress['records']:,} records staged, {progress['weight_bytes'] / 1e6:,.0f} MB at "
                 f"{progress['weight_bytes'] / 1e6 / (now - started):.1f} MB/s; files of "
-                f"{progress['source_bytes'] / 1e6:,.1f} of {total_bytes / 1e6:,.1f} MB are done"
+                f"{progress['source_bytes'] / 1e6:,.1f} of {total_bytes / 1e6:,.1f} MB are complete"
             )
     return Staged.of([staged_batch(output, batch) for batch in range(len(batched))], layout, spec.corpus)
 
@@ -121,13 +120,13 @@ def _check_rejected(chunks: Sequence[Chunk], output: str, spec: CorpusSpec) -> N
     reasons = _total(chunk.rejected_by_reason for chunk in chunks)
     num_rejected = reasons.total()
     if num_records == 0:
-        raise UserError("the sources hold no records; name sources that hold text")
+        raise UserError("the sources hold no records; give sources that hold text")
     if num_rejected > spec.max_rejected_share * num_records:
         listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
         raise UserError(
-            f"{num_rejected:,} of {num_records:,} records cannot be used ({listed}), more than "
-            f"corpus.max_rejected_share = {spec.max_rejected_share:.0%}{advice_on(reasons)}; look at them in "
-            f"{storage.join(output, REJECTED_NAME)}, then mend the files or raise that share"
+            f"{num_rejected:,} of {num_records:,} records are rejected ({listed}), more than "
+            f"corpus.max_rejected_share = {spec.max_rejected_share:.0%}{advice_on(reasons)}; inspect them in "
+            f"{storage.join(output, REJECTED_NAME)}, then correct the files or raise the share"
         )
 
 
@@ -138,14 +137,14 @@ def _write_manifest(staged: Staged, files: Sequence[SourceFile], output: str, sp
     counted = _count(staged, ranges, output, spec, say)
     if not counted.documents["train"]:
         kept = spec.corpus.keep_categories
-        advice = f"name categories that the sources have (corpus.keep_categories is {list(kept)}), " if kept else ""
+        advice = f"keep categories that the sources have (corpus.keep_categories is {list(kept)}), " if kept else ""
         raise UserError(
-            f"no document is left for train; {advice}use more text, softer rules, or smaller val and test shares"
+            f"no documents remain for train; {advice}use more text, less strict rules, or smaller val and test shares"
         )
     if spec.corpus.test_categories and not counted.documents["test"]:
         raise UserError(
-            f"corpus.test_categories is {list(spec.corpus.test_categories)} but no text stands in these alone; name "
-            "the column by --set corpus.category_column=NAME, and categories as they stand in it"
+            f"corpus.test_categories is {list(spec.corpus.test_categories)} but no text occurs only in these; name "
+            "the column with --set corpus.category_column=NAME, and give categories exactly as it contains them"
         )
     vocabulary = _vocabulary(counted, spec)
     say(f"ingest: writing {sum(counted.documents.values()):,} documents with a vocabulary of {vocabulary.size}")
@@ -174,7 +173,7 @@ def _vocabulary(counted: CountedRange, spec: RunSpec) -> Vocabulary:
             counted.train_symbols, min_count=windows.min_count, max_size=windows.max_vocab_size
         )
     symbols: Mapping[int, int] = counted.train_symbols
-    if windows.separator is not None:  # Without UNKNOWN, what `train` lacks must have ids too; windows.min_count is 1.
+    if windows.separator is not None:  # Without UNKNOWN, symbols missing in `train` need ids too; min_count is 1.
         symbols = {**dict.fromkeys(counted.distinct, 1), **counted.train_symbols}
     return Vocabulary.from_counts(
         symbols,
@@ -239,14 +238,14 @@ def _write(
 
 
 def _num_parts(split: str, counted: CountedRange, vocabulary: Vocabulary, spec: RunSpec) -> int:
-    """Returns how many shards a split takes; 0 where it has no documents."""
+    """Returns the number of shards for a split; 0 if it has no documents."""
     documents = counted.documents[split]
     num_ids = counted.symbols[split] + documents * (len(vocabulary.conditions) + len(closing_ids(vocabulary)))
     by_ids = -(-num_ids * vocabulary.id_dtype.itemsize // spec.windows.shard_bytes)
     if not documents:
         return 0
     weight_bytes: float = counted.weight_bytes[split]
-    if spec.corpus.test_categories:  # What is held out, and what is not, lies among the keys of the other.
+    if spec.corpus.test_categories:  # Held-out and other documents share the key space, so both are read.
         side = [split] if split == "test" else ["train", "val"]
         weight_bytes *= counted.weight_bytes.total() / sum(counted.weight_bytes[name] for name in side)
     return max(by_ids, math.ceil(weight_bytes / SHARD_WEIGHT_BYTES))
@@ -257,7 +256,7 @@ def _counts(chunks: Sequence[Chunk], counted: CountedRange, splits: dict[str, Sp
     if vocabulary.separator and any(split.num_documents > 1 for split in splits.values()):
         distinct.update(codes_of(vocabulary.separator, vocabulary.unit).tolist())
     documents = sum(split.num_documents for split in splits.values())
-    num_others = len(vocabulary.conditions) + (vocabulary.end_id is not None)  # Controls and END of a document.
+    num_others = len(vocabulary.conditions) + (vocabulary.end_id is not None)  # Controls and END per document.
     return Counts(
         records=sum(chunk.records for chunk in chunks),
         documents=documents,

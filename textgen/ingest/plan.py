@@ -1,4 +1,4 @@
-"""What the tasks of an ingest are given: which buckets of which runs each of them reads, and what it makes of them.
+"""Plans the counting and writing tasks of an ingest: which buckets of which runs each task reads, and its output.
 
 Letters: R runs, K buckets.
 """
@@ -23,27 +23,27 @@ from textgen.spec import CorpusSpec
 
 Item = dict[str, Any]
 RUNS_AT_ONCE: Mapping[str, int] = {"hash": 2, "file": 6}
-"""Bytes that a writing task reads, in runs, by the order of the documents. A task reads what it shares with the next
-one too: a bucket in one order, and up to a whole run in the other."""
+"""Most bytes that a writing task reads, in multiples of `run_bytes`, by document order. Neighbouring tasks overlap: by
+one bucket in hash order, by up to a whole run in file order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """What all batches hold."""
+    """The combined content of all staged batches."""
 
     layout: Layout
     chunks: list[Chunk]
     """In the order of the sources."""
     runs: list[Run]
-    """In the order of the chunks, which are numbered here over all batches."""
+    """In the order of their chunks, which are numbered over all batches."""
     lowest_keys: list[str]
     index: RunIndex
     bytes_before: npt.NDArray[np.int64]
-    """Bytes of all buckets before one, of all runs before one, [R + 1, K + 1]."""
+    """Number of bytes in the first k buckets of the first r runs, [R + 1, K + 1]."""
 
     @classmethod
     def of(cls, batches: Sequence[Batch], layout: Layout, spec: CorpusSpec) -> Staged:
-        """Joins batches in the order of the sources."""
+        """Combines batches in the order of the sources."""
         chunks: list[Chunk] = []
         runs: list[Run] = []
         bases: list[int] = []
@@ -73,12 +73,12 @@ class Staged:
         )
 
     def write_index(self, output: str) -> None:
-        """Writes what tasks look up in `index`."""
+        """Writes the file of offsets that `index` refers to."""
         offsets = np.diff(self.bytes_before, axis=0)
         storage.write_bytes(storage.join(output, self.index.name), np.ascontiguousarray(offsets.T).tobytes())
 
     def num_bytes(self, area: Area) -> int:
-        """Returns how many bytes those are."""
+        """Returns the number of staged bytes in an area."""
         (first_run, stop_run), (first, stop) = area.runs, area.buckets
         before = self.bytes_before
         return int(
@@ -87,7 +87,7 @@ class Staged:
 
 
 def counting_items(staged: Staged, *, range_bytes: int) -> list[Item]:
-    """Returns ranges of keys of about `run_bytes` each, to be cut into parts that take `range_bytes` of memory."""
+    """Returns items for key ranges of about `run_bytes`, each divided into parts that take `range_bytes` of memory."""
     if not staged.runs:
         return []
     bucket_bytes = np.diff(staged.bytes_before[-1])  # [K]
@@ -117,9 +117,9 @@ def writing_items(
     *,
     document_order: str,
 ) -> list[Item]:
-    """Returns the shards of all splits, neighbours together, with the bytes that they are read from.
+    """Returns items for the shards of all splits, with the area that each item reads.
 
-    Neighbours are those that lie side by side in the exchange, whatever their splits.
+    Shards whose documents are adjacent in the exchange share an item, even if they belong to different splits.
     """
     parts = [
         {"split": split, "part": number, **part}
@@ -154,14 +154,14 @@ def _writing_item(parts: list[Item], area: Area, duplicates: Sequence[DuplicateF
 
 
 def _area(part: Item, staged: Staged) -> Area:
-    """Returns where all of a part's documents stand."""
+    """Returns the area that contains the documents of a part."""
     first_run = bisect.bisect_right(staged.runs, part["first_chunk"], key=lambda run: run.stop_chunk)
     stop_run = bisect.bisect_left(staged.runs, part["stop_chunk"], key=lambda run: run.first_chunk)
     return Area(buckets=staged.layout.buckets(KeyRange(**part["keys"])), runs=(first_run, stop_run))
 
 
 def _parts(chunks: Sequence[Chunk], keys: KeyRange, num_parts: int, document_order: str) -> list[Item]:
-    """Returns which chunks and keys each shard of a split is read from, in the order of the shards."""
+    """Returns the chunks and keys of each shard of a split, in the order of the shards."""
     if document_order == "hash":
         return [_part(part, 0, len(chunks)) for part in keys.parts(num_parts)]
     numbers: list[list[int]] = [[] for _ in range(num_parts)]

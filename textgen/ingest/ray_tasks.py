@@ -1,4 +1,4 @@
-"""Runs a function over items with Ray Data: one streaming task an item, results as they come."""
+"""Runs a function over items with Ray Data: one streaming task per item, with results as they arrive."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Task = Callable[..., Iterator[Values]]
 
 
 def run_tasks(task: Task, items: Sequence[Mapping[str, Any]], *, say: Say, **arguments: Any) -> Iterator[Values]:
-    """Yields what `task(item, **arguments)` yields for every item, in no particular order, while it is running.
+    """Yields the results of `task(item, **arguments)` for all items, as they arrive and in any order.
 
-    Connects to Ray where that has not been done, and waits until it has a CPU to spare. Items and results are
-    JSON-ready dictionaries: what is large goes through storage.
+    Connects to Ray if necessary and waits until a CPU is available. Items and results are dictionaries of JSON values;
+    large data goes through storage.
 
     Raises:
-        UserError: as a task raised it. It comes back as a value, so that Ray logs no traceback of it. Or there was no
-            CPU within the bound.
+        UserError: A task raised it, or no CPU became available in time. A task's error is returned as a value, so Ray
+            does not log a traceback.
     """
     if not items:
         return
     connect()
     import ray.data
 
-    wait_for(Need(what="the tasks that read and write", resources={"CPU": 1}), say=say)
+    wait_for(Need(what="the ingest tasks", resources={"CPU": 1}), say=say)
     with _quiet():
         rows = ray.data.from_items(
             [{"item": json.dumps(dict(item))} for item in items], override_num_blocks=len(items)
@@ -58,7 +58,7 @@ def _run_one(batch: Any, task: Task, arguments: Mapping[str, Any]) -> Iterator[A
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Turns off Ray Data's own output, and its gathering of results into large blocks, which would delay progress."""
+    """Disables Ray Data's output, and its merging of results into large blocks, which delays progress reports."""
     import ray.data
 
     settings = {"enable_progress_bars": False, "print_on_execution_start": False, "target_max_block_size": 1}

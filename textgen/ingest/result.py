@@ -1,4 +1,4 @@
-"""What an ingest tells its user at the end."""
+"""The result and the warnings of an ingest."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from textgen.windows.lanes import num_windows
 from textgen.windows.manifest import SPLITS, Manifest
 
 DUPLICATES_SHARE = 0.9
-"""Share of duplicates among the records from which on another column is probably meant."""
+"""Share of duplicates above which the wrong column is probably used as text."""
 ADVICE = {
-    "columns": "rows have another number of fields than the first line, as with another corpus.delimiter or "
-    "corpus.quoting, or delimiters within texts that are not quoted",
-    "malformed": "lines are not of the format; check corpus.format and corpus.quoting",
-    "unclosed_quote": "quotes open and never close; set corpus.quoting=none if they are part of the text",
-    "no_text": "records have no value in the column taken for text; check corpus.text_column",
+    "columns": "rows and header differ in the number of fields; check corpus.delimiter and corpus.quoting, and whether "
+    "unquoted texts contain delimiters",
+    "malformed": "lines do not match the format; check corpus.format and corpus.quoting",
+    "unclosed_quote": "quotes are not closed; set corpus.quoting=none if they are part of the text",
+    "no_text": "records have no value in the text column; check corpus.text_column",
     "empty": "texts are empty; check corpus.text_column and corpus.rules",
-    "encoding": "bytes are not of corpus.encoding",
+    "encoding": "bytes are invalid in corpus.encoding",
 }
-"""What most likely is wrong, and the setting to change, by the reason for which records are rejected."""
+"""The probable cause and the setting to change, by the reason of rejection."""
 
 
 def advice_on(reasons: Counter[str]) -> str:
-    """Returns, as a part of a sentence, what to do about the most frequent reason; empty where nothing is known."""
+    """Returns a clause with advice on the most frequent reason of rejection, or ""."""
     most = max(reasons, key=lambda reason: reasons[reason])
     return f" ({most}: {ADVICE[most]})" if most in ADVICE else ""
 
 
 def warnings_of(manifest: Manifest) -> list[str]:
-    """Returns what a user should doubt about a whole ingest."""
+    """Returns warnings about the ingest as a whole."""
     counts = manifest.counts
     if counts.duplicates < DUPLICATES_SHARE * counts.records:
         return []
     columns = {way["columns"]["text"] for way in Readings.of([manifest.reading]).result() if "columns" in way}
     named = ", ".join(repr(name) for name in sorted(filter(None, columns))) or "the lines"
     return [
-        f"{counts.duplicates:,} of {counts.records:,} records repeat the text of another one; if {named} holds no "
-        "texts, set corpus.text_column to the column that does (corpus.deduplicate=false keeps equal texts)"
+        f"{counts.duplicates:,} of {counts.records:,} records repeat the text of another record; if {named} does not "
+        "hold the texts, set corpus.text_column to the column that does (corpus.deduplicate=false keeps duplicates)"
     ]
 
 
 def result_of(manifest: Manifest, spec: RunSpec, seconds: float) -> dict[str, Any]:
-    """Returns the job's result: JSON-ready."""
+    """Returns the job's result as JSON values."""
     counts, splits = manifest.counts, manifest.splits
     readings = Readings.of([manifest.reading])
     return {

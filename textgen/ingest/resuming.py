@@ -1,4 +1,4 @@
-"""What already stands under an ingest's output: nothing, an unfinished ingest, or a finished one."""
+"""Decides whether an output is new, holds an unfinished ingest to resume, or a finished one to reuse."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from textgen.windows.manifest import MANIFEST_NAME, UNHASHED_WINDOWS_FIELDS, Man
 
 FINGERPRINT_NAME = "fingerprint.json"
 STAGING_VERSION = 2
-"""Rises where what is staged changes its form: 1 was a Parquet file a chunk."""
+"""Incremented when the format of staged files changes. Version 1 had one Parquet file per chunk."""
 IRRELEVANT_CORPUS_FIELDS = ("max_rejected_share",)
-"""Settings that change no id: they may differ between an ingest and the one that goes on with it."""
+"""Settings that do not affect ids, and may differ when an ingest is resumed."""
 
 
 def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -> Manifest | None:
-    """Returns the manifest of a finished ingest of the same sources and settings; None where there is none.
+    """Returns the manifest of a finished ingest with the same sources and settings, or None if there is none.
 
     Raises:
-        UserError: a finished ingest of other sources or settings stands there.
+        UserError: The output holds a finished ingest with other sources or settings.
     """
     if not storage.exists(storage.join(output, MANIFEST_NAME)):
         return None
@@ -38,13 +38,13 @@ def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -
         completed("windows", manifest.windows),
     )
     wanted = _wanted(files, spec)
-    if not all("version" in source for source in there["sources"]):  # Written before there were any.
+    if not all("version" in source for source in there["sources"]):  # The manifest predates file versions.
         wanted["sources"] = [_unversioned(source) for source in wanted["sources"]]
     different = [name for name in wanted if wanted[name] != there.get(name)]
     if different == ["sources"] and _without_content(there) == _without_content(wanted):
         raise UserError(
-            f"files of the sources have changed since the finished ingest in {output}; choose another --output, or "
-            "delete that one first"
+            f"source files have changed since the finished ingest in {output}; choose another --output, or delete that "
+            "one first"
         )
     if different:
         raise UserError(
@@ -57,10 +57,10 @@ def finished_manifest(output: str, files: Sequence[SourceFile], spec: RunSpec) -
 def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Say) -> None:
     """Marks an output as being written from these sources with this spec.
 
-    What is staged of files that have changed since is thrown away.
+    If source files have changed since an unfinished ingest, its staged files are deleted.
 
     Raises:
-        UserError: an unfinished ingest of other sources or settings stands there, with files that are staged.
+        UserError: The output holds staged files of an unfinished ingest with other sources or settings.
     """
     wanted = _wanted(files, spec)
     fingerprint = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
@@ -72,16 +72,16 @@ def begin(output: str, files: Sequence[SourceFile], spec: RunSpec, say: Say) -> 
         if is_readable and before["fingerprint"] == fingerprint:
             return
         if not is_readable:
-            say("ingest: another version of textgen began the unfinished ingest; beginning anew")
+            say("ingest: the unfinished ingest is from another version of textgen; starting over")
         elif _without_content(before) == _without_content(wanted):
-            say("ingest: files of the sources have changed since the unfinished ingest; beginning anew")
+            say("ingest: source files have changed since the unfinished ingest; starting over")
         elif any(file.uri.endswith(".json") and file.uri != place for file in storage.list_files(staging)):
             raise UserError(
                 f"{output} holds an unfinished ingest of other sources or settings; complete it with those, choose "
-                f"another --output, or delete {staging} to begin anew"
+                f"another --output, or delete {staging} to start over"
             )
         else:
-            say(f"ingest: nothing of the unfinished ingest in {output} is complete; beginning anew")
+            say(f"ingest: the unfinished ingest in {output} has no complete batch; starting over")
     storage.delete(staging)
     storage.delete(storage.join(output, REJECTED_NAME))
     content = {"staging_version": STAGING_VERSION, "fingerprint": fingerprint, **wanted}
@@ -106,12 +106,12 @@ def _unversioned(source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_content(described: Mapping[str, Any]) -> list[Any]:
-    """Returns what is wanted of an ingest, with the names of the sources alone."""
+    """Returns source URIs and settings, without the sizes and versions of source files."""
     return [[source["uri"] for source in described["sources"]], described["corpus"], described["windows"]]
 
 
 def _names(there: dict[str, Any], wanted: dict[str, Any], sections: list[str]) -> list[str]:
-    """Returns what differs, by name: the sources, or single settings."""
+    """Returns the names of what differs: `sources`, or single settings."""
     names = []
     for section in sections:
         if section == "sources":

@@ -1,8 +1,8 @@
-"""Staging: source files are read and cleaned, and their documents written as runs (`textgen.ingest.exchange`).
+"""Staging: reads and cleans source files and writes their documents as runs (`textgen.ingest.exchange`).
 
-Documents are gathered in chunks of at most about `chunk_bytes`, sorted by key; some chunks make a run. Source files are
-cut into groups, small files together and a large one alone, and a chunk ends with its group. Some groups are a batch,
-which one task stages; a batch's marker is written after its runs, and a batch that has one is not read again.
+Documents are collected in chunks of at most about `chunk_bytes`, sorted by key; several chunks make a run. Source files
+are divided into groups of small files or one large file, and a chunk ends with its group. Several groups form a batch,
+which one task stages. The batch's marker is written after its runs, and a batch with a marker is not staged again.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ STAGING_NAME = "_staging"
 REJECTED_NAME = "rejected"
 CHUNK_BYTES = 64 * 2**20
 BATCH_CHARS = 4 * 2**20
-"""Characters that are cleaned at once."""
+"""Number of characters cleaned at a time."""
 DOCUMENT_OVERHEAD_BYTES = 64
-"""What a document weighs beside its text: key, row and offsets."""
+"""Memory size of a document besides its text: key, row and offsets."""
 EXCERPT_CHARS = 200
 
 RECORDS = pa.schema(
@@ -52,38 +52,38 @@ STAGED = RECORDS.append(pa.field("key", pa.string()))
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """What one staged chunk holds, and what became of the records that it was made of."""
+    """Counts of one staged chunk and of the records it was made from."""
 
     source_bytes: int
-    """Bytes of source files that were finished with this chunk."""
+    """Size of the source files completed with this chunk."""
     records: int = 0
     documents: int = 0
     duplicates: int = 0
-    """Records whose text the chunk already has."""
+    """Number of records whose text is already in the chunk."""
     dropped_by_rule: dict[str, int] = field(default_factory=dict)
     rejected_by_reason: dict[str, int] = field(default_factory=dict)
     weight_bytes: int = 0
-    """Memory that its documents take."""
+    """Memory size of its documents."""
     reading: dict[str, Any] = field(default_factory=dict)
-    """How the source files that were finished with this chunk were read (`Readings.to_dict`)."""
+    """How the source files completed with this chunk were read (`Readings.to_dict`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a task has staged."""
+    """The output of one staging task."""
 
     chunks: list[Chunk]
     runs: list[Run]
     lowest_keys: list[str]
-    """What `split_ranges` may need of its keys."""
+    """The keys that `split_ranges` may need."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the batch as a JSON-ready dictionary."""
+        """Returns the batch as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Batch:
-        """Builds a batch from `to_dict`'s result."""
+        """Builds a batch from the result of `to_dict`."""
         return cls(
             chunks=[Chunk(**chunk) for chunk in values["chunks"]],
             runs=[Run(**run) for run in values["runs"]],
@@ -92,12 +92,12 @@ class Batch:
 
 
 def marker_uri(output: str, batch: int) -> str:
-    """Returns where the marker of a batch stands."""
+    """Returns the URI of a batch's marker."""
     return storage.join(output, STAGING_NAME, f"{batch:05d}.json")
 
 
 def staged_batch(output: str, batch: int) -> Batch:
-    """Returns what a batch that is staged holds."""
+    """Reads a staged batch from its marker."""
     return Batch.from_dict(json.loads(storage.read_bytes(marker_uri(output, batch))))
 
 
@@ -111,9 +111,9 @@ def stage_batch(
     layout: Layout,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[Chunk]:
-    """Reads, cleans and stages the groups of a batch; yields each chunk once it is made, and writes the marker.
+    """Reads, cleans and stages the groups of a batch and writes its marker; yields each chunk when it is complete.
 
-    `first_group` is the number of the first of them among all groups.
+    `first_group` is the number of the first group, counted over all batches.
     """
     with contextlib.closing(_Stager(spec, output, batch=batch, layout=layout)) as stager:
         for group, files in enumerate(grouped, first_group):
@@ -148,7 +148,7 @@ def _cut(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 
 class _Stager:
-    """Gathers cleaned records until they make a chunk, and chunks until they are written as a run."""
+    """Collects cleaned records into chunks, and chunks into runs."""
 
     def __init__(self, spec: CorpusSpec, output: str, *, batch: int, layout: Layout) -> None:
         self.source_bytes = 0
@@ -161,15 +161,15 @@ class _Stager:
         self._clear()
 
     def close(self) -> None:
-        """Gives the local disk back."""
+        """Releases the local disk."""
         self._writer.close()
 
     def begin(self, group: int) -> None:
-        """Begins a group of files."""
+        """Starts a group of files."""
         self._group, self._first_chunk = group, len(self._chunks)
 
     def end(self) -> Batch:
-        """Writes the last run and returns what was staged."""
+        """Writes the last run and returns the batch."""
         self._write_run()
         return Batch(chunks=self._chunks, runs=self._runs, lowest_keys=self._lowest)
 
@@ -182,7 +182,7 @@ class _Stager:
         self._rejected: list[dict[str, Any]] = []
 
     def add(self, records: list[Record], file: SourceFile, report: FileReport) -> None:
-        """Cleans a batch of records of one file, of which the report says how it is read."""
+        """Cleans a list of records of one file and adds them; `report` describes how the file is read."""
         self._records += len(records)
         self._report = report
         readable = []
@@ -198,18 +198,18 @@ class _Stager:
         for row in cleaned.empty["row"].to_pylist():
             self._reject(file, Record(row, ""), "empty")
         kept = cleaned.kept
-        texts = unmarked(kept["text"], self._spec)  # Marks change neither a split nor what is a duplicate.
+        texts = unmarked(kept["text"], self._spec)  # Keys, and so splits and duplicates, do not depend on marks.
         self._tables.append(kept.append_column("key", document_keys(texts, self._spec.seed)))
         self.weight_bytes += kept["text"].nbytes + DOCUMENT_OVERHEAD_BYTES * kept.num_rows
 
     def flush(self) -> Chunk:
-        """Makes a chunk of what was gathered, and begins anew."""
+        """Completes the current chunk and starts the next one."""
         categories = self._spec.test_categories
         documents = sort_by_key(pa.concat_tables([STAGED.empty_table(), *self._tables]), test_categories=categories)
         self._tables.clear()
         num_all = documents.num_rows
         repeats = is_duplicate(documents)
-        drawn = pc.invert(pc.or_(repeats, is_held_out(documents, categories)))  # Into a split, by key.
+        drawn = pc.invert(pc.or_(repeats, is_held_out(documents, categories)))  # Assigned to a split by key.
         distinct = documents["key"].filter(drawn).to_pylist()
         self._lowest = lowest_keys(sorted({*self._lowest, *lowest_keys(distinct, self._spec)}), self._spec)
         if self._spec.deduplicate:
@@ -245,7 +245,7 @@ class _Stager:
     def _table(self, records: list[Record], file: SourceFile) -> pa.Table:
         try:
             return _to_table(records, file.index)
-        except UnicodeEncodeError:  # Lone surrogates: bytes that are not of the encoding, or escapes of JSON.
+        except UnicodeEncodeError:  # Lone surrogates: invalid bytes, or JSON escapes.
             return _to_table([record for record in records if self._is_sound(record, file)], file.index)
 
     def _is_sound(self, record: Record, file: SourceFile) -> bool:
@@ -254,12 +254,12 @@ class _Stager:
                 (value or "").encode()
             except UnicodeEncodeError as error:
                 code = ord(error.object[error.start])
-                from_bytes = 0xDC80 <= code <= 0xDCFF  # What `surrogateescape` makes of a byte.
+                from_bytes = 0xDC80 <= code <= 0xDCFF  # The range that `surrogateescape` uses for bytes.
                 if from_bytes and self._spec.encoding_errors == "fail":
                     raise UserError(
-                        f"{file.uri}, line {record.row}: the byte 0x{code - 0xDC00:02x} is not of the encoding "
-                        f"{self._spec.encoding}; set the right one, such as --set corpus.encoding=cp1252, or leave out "
-                        "such rows by --set corpus.encoding_errors=reject"
+                        f"{file.uri}, line {record.row}: the byte 0x{code - 0xDC00:02x} is invalid in "
+                        f"{self._spec.encoding}; set the right encoding, such as --set corpus.encoding=cp1252, or "
+                        "reject such rows with --set corpus.encoding_errors=reject"
                     ) from None
                 self._reject(file, record, "encoding" if from_bytes else "surrogate")
                 return False

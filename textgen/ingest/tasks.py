@@ -1,4 +1,4 @@
-"""What the tasks of an ingest do on workers: stage source files, count a range of keys, write a shard."""
+"""The three tasks of an ingest, which run on workers: stage source files, count a range of keys, write shards."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ from textgen.windows.vocabulary import Vocabulary
 
 Values = dict[str, Any]
 Symbol = Any
-"""A code point, a byte value, or a word: all symbols of an ingest are of one kind."""
+"""A code point, a byte value or a word; all symbols of an ingest are of the same kind."""
 
 
 @dataclass(kw_only=True)
 class CountedRange:
-    """What the documents of a range of keys add up to, duplicates left out."""
+    """Counts over the documents in a range of keys, without duplicates."""
 
     documents: Counter[str] = field(default_factory=Counter)
-    """By split."""
+    """Number of documents by split."""
     symbols: Counter[str] = field(default_factory=Counter)
-    """By split."""
+    """Number of symbols by split."""
     weight_bytes: Counter[str] = field(default_factory=Counter)
-    """By split: memory that its documents take."""
+    """Memory size of the documents by split."""
     train_symbols: Counter[Symbol] = field(default_factory=Counter)
-    """How often each symbol stands in `train`."""
+    """Number of occurrences of each symbol in `train`."""
     distinct: set[Symbol] = field(default_factory=set)
-    """Symbols of all splits."""
+    """Distinct symbols in all splits."""
     train_values: set[tuple[str, str]] = field(default_factory=set)
-    """Distinct (column, value) in `train` of the columns that documents are conditioned on."""
+    """Distinct (column, value) pairs in `train`, for the columns that documents are conditioned on."""
     duplicates: int = 0
     duplicate_files: list[DuplicateFile] = field(default_factory=list)
-    """Say which documents are duplicates, where shards are written in the order of the sources."""
+    """The duplicates, if shards are written in the order of the sources."""
 
     def add(self, other: CountedRange) -> None:
-        """Adds another range's."""
+        """Adds the counts of another range."""
         for item in dataclasses.fields(self):
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
             if isinstance(mine, Counter | set):
@@ -61,7 +61,7 @@ class CountedRange:
                 setattr(self, item.name, mine + theirs)
 
     def to_dict(self) -> Values:
-        """Returns what `from_dict` reads: JSON-ready."""
+        """Returns JSON values for `from_dict`."""
         return {
             "documents": dict(self.documents),
             "symbols": dict(self.symbols),
@@ -75,7 +75,7 @@ class CountedRange:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CountedRange:
-        """Builds the sums from `to_dict`'s result."""
+        """Builds counts from the result of `to_dict`."""
         return cls(
             documents=Counter(values["documents"]),
             symbols=Counter(values["symbols"]),
@@ -91,7 +91,7 @@ class CountedRange:
 def stage(
     item: Mapping[str, Any], *, output: str, spec: CorpusSpec, layout: Layout, chunk_bytes: int
 ) -> Iterator[Values]:
-    """Stages a batch of source files; yields each chunk's numbers as progress."""
+    """Stages a batch of source files; yields the counts of each chunk for progress reports."""
     groups = [[SourceFile(**values) for values in group] for group in item["groups"]]
     for chunk in stage_batch(
         groups,
@@ -130,7 +130,7 @@ def count(
 def _count_documents(
     documents: pa.Table, counted: CountedRange, *, splits: Mapping[str, KeyRange], spec: RunSpec
 ) -> None:
-    """Adds documents without duplicates to the sums."""
+    """Adds documents without duplicates to the counts."""
     for split, keys in splits.items():
         own = documents.filter(in_split(documents, split, keys, spec.corpus))
         texts = _texts(own)
@@ -148,7 +148,7 @@ def _count_documents(
 def write(
     item: Mapping[str, Any], *, output: str, index: RunIndex, vocabulary: Vocabulary, spec: CorpusSpec
 ) -> Iterator[Values]:
-    """Writes some shards; yields nothing for one whose range holds no documents."""
+    """Writes the shards of an item and yields each one that has documents."""
     parts = [_part(values) for values in item["parts"]]
     slices = index.slices(output, _area(item))
     with read_duplicates(output, [Slice(**values) for values in item["duplicates"]]) as duplicates:
@@ -162,7 +162,7 @@ def write(
             else:
                 documents = duplicates.without(documents, part)
                 documents = documents.sort_by([("file", "ascending"), ("row", "ascending")])
-            if spec.test_categories:  # Otherwise, the keys alone say which split it is.
+            if spec.test_categories:  # Otherwise the keys alone determine the split.
                 documents = documents.filter(in_split(documents, values["split"], part.keys, spec))
             if documents.num_rows:
                 name = f"{values['split']}/{values['part']:05d}.parquet"
@@ -173,7 +173,6 @@ def write(
 def _write_shard(
     documents: pa.Table, output: str, name: str, *, split: str, vocabulary: Vocabulary, spec: CorpusSpec
 ) -> Shard:
-    """Encodes documents and writes them as a shard."""
     none_share = spec.condition_none_share if split == "train" else 0.0
     opening = opening_ids(documents, vocabulary, none_share=none_share)
     columns = {
@@ -186,7 +185,7 @@ def _write_shard(
 
 
 def without_last_separator(output: str, shard: Shard, vocabulary: Vocabulary) -> Shard:
-    """Writes a shard anew without the separator after its last document, where the split ends."""
+    """Rewrites the last shard of a split without the separator after its last document."""
     num_bytes = len(closing_ids(vocabulary)) * vocabulary.id_dtype.itemsize
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shard.parquet"

@@ -1,8 +1,8 @@
-"""Everything that determines a run, as frozen dataclasses that check themselves.
+"""Everything that determines a run, as frozen dataclasses that validate themselves.
 
-A preset (`textgen.presets`) returns a whole `RunSpec`; `override` changes single fields of it, for the command
-line (`--set training.learning_rate=1e-3`), the sweep and the tests. How many workers compute a run is not part
-of its spec: the result does not depend on it.
+A preset (`textgen.presets`) returns a complete `RunSpec`, and `override` changes single fields of it, for the command
+line (`--set training.learning_rate=1e-3`), sweeps and tests. The number of workers is not part of the spec, because the
+result does not depend on it.
 """
 
 from textgen.spec.corpus import RULE_NAMES, CorpusSpec, WindowsSpec

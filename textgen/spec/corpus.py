@@ -1,4 +1,4 @@
-"""Which text is read, and how it becomes documents, ids and windows."""
+"""Settings for reading text and turning it into documents, ids and windows."""
 
 from __future__ import annotations
 
@@ -28,39 +28,40 @@ RULE_NAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSpec:
-    """Which text is read from the sources, and how it becomes documents in splits."""
+    """How text is read from the sources, cleaned and divided into documents and splits."""
 
     origin: str = ""
-    """Where the texts come from and whose they are, in words, for the manifest."""
+    """Description of where the texts come from and who owns them, stored in the manifest."""
     single_author: bool = False
-    """The texts are one person's: a training on them asks for `--acknowledge`, once for a run."""
+    """Whether all texts are by one person. Training on them requires `--acknowledge` once per run."""
     format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "text", "npy", "twitter_archive"] = "auto"
-    """Format of the source files; `auto` goes by the file's name."""
+    """Format of the source files; `auto` determines it from the file name."""
     members: tuple[str, ...] = ()
-    """Members of zip and tar archives that are read, by path or pattern (`reviews/*.csv`); empty reads all that hold
-    data, which readmes, licences and hidden files do not."""
+    """Members to read from zip and tar archives, as paths or patterns (`reviews/*.csv`). Empty reads all members that
+    hold data, which excludes readmes, licences and hidden files."""
     encoding: str = "utf-8"
-    """Character encoding of the source files, a name that Python knows (`utf-8`, `cp1252`). Where it is the default, a
-    byte order mark makes it UTF-16."""
+    """Character encoding of the source files, by its Python name (`utf-8`, `cp1252`). With the default, files that
+    start with a UTF-16 or UTF-32 byte order mark are read in that encoding."""
     delimiter: str | None = None
-    """Character between the fields of TSV and CSV files, `tab` for a tab; None takes the usual one, or the one of
-    `,` `;` tab `|` that the first lines make certain."""
+    """Character that separates the fields of TSV and CSV files; `tab` means a tab. None uses the standard delimiter of
+    the format, unless the first lines clearly use another one of `,` `;` `|` and tab."""
     quoting: Literal["auto", "csv", "none"] = "auto"
-    """`csv`: fields may be quoted, with line breaks within; `none`: a quote is part of the text; `auto`: CSV is quoted,
-    TSV where its first lines make it certain."""
+    """Quoting in TSV and CSV files. `csv`: fields may be quoted and contain line breaks; `none`: quotes are part of the
+    text; `auto`: `csv` for CSV files, and for TSV files if the first lines are clearly quoted."""
     encoding_errors: Literal["fail", "reject"] = "fail"
-    """A row whose bytes are not of the encoding ends the job, or goes to `rejected/`."""
+    """What happens to a row with bytes that are invalid in the encoding: `fail` ends the job with an error, `reject`
+    writes the row to `rejected/`."""
     text_column: str | None = None
-    """Column that holds the text; None recognises the schema. A position (from 0) says that a TSV or CSV has no header
-    line, and then `label_column` and `category_column` are positions too."""
+    """Column with the text; None selects a column with a known name. A position (from 0) means that a TSV or CSV file
+    has no header line; then `label_column` and `category_column` are positions too."""
     label_column: str | None = None
-    """Column that holds the label (stars, sentiment); None recognises the schema."""
+    """Column with the label (stars, sentiment); None selects a column with a known name."""
     category_column: str | None = None
-    """Column that holds the category (of a product, say); None recognises the schema."""
+    """Column with the category (such as a product category); None selects a column with a known name."""
     keep_categories: tuple[str, ...] = ()
-    """Drops the records of all other categories, and those without one; empty keeps all."""
+    """Categories to keep. Records in other categories or without one are dropped. Empty keeps all records."""
     document_unit: Literal["line", "paragraph", "file"] = "line"
-    """What one document is in a plain text file."""
+    """Unit that forms one document in plain text files."""
     rules: tuple[str, ...] = (
         "bytes_literal",
         "html",
@@ -71,34 +72,36 @@ class CorpusSpec:
         "whitespace",
         "length",
     )
-    """Cleaning rules, applied in this order; `book_edges` comes first wherever it stands: it needs whole files."""
+    """Cleaning rules, applied in this order. `book_edges` always runs first, because it needs whole files."""
     drop_containing: tuple[str, ...] = ()
-    """The rule `drop_containing` drops documents that contain one of these strings."""
+    """Strings for the rule `drop_containing`, which drops documents that contain any of them."""
     min_document_chars: int = 1
-    """The rule `length` drops documents shorter than this, in characters."""
+    """Length, in characters, below which the rule `length` drops documents."""
     max_document_chars: int | None = None
-    """The rule `length` drops documents longer than this, in characters; None is no bound."""
+    """Length, in characters, above which the rule `length` drops documents; None means no limit."""
     deduplicate: bool = True
-    """Keeps one of the documents whose cleaned texts are equal: the first by file name and row."""
+    """Whether to keep only one of several documents with the same cleaned text: the first by file name and row."""
     document_order: Literal["hash", "file"] = "hash"
-    """Order of the documents: by a seeded hash of their text, or as they stand in the files."""
+    """Order of the documents: `hash` is by a seeded hash of the text, `file` is as in the source files."""
     val_share: float = 0.01
-    """Share of the documents in `val`, drawn by hash."""
+    """Share of the documents assigned to `val` by hash."""
     test_share: float = 0.01
-    """Share of the documents in `test`, drawn by hash; unused with `test_categories`."""
+    """Share of the documents assigned to `test` by hash; unused with `test_categories`."""
     test_categories: tuple[str, ...] = ()
-    """All documents of these categories are `test`, and no others: a split by time where the category is a year. A text
-    that stands in other categories too is not `test`: of duplicates the others' stays. Empty draws `test` by hash."""
+    """Categories whose documents form `test`, for example years for a split by time. A text that also occurs in another
+    category is not in `test`; the copy in the other category is kept. Empty assigns `test` by hash."""
     condition_on: tuple[Literal["label", "category"], ...] = ()
-    """Columns whose value is told before each document by a control id, so that the model can be asked for it."""
+    """Columns to condition on. Their values precede each document as control ids, so that generation can be conditioned
+    on a value."""
     condition_none_share: float = 0.1
-    """Share of the documents of `train` whose value is not told, so that the model also learns to write unasked."""
+    """Share of the documents in `train` that are not conditioned, so that the model also learns unconditional
+    generation."""
     min_split_documents: int = 100
-    """Smallest number of documents in `val` and in `test`, where the corpus allows; ignored where the share is 0."""
+    """Smallest number of documents in `val` and in `test`, if the corpus is large enough; ignored for a share of 0."""
     max_rejected_share: float = 0.05
-    """Share of the records that may be rejected before the job fails."""
+    """Largest share of rejected records; with more, the job fails."""
     seed: int = 0
-    """Seed of the hash that orders the documents and assigns the splits."""
+    """Seed of the hash that orders documents and assigns splits."""
 
     def __post_init__(self) -> None:
         for rule in self.rules:
@@ -113,7 +116,7 @@ class CorpusSpec:
         check(
             self.delimiter_character is None
             or (len(self.delimiter_character) == 1 and self.delimiter_character not in '"\r\n'),
-            f"corpus.delimiter is {self.delimiter!r}; use one character that is no quote and no line end, or tab",
+            f"corpus.delimiter is {self.delimiter!r}; use one character other than a quote or line break, or tab",
         )
         check(
             min(self.val_share, self.test_share) >= 0 and self.val_share + self.test_share < 1,
@@ -131,12 +134,12 @@ class CorpusSpec:
         )
         check(
             not self.test_categories or self.deduplicate,
-            "corpus.test_categories with corpus.deduplicate=false lets a text stand in train and in test; "
+            "corpus.test_categories with corpus.deduplicate=false allows the same text in train and in test; "
             "set corpus.deduplicate=true",
         )
         check(
             len(set(self.condition_on)) == len(self.condition_on),
-            f"corpus.condition_on is {list(self.condition_on)}; name each column once",
+            f"corpus.condition_on is {list(self.condition_on)}; give each column only once",
         )
         check(
             0 <= self.condition_none_share < 1,
@@ -146,47 +149,49 @@ class CorpusSpec:
 
     @property
     def delimiter_character(self) -> str | None:
-        """The character that `delimiter` stands for."""
+        """The character that `delimiter` denotes."""
         return "\t" if self.delimiter in ("tab", "\\t") else self.delimiter
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowsSpec:
-    """How documents become ids, and ids windows."""
+    """How documents are encoded as ids and ids are divided into windows."""
 
     unit: Literal["characters", "bytes", "words"] = "characters"
-    """What one id stands for: a Unicode character, a byte of UTF-8, or a word, which only a classifier reads."""
+    """What one id represents: a Unicode character, a UTF-8 byte, or a word (only for bag-of-words classifiers)."""
     min_count: int = 1
-    """Characters (or words) rarer than this in `train` become UNKNOWN."""
+    """Smallest number of occurrences in `train` for which a character (or word) gets an id; rarer ones become
+    UNKNOWN."""
     max_vocab_size: int | None = None
-    """Ids of a vocabulary of words, UNKNOWN and END among them: the most frequent words have one; None is no bound."""
+    """Largest size of a vocabulary of words, including UNKNOWN and END; the most frequent words are kept. None means no
+    limit."""
     separator: str | None = None
-    """None joins documents by the id END; a text joins them by that text, and then no ids are reserved: the symbols of
-    all splits have ids, for want of UNKNOWN."""
+    """Text between documents; None separates them by the id END. With a text, no ids are reserved: there is no UNKNOWN,
+    so the symbols of all splits get ids."""
     context_length: int = 64
-    """Inputs of a window, in ids."""
+    """Number of inputs in a window, in ids."""
     stride: int = 64
-    """Ids between the starts of two neighbouring windows."""
+    """Distance between the starts of consecutive windows, in ids."""
     shard_bytes: int = 64 * 2**20
-    """Size at which a shard is full, in bytes of ids before compression."""
+    """Target size of a shard, in bytes of ids before compression."""
 
     def __post_init__(self) -> None:
         for name in ("min_count", "context_length", "stride", "shard_bytes"):
             check(getattr(self, name) >= 1, f"windows.{name} is {getattr(self, name)}; use 1 or more")
         check(
             self.separator != "",
-            "windows.separator is the empty text, after which no document can be read; use a text such as ' ', or none",
+            "windows.separator is empty, so a document would have no preceding id; use a text such as ' ', or none",
         )
         check(
             self.separator is None or self.min_count == 1,
-            f"windows.min_count is {self.min_count} but windows.separator leaves no id for UNKNOWN; use 1",
+            f"windows.min_count is {self.min_count}, but with windows.separator there is no id for UNKNOWN; use 1",
         )
         check(
             self.unit != "words" or self.separator is None,
-            f"windows.separator is {self.separator!r} with windows.unit words, which END keeps apart; use none",
+            f"windows.separator is {self.separator!r} with windows.unit words, which requires END; use none",
         )
         check(
             self.max_vocab_size is None or (self.unit == "words" and self.max_vocab_size >= 3),
             f"windows.max_vocab_size is {self.max_vocab_size} with windows.unit {self.unit}; "
-            "it bounds a vocabulary of words, to 3 or more: use none, or windows.unit=words",
+            "it applies only to words and must be 3 or more: use none, or set windows.unit=words",
         )

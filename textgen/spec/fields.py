@@ -1,4 +1,4 @@
-"""The fields of a spec in words: type, value, unit, and the meaning that stands under each in the source."""
+"""Describes the fields of a spec: type, value, unit, and the docstring under each field in the source."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNITS = {
     "dense_dropout": "share",
     "virtual_workers": "parts",
 }
-"""Units of fields whose names do not end in theirs."""
+"""Units of fields whose names do not end with the unit."""
 UNITS_BY_ENDING = {
     "steps": "steps",
     "seconds": "seconds",
@@ -59,20 +59,20 @@ UNITS_BY_ENDING = {
 
 @dataclass(frozen=True, kw_only=True)
 class FieldInWords:
-    """A field of a spec, for people."""
+    """The description of one field of a spec."""
 
     path: str
-    """`section.field`, as `--set` takes it."""
+    """`section.field`, as used with `--set`."""
     type: str
     value: Any
-    """What it is in the preset, JSON-ready."""
+    """Value in the given spec, as JSON."""
     unit: str
-    """Empty where it counts or measures nothing."""
+    """Empty if the field has no unit."""
     meaning: str
 
 
 def fields_in_words(spec: RunSpec) -> list[FieldInWords]:
-    """Returns all fields of a spec, section by section."""
+    """Describes all fields of a spec, section by section."""
     values = spec.to_dict()
     return [
         FieldInWords(
@@ -94,13 +94,13 @@ def sections() -> dict[str, type]:
 
 
 def paths() -> list[str]:
-    """Returns every `section.field`."""
+    """Returns the path of every field."""
     return [f"{section}.{name}" for section, cls in sections().items() for name in field_types(cls)]
 
 
 @functools.cache
 def meanings(cls: type) -> dict[str, str]:
-    """Returns the text under each field of a dataclass, on one line, by the field's name."""
+    """Returns the docstring under each field of a dataclass, on one line, by field name."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(tree, ast.ClassDef)
     found = {}
@@ -113,13 +113,13 @@ def meanings(cls: type) -> dict[str, str]:
 
 
 def meaning(path: str) -> str:
-    """Returns the meaning of `section.field`."""
+    """Returns the meaning of the field at `section.field`."""
     section, _, name = path.partition(".")
     return meanings(sections()[section])[name]
 
 
 def type_in_words(kind: Any) -> str:
-    """Returns a field's type as a command line's user would say it."""
+    """Returns a field's type as users of the command line read it."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return " or ".join("none" if one is types.NoneType else type_in_words(one) for one in arguments)

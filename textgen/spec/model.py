@@ -1,4 +1,4 @@
-"""Layers: of a language model, and of a classifier."""
+"""Layers of a language model and of a classifier."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Literal
 from textgen.settings import check
 
 LONGEST_UNROLLED = 512
-"""Ids of the longest window that training on CPUs lays out in its graph, by an LSTM of our own: a layer of so many
-positions takes 15 seconds to lay out (two cores)."""
+"""Longest window, in ids, for which training on CPUs uses textgen's unrolled LSTM. Unrolling a layer over this many
+positions takes 15 seconds (two cores)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Layers: input -> `num_layers` recurrent ones, dropout after each -> optional Dense -> softmax over the ids."""
+    """Layers: input -> `num_layers` recurrent layers, each with dropout -> optional Dense -> softmax over ids."""
 
     input: Literal["embedding", "one_hot", "scaled"] = "embedding"
-    """How an id is read: a row of weights; a 1 at its place; or as one number, the id / `vocab_size`, which says that
-    neighbouring ids are alike and is there for comparison."""
+    """How ids are presented to the first layer: as a learned embedding, as a one-hot vector, or scaled to the single
+    number id / `vocab_size`. Scaling treats neighbouring ids as similar and is provided for comparison."""
     embedding_dim: int = 64
-    """Width of the embedding; unused with another input."""
+    """Width of the embedding; unused with other inputs."""
     cell: Literal["lstm", "gru"] = "lstm"
-    """What every recurrent layer consists of."""
+    """Cell type of the recurrent layers."""
     units: int = 256
     """Width of every recurrent layer; unused with `layer_units`."""
     num_layers: int = 1
-    """Recurrent layers, one on top of another."""
+    """Number of stacked recurrent layers."""
     layer_units: tuple[int, ...] = ()
-    """Width of each recurrent layer, `num_layers` of them, where they differ; empty goes by `units`."""
+    """Width of each of the `num_layers` recurrent layers, if they differ; empty uses `units` for all."""
     hold_conditions: bool = True
-    """What a document is told (`corpus.condition_on`) is read beside every id of it, and not only once before the text;
-    unused without conditions, and with `scaled` inputs."""
+    """Whether a document's conditions (`corpus.condition_on`) are an input at every id, rather than only once before
+    the text. Unused without conditions and with `scaled` inputs."""
     dropout: float = 0.0
-    """Share of the outputs of each recurrent layer set to zero in training."""
+    """Share of each recurrent layer's outputs that is set to zero in training."""
     dense_units: int | None = None
-    """Width of a Dense relu layer between the recurrent ones and the softmax; None leaves it out."""
+    """Width of a Dense relu layer between the recurrent layers and the softmax; None omits it."""
     dense_dropout: float = 0.0
-    """Share of the outputs of the Dense layer set to zero in training."""
+    """Share of the Dense layer's outputs that is set to zero in training."""
 
     def __post_init__(self) -> None:
         for name in ("embedding_dim", "units", "num_layers"):
@@ -45,7 +45,7 @@ class ModelSpec:
         check(
             len(self.layer_units) in (0, self.num_layers) and all(units >= 1 for units in self.layer_units),
             f"model.layer_units is {list(self.layer_units)} with model.num_layers {self.num_layers}; "
-            "give each layer a width of 1 or more, or none of them",
+            "give a width of 1 or more for each layer, or an empty list",
         )
         check(
             self.dense_units is None or self.dense_units >= 1,
@@ -56,46 +56,46 @@ class ModelSpec:
 
     @property
     def holds_controls(self) -> bool:
-        """Whether controls, where there are any, are read beside every id."""
+        """Whether controls, if there are any, are an input at every id."""
         return self.hold_conditions and self.input != "scaled"
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Width of each recurrent layer, the first one first."""
+        """Width of each recurrent layer, from first to last."""
         return self.layer_units or (self.units,) * self.num_layers
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSpec:
-    """Layers of a classifier: features of a document -> Dense layers, dropout after each -> softmax over the labels."""
+    """Layers of a classifier: document features -> Dense layers, each with dropout -> softmax over labels."""
 
     features: Literal["bag_of_words", "language_model"] | None = None
-    """What of a document the layers see: which words of the vocabulary it has, or what the LSTMs of the section `model`
-    made of its ids (their last output, mean and maximum). None trains a language model."""
+    """Input of the classifier: which words of the vocabulary a document contains, or the outputs of the recurrent
+    layers of the section `model` (last, mean and maximum over the document). None trains a language model."""
     hidden_units: tuple[int, ...] = (512, 256)
-    """Width of each Dense layer; empty puts the softmax on the features."""
+    """Width of each Dense layer; empty applies the softmax layer directly to the features."""
     hidden_activations: tuple[Literal["relu", "sigmoid", "tanh"], ...] = ("relu", "sigmoid")
     """Activation of each Dense layer."""
     dropout: float = 0.5
-    """Share of the outputs of each Dense layer set to zero in training."""
+    """Share of each Dense layer's outputs that is set to zero in training."""
     max_document_ids: int = 512
-    """Ids of a document that the LSTMs read; unused with a bag of words."""
+    """Largest number of ids that the recurrent layers read of a document; unused with a bag of words."""
     document_part: Literal["first", "last"] = "last"
-    """Which of its ids those are, where it has more."""
+    """Which part of a longer document the recurrent layers read."""
     max_unknown_share: float = 0.4
-    """A text with a larger share of unknown words (characters, for LSTMs) gets no label."""
+    """Largest share of unknown words (characters, for a language model) with which a text still gets a label."""
     answered_share: float = 0.9
-    """A text gets a label where the classifier is at least as sure of it as of this share of `val`."""
+    """Share of `val` that gets a label. It sets the confidence threshold below which a text gets no label."""
 
     def __post_init__(self) -> None:
         check(
             len(self.hidden_units) == len(self.hidden_activations),
             f"classifier.hidden_units has {len(self.hidden_units)} layers and classifier.hidden_activations "
-            f"{len(self.hidden_activations)}; give one of each a layer",
+            f"{len(self.hidden_activations)}; give one width and one activation per layer",
         )
         check(
             all(units >= 1 for units in self.hidden_units),
-            f"classifier.hidden_units is {list(self.hidden_units)}; each is 1 or more",
+            f"classifier.hidden_units is {list(self.hidden_units)}; each must be 1 or more",
         )
         check(0 <= self.dropout < 1, f"classifier.dropout is {self.dropout}; it must lie in [0, 1)")
         check(self.max_document_ids >= 1, f"classifier.max_document_ids is {self.max_document_ids}; use 1 or more")

@@ -1,4 +1,4 @@
-"""Which field is meant by a name that a spec does not have: other tools' names, and fields without their section."""
+"""Finds the field that an unknown name refers to: names from other tools, and fields without their section."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ _NAMES_BY_FIELD = {
     "completions",
     "sampling.seed": "random_seed random_state rng_seed manual_seed",
 }
-"""What char-rnn, textgenrnn, nanoGPT, Keras, PyTorch, Hugging Face and OpenAI's clients call a field."""
+"""Names of each field in char-rnn, textgenrnn, nanoGPT, Keras, PyTorch, Hugging Face and OpenAI's clients."""
 
 
 def other_names() -> dict[str, list[str]]:
-    """Returns the fields that a name of other tools may mean, the likeliest first."""
+    """Returns the fields that a name from another tool may refer to, most likely first."""
     names: dict[str, list[str]] = {}
     for path, listed in _NAMES_BY_FIELD.items():
         for name in listed.split():
@@ -72,9 +72,9 @@ def other_names() -> dict[str, list[str]]:
 
 
 def meant_by(typed: str, known: Iterable[str]) -> list[str]:
-    """Returns the fields of `known` that a name means; empty where it is only a misspelling.
+    """Returns the fields among `known` that a name may refer to; empty if it can only be a misspelling.
 
-    A section that was typed, rightly or nearly, goes before the others.
+    If a section was typed, even misspelled, its fields come first.
     """
     section, _, key = typed.strip().lower().replace("-", "_").strip("_").rpartition(".")
     fields = list(known)
@@ -88,12 +88,12 @@ def meant_by(typed: str, known: Iterable[str]) -> list[str]:
 
 
 def unknown_setting(typed: str, value: Any, known: Iterable[str]) -> UserError:
-    """Returns what to say of a setting that there is not: the field that is meant and how to type it, or near names."""
+    """Returns the error for an unknown setting, with the field that is probably meant, or similar names."""
     fields = list(known)
     meant = meant_by(typed, fields)
     if not meant:
         return UserError(
-            f"there is no setting {typed!r}; {nearest(typed, fields)} (python -m jobs.settings lists all of them)"
+            f"there is no setting {typed!r}; {nearest(typed, fields)} (python -m jobs.settings lists all settings)"
         )
     listed = " or ".join(meant)
     return UserError(f"there is no setting {typed!r}; did you mean {listed}? Type --set {meant[0]}={value}")

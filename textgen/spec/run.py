@@ -1,4 +1,4 @@
-"""Everything that determines a run, and single fields of it changed."""
+"""`RunSpec`, which contains everything that determines a run, and functions that build and change it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from textgen.spec.versions import CHANGES, SPEC_VERSION, VERSION_KEY, completed,
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """Everything that determines a run, whatever hardware it is computed on."""
+    """Everything that determines a run, independent of the hardware."""
 
     preset: str
-    """Name of the preset it began as."""
+    """Name of the preset that the spec is based on."""
     corpus: CorpusSpec = field(default_factory=CorpusSpec)
     windows: WindowsSpec = field(default_factory=WindowsSpec)
     model: ModelSpec = field(default_factory=ModelSpec)
@@ -37,44 +37,44 @@ class RunSpec:
         check(
             self.training.order != "stateful" or windows.stride == windows.context_length,
             f"training.order is stateful with windows.stride {windows.stride} and windows.context_length "
-            f"{windows.context_length}; the carried state needs them equal: set both, or training.order=shuffled",
+            f"{windows.context_length}; carrying state requires equal values: set both, or training.order=shuffled",
         )
         features = self.classifier.features
         check(
             not self.corpus.condition_on or (windows.separator is None and features is None),
             f"corpus.condition_on is {list(self.corpus.condition_on)} with windows.separator {windows.separator!r} and "
-            f"classifier.features {features or 'none'}; controls follow END, for a language model: use none in both",
+            f"classifier.features {features or 'none'}; conditions require END and a language model: use none for both",
         )
         check(
             (windows.unit == "words") == (features == "bag_of_words"),
             f"windows.unit is {windows.unit} with classifier.features {features or 'none'}; "
-            "a bag of words takes words, and everything else characters or bytes: set both",
+            "bag_of_words requires words, and everything else requires characters or bytes: set both",
         )
         check(
             features != "bag_of_words" or not self.training.mixed_precision,
-            f"training.mixed_precision is true with classifier.features {features}; it is for the layers of language "
-            "models: leave it out",
+            f"training.mixed_precision is true with classifier.features {features}, but it applies only to layers of "
+            "language models: remove it",
         )
         check(
             features is None or (self.training.order == "shuffled" and self.training.loss_at == "every"),
             f"training.order is {self.training.order} and training.loss_at {self.training.loss_at} with "
-            f"classifier.features {features}; a classifier's documents have no order and one target: "
+            f"classifier.features {features}; a classifier reads separate documents with one target each: "
             "set training.order=shuffled and training.loss_at=every",
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the spec as JSON-ready nested dictionaries, with the version that wrote it."""
+        """Returns the spec as nested dictionaries of JSON values, with the version of the format."""
         as_dict: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return {VERSION_KEY: SPEC_VERSION, **as_dict}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
-        """Builds a spec from `to_dict`'s result, of this or of an older version (`textgen.spec.versions`).
+        """Builds a spec from the result of `to_dict`, of this or an older version (`textgen.spec.versions`).
 
-        A field that the version did not have takes the value that was in force then.
+        Fields that the version did not have take the value that applied then.
 
         Raises:
-            UserError: a name is unknown, a value does not fit, or a newer version has written it.
+            UserError: A name is unknown, a value is invalid, or the version is newer than this program.
         """
         version_of(values)
         sections = {}
@@ -93,12 +93,12 @@ class RunSpec:
 
 
 def section_from_dict(name: str, values: Mapping[str, Any]) -> Any:
-    """Builds one section of a spec, such as `CorpusSpec`, from its part of a stored spec or manifest.
+    """Builds one section of a spec, such as `CorpusSpec`, from a stored spec or manifest.
 
-    Missing fields take what was in force when it was written.
+    Missing fields take the value that applied when it was written.
 
     Raises:
-        UserError: an unknown field, or a value that does not fit.
+        UserError: A field is unknown, or a value is invalid.
     """
     section = field_types(RunSpec)[name]
     known = field_types(section)
@@ -109,12 +109,12 @@ def section_from_dict(name: str, values: Mapping[str, Any]) -> Any:
 
 
 def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
-    """Returns `spec` with fields replaced; keys read `section.field`, values may be strings of a command line.
+    """Returns a copy of `spec` with changed fields; keys are `section.field`, values may be command-line strings.
 
-    All changes to a section are made at once, since two fields may be valid only together.
+    All changes to a section are applied together, since two fields may be valid only in combination.
 
     Raises:
-        UserError: an unknown name (the message says which field is meant) or a value that does not fit.
+        UserError: A name is unknown (the message suggests a field), or a value is invalid.
     """
     sections = {name: kind for name, kind in field_types(RunSpec).items() if dataclasses.is_dataclass(kind)}
     known = [f"{name}.{key}" for name, kind in sections.items() for key in field_types(kind)]
@@ -125,7 +125,7 @@ def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
         section, key = path.split(".")
         kind = field_types(sections[section])[key]
         by_section.setdefault(section, {})[key] = coerce(value, kind, path)
-        if key == "seed":  # Looked at here alone: stored specs may have larger ones.
+        if key == "seed":  # Checked only here, because stored specs may have larger seeds.
             check_seed(by_section[section][key], path)
     replaced = {
         section: dataclasses.replace(getattr(spec, section), **values) for section, values in by_section.items()

@@ -1,4 +1,4 @@
-"""How a model learns."""
+"""Settings for training."""
 
 from __future__ import annotations
 
@@ -12,89 +12,96 @@ from textgen.spec.use import MAX_TEMPERATURE
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """How the model learns: order of the windows, optimizer, schedule, and what happens every so often."""
+    """Order of the windows, optimizer, learning-rate schedule, validation, checkpoints and samples."""
 
     order: Literal["stateful", "shuffled"] = "stateful"
-    """Lanes read front to back with the recurrent state carried, or in shuffled blocks with the state reset."""
+    """Order of the windows. `stateful` reads each lane from start to end and carries the recurrent state between
+    windows; `shuffled` reads windows in shuffled blocks, each from a zero state."""
     loss_at: Literal["every", "last"] = "every"
-    """Which inputs of a window are followed by a prediction: every one, or the last alone. A model that has learnt from
-    the last alone reads `windows.context_length` ids from a zero state before each prediction, in use as in training.
-    """
+    """Positions of a window with a prediction: `every` position, or only the `last`. A model trained with `last` reads
+    `windows.context_length` ids from a zero state before each prediction, in training and in generation."""
     reduction: Literal["all_reduce", "fixed_order"] = "all_reduce"
-    """How gradients are summed: in whatever order is fastest, so that another number of workers rounds differently, or
-    part by part in one order, so that any number of workers comes to the same weights, bit by bit."""
+    """How gradients are summed. `all_reduce` uses the fastest order, so the rounding depends on the number of workers.
+    `fixed_order` sums parts of the batch in a fixed order, so the weights are bit-identical for any number of
+    workers."""
     virtual_workers: int = 2
-    """Parts of the global batch whose gradients are summed one after another; with `fixed_order`, and then as many
-    workers as that at most."""
+    """Number of parts of the global batch that `fixed_order` sums one after another, which is also the largest number
+    of workers. Unused with `all_reduce`."""
     mixed_precision: bool | None = None
-    """Computes the layers of a language model in bfloat16, while weights and the sums over workers keep 32 bits. On
-    GPUs of 2020 and later, and of a GRU everywhere, that is all but the logits. On CPUs it is the matrix products of
-    LSTM layers in windows of up to 512 ids, each rounded to bfloat16, and takes 0.6 of the time at 256 units where the
-    CPU has instructions for it, twice the time elsewhere. None decides when a run begins, and the run keeps it: true
-    for LSTM layers on a CPU that has the instructions, false elsewhere."""
+    """Computes the layers of a language model in bfloat16, while weights and sums over workers keep 32 bits. On GPUs
+    from 2020 or later, and for GRUs everywhere, this applies to everything but the logits. On CPUs it applies to the
+    matrix products of LSTM layers in windows of up to 512 ids; at 256 units, training takes 0.6 times as long on CPUs
+    with bfloat16 instructions, and twice as long on others. With none, the decision is made when a run
+    starts and then kept: true for LSTM layers on a CPU with these instructions, false otherwise."""
     fresh_share: float = 0.05
-    """Share of the lanes whose recurrent state begins anew at each step of the order `stateful`, drawn at random. Text
-    is written and scored from a state of zeros, of which lanes that never end learn nothing: 512 units without it took
-    1,000 characters to recover (5.0 bits in the first 256, 1.8 from there on)."""
+    """Share of the lanes, drawn at random at each step, whose recurrent state is reset to zeros in the order
+    `stateful`. Generation and scoring start from a zero state, which lanes without resets never see: without them, a
+    model with 512 units needed 1,000 characters to recover (5.0 bits per character in the first 256, 1.8 from there
+    on)."""
     block_windows: int = 64
-    """Windows of a lane read at once, and shuffled together in the order `shuffled`; a power of two."""
+    """Number of windows of a lane that are read together and, in the order `shuffled`, shuffled together. Must be a
+    power of two."""
     global_batch_size: int = 64
-    """Windows (documents, for a classifier) per step, over all workers: the number of lanes."""
+    """Windows (documents, for a classifier) per step over all workers. This is also the number of lanes."""
     epochs: float = 1.0
-    """Passes over `train`; with `max_steps`, whichever ends first."""
+    """Passes over `train`. If `max_steps` is also set, training ends at whichever comes first."""
     max_steps: int | None = None
-    """Steps after which training ends; None goes by `epochs`."""
+    """Step at which training ends; None means that only `epochs` applies."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    """Which update rule turns gradients into new weights, with Keras's constants."""
+    """Optimizer, with Keras's default constants."""
     learning_rate: float = 2e-3
-    """Peak of the schedule."""
+    """Learning rate at the peak of the schedule."""
     warmup_steps: int = 100
-    """Steps over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rate rises linearly from 0. Unused with `one_cycle` and `slanted_triangular`."""
     decay: Literal["cosine", "constant", "one_cycle", "slanted_triangular"] = "cosine"
-    """What follows the warm-up: a cosine down to `final_learning_rate_share`, or nothing. The other two say how the
-    rate rises too, in place of `warmup_steps`: `one_cycle` by a cosine over the first quarter of the steps, then down
-    as `cosine` (the optimizer's momentum stays as it is); `slanted_triangular` in a line from 1/32 of the peak over the
-    first tenth, then back to 1/32 in a line."""
+    """Learning-rate schedule. After the warm-up, `cosine` decays to `final_learning_rate_share`, and `constant` stays
+    at the peak. The other two replace the warm-up: `one_cycle` rises along a cosine over the first quarter of the steps
+    and then decays like `cosine` (without cycling the momentum); `slanted_triangular` rises linearly from 1/32 of the
+    peak over the first tenth and then falls linearly back to 1/32."""
     final_learning_rate_share: float = 0.05
-    """Learning rate at the last step as a share of the peak."""
+    """Learning rate at the last step, as a share of the peak."""
     layer_rate_factor: float = 1.0
-    """Each group of layers learns at the rate of the group above it divided by this: discriminative rates. The groups
-    are the embedding, each recurrent layer, and what stands above them, which learns at `learning_rate`."""
+    """Factor by which the learning rate decreases from each group of layers to the one below (discriminative learning
+    rates). The groups are the embedding, each recurrent layer, and the layers above, which use `learning_rate`."""
     unfreeze_every_steps: int | None = None
-    """At first the last group of layers learns alone, and every so many steps one more: gradual unfreezing. What does
-    not learn yet does not change at all. None lets all learn from the beginning."""
+    """Steps after which one more group of layers is trained, beginning with only the top group (gradual unfreezing).
+    Frozen layers do not change at all. None trains all layers from the start."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, for `adamw`."""
+    """Decoupled weight decay; requires `adamw`."""
     clip_norm: float | None = 1.0
-    """Largest global norm of the gradient; None does not clip."""
+    """Largest global norm of the gradient; None disables clipping."""
     nonfinite: Literal["stop", "skip"] = "stop"
-    """What becomes of a step whose loss or gradient is not a finite number: the training ends, or the step is left out
-    and counted. Either way it changes no weight."""
+    """What happens at a step whose loss or gradient is not finite: `stop` ends the training, `skip` skips and counts
+    the step. Either way the weights do not change."""
     seed: int = 0
-    """Seed of initial weights, dropout, window order and samples: one derived stream a purpose."""
+    """Seed from which separate random streams are derived for initial weights, dropout, window order and samples."""
     validate_every_steps: int = 500
-    """Steps between validations; the last step always validates."""
+    """Steps between validations. The last step is always validated."""
     validation_chars: int = 200_000
-    """Characters of `val` that a validation scores: always the first ones. A classifier's validation scores all."""
+    """Number of characters at the start of `val` that a validation scores. For a classifier, it scores all of `val`."""
     patience: int | None = None
-    """Validations without a better loss before training stops early; None never stops early."""
+    """Number of validations without a lower loss after which training stops early; None disables early stopping."""
     checkpoint_every_steps: int | None = None
-    """Steps between checkpoints, beside those by time; None goes by time alone."""
+    """Steps between checkpoints, in addition to those by time; None means only by time."""
     checkpoint_every_seconds: float = 60.0
     """Seconds between checkpoints."""
     keep_checkpoints: int = 2
-    """Latest checkpoints kept, beside the best."""
+    """Number of latest checkpoints to keep, in addition to the best."""
     sample_temperatures: tuple[float, ...] = (0.2, 0.5, 1.0, 1.2)
-    """Temperatures of the samples printed after every validation; empty prints none."""
+    """Temperatures of the samples printed after every validation; empty disables samples."""
     sample_chars: int = 120
-    """Length of those samples, in characters."""
+    """Length of these samples, in characters."""
     max_failures: int = 3
-    """Times that a lost worker restarts the run from its last checkpoint."""
+    """Number of times that a run restarts from its last checkpoint after losing a worker."""
     record_steps: bool = False
-    """Writes the hash of the windows and the loss of every step under the run's `steps/`."""
+    """Whether to record the hash of the windows and the loss of every step under the run's `steps/`."""
 
     def __post_init__(self) -> None:
-        check(0 <= self.fresh_share <= 1, f"training.fresh_share is {self.fresh_share}; it must lie in [0, 1]")
+        self._check_numbers()
+        self._check_optimization()
+        self._check_combinations()
+
+    def _check_numbers(self) -> None:
         for name in (
             "block_windows",
             "global_batch_size",
@@ -117,16 +124,19 @@ class TrainingSpec:
         )
         for name in ("warmup_steps", "max_failures"):
             check(getattr(self, name) >= 0, f"training.{name} is {getattr(self, name)}; use 0 or more")
+        check(0 <= self.fresh_share <= 1, f"training.fresh_share is {self.fresh_share}; it must lie in [0, 1]")
         check(0 <= self.seed < 2**63, f"training.seed is {self.seed}; it must lie in [0, 2**63)")
         check(
             all(0 <= temperature <= MAX_TEMPERATURE for temperature in self.sample_temperatures),
-            f"training.sample_temperatures is {list(self.sample_temperatures)}; each is 0 (greedy) to "
+            f"training.sample_temperatures is {list(self.sample_temperatures)}; each must be from 0 (greedy) to "
             f"{MAX_TEMPERATURE:g}",
         )
         check(
             self.block_windows & (self.block_windows - 1) == 0,
             f"training.block_windows is {self.block_windows}; it must be a power of two, such as 64",
         )
+
+    def _check_optimization(self) -> None:
         check(
             self.clip_norm is None or self.clip_norm > 0,
             f"training.clip_norm is {self.clip_norm}; it must be above 0, or none",
@@ -137,20 +147,24 @@ class TrainingSpec:
         )
         check(
             1 <= self.layer_rate_factor < math.inf,
-            f"training.layer_rate_factor is {self.layer_rate_factor}; use 1 (all layers alike) or more, such as 2.6",
+            f"training.layer_rate_factor is {self.layer_rate_factor}; use 1 (the same rate for all layers) or more, "
+            "such as 2.6",
         )
         check(self.weight_decay >= 0, f"training.weight_decay is {self.weight_decay}; use 0 or more")
+
+    def _check_combinations(self) -> None:
         check(
             self.weight_decay == 0 or self.optimizer == "adamw",
-            f"training.weight_decay is {self.weight_decay} with optimizer {self.optimizer}; only adamw decays",
+            f"training.weight_decay is {self.weight_decay} with training.optimizer {self.optimizer}; only adamw "
+            "supports weight decay: use 0, or set training.optimizer=adamw",
         )
         check(
             self.reduction != "fixed_order" or self.virtual_workers <= self.global_batch_size,
             f"training.virtual_workers is {self.virtual_workers} with training.global_batch_size "
-            f"{self.global_batch_size}, and each needs a row; lower the one or raise the other",
+            f"{self.global_batch_size}; each virtual worker needs a row: lower the first or raise the second",
         )
         check(
             self.loss_at != "last" or self.order == "shuffled",
-            f"training.loss_at is last with training.order {self.order}; it learns from windows that stand alone: "
+            f"training.loss_at is last with training.order {self.order}; it requires independent windows: "
             "set training.order=shuffled too",
         )

@@ -1,7 +1,7 @@
-"""What a stored spec means that lacks a field of today: the value that was in force when it was written.
+"""Completes stored specs of older versions: a missing field takes the value that applied when the spec was written.
 
-Every field that was added since the first version, and every default that was changed, has an entry in `CHANGES`;
-`tests/spec/test_versions.py` fails where one is missing.
+Every field added since the first version, and every changed default, has an entry in `CHANGES`;
+`tests/spec/test_versions.py` fails if one is missing.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from textgen.errors import UserError
 
 Section = Mapping[str, Any]
 VERSION_KEY = "version"
-"""Where a stored spec keeps the version that wrote it."""
+"""Key of the version in a stored spec."""
 LAST_WITHOUT_NUMBER = 7
-"""Versions up to this one wrote no number."""
+"""Last version that stored no version number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A field that exists since a version, or whose default is another one since."""
+    """A field that a version added, or whose default it changed."""
 
     path: str
     """`section.field`."""
     version: int
     before: Any
-    """What was in force until then, as JSON has it; a function derives it from the fields of the stored section."""
+    """Value that applied before, as JSON, or a function that derives it from the stored section."""
 
     @property
     def section(self) -> str:
-        """The section that has the field."""
+        """The field's section."""
         return self.path.partition(".")[0]
 
     @property
     def field(self) -> str:
-        """The field's name in its section."""
+        """The field's name within its section."""
         return self.path.partition(".")[2]
 
     def value_before(self, stored: Section) -> Any:
-        """Returns what was in force for a stored section."""
+        """Returns the value that applied before, for a stored section."""
         return self.before(stored) if isinstance(self.before, Callable) else self.before  # type: ignore[arg-type]
 
 
 def _dense_dropout(model: Section) -> float:
-    """Returns the dropout after the Dense layer, which was that of the recurrent layers."""
+    """Returns the dropout after the Dense layer, which was the same as after recurrent layers."""
     return float(model.get("dropout", 0.0)) if model.get("dense_units") is not None else 0.0
 
 
@@ -70,8 +70,8 @@ CHANGES = (
     Change(path="training.loss_at", version=3, before="every"),
     Change(path="training.layer_rate_factor", version=3, before=1.0),
     Change(path="training.unfreeze_every_steps", version=3, before=None),
-    Change(path="model.hold_conditions", version=4, before=False),  # A condition was read once, before the text.
-    Change(path="training.fresh_share", version=4, before=0.0),  # Lanes kept their state to the end.
+    Change(path="model.hold_conditions", version=4, before=False),  # Conditions were read once, before the text.
+    Change(path="training.fresh_share", version=4, before=0.0),  # Lanes were never reset.
     Change(path="training.reduction", version=5, before="all_reduce"),
     Change(path="training.virtual_workers", version=5, before=2),
     Change(path="training.nonfinite", version=6, before="stop"),
@@ -79,18 +79,18 @@ CHANGES = (
     Change(path="corpus.members", version=8, before=[]),
     Change(path="corpus.delimiter", version=8, before=None),
     Change(path="corpus.quoting", version=8, before="auto"),
-    Change(path="training.mixed_precision", version=8, before=False),  # None, which decides by the CPU, came then.
+    Change(path="training.mixed_precision", version=8, before=False),  # None, which depends on the CPU, was added.
 )
-"""The oldest first. A field that decides nothing where the older ones decide (a classifier's, say) has its default."""
+"""Oldest first. Fields without effect on older specs (such as those of a classifier) have their defaults."""
 
 SPEC_VERSION = max(change.version for change in CHANGES)
 
 
 def version_of(stored: Mapping[str, Any]) -> int:
-    """Returns the version that wrote a spec; without a number, the one before the first whose field it lacks.
+    """Returns the version of a stored spec; without a number, the one before the first version whose field is missing.
 
     Raises:
-        UserError: it is newer than this program.
+        UserError: The version is newer than this program.
     """
     number = stored.get(VERSION_KEY)
     if number is None:
@@ -98,14 +98,14 @@ def version_of(stored: Mapping[str, Any]) -> int:
         return min(lacking, default=LAST_WITHOUT_NUMBER + 1) - 1
     if not isinstance(number, int) or number > SPEC_VERSION:
         raise UserError(
-            f"the stored settings have version {number!r} and this program reads versions up to {SPEC_VERSION}; "
+            f"the stored settings have version {number!r}, but this program reads versions up to {SPEC_VERSION}; "
             "use the version of textgen that wrote them, or a later one"
         )
     return number
 
 
 def completed(section: str, stored: Section) -> dict[str, Any]:
-    """Returns a stored section with what was in force for the fields that it lacks."""
+    """Returns a stored section in which missing fields have the value that applied when it was written."""
     values = dict(stored)
     for change in CHANGES:
         if change.section == section and change.field not in stored:
@@ -114,5 +114,5 @@ def completed(section: str, stored: Section) -> dict[str, Any]:
 
 
 def changed_since(version: int) -> tuple[str, ...]:
-    """Returns the paths of the fields that came, or whose default was changed, after a version."""
+    """Returns the paths of fields that were added, or whose default was changed, after a version."""
     return tuple(dict.fromkeys(change.path for change in CHANGES if change.version > version))

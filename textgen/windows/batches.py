@@ -1,4 +1,4 @@
-"""Batches read from shards: the rows of a worker for training, the lanes of a split for scoring.
+"""Batches read from shards: a worker's rows for training, the lanes of a split for scoring.
 
 Letters: R rows, T context length, L lanes.
 """
@@ -22,31 +22,31 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Windows side by side."""
+    """A batch of windows."""
 
     step: int
     inputs: Int32Array
     """Ids, shape [R, T]."""
     targets: Int32Array
-    """The ids that follow each input, shape [R, T]."""
+    """The id that follows each input, shape [R, T]."""
     weights: FloatArray
-    """1 where a target counts, 0 where it fills up or is a control (given, not predicted), shape [R, T]."""
+    """1 if the target counts, 0 for padding and for controls (given, not predicted), shape [R, T]."""
 
     def rows_hash(self, *, first_row: int) -> int:
-        """Returns a hash of a worker's rows; those of all workers add up to the same sum however rows are shared out.
+        """Returns a hash of a worker's rows. The sum over all workers does not depend on how rows are distributed.
 
         Args:
-            first_row: which row of the global batch the first one is.
+            first_row: Index of the first row in the global batch.
         """
         rows = np.concatenate([self.inputs, self.targets, self.weights.astype(np.int32)], axis=1)
         return sum(zlib.crc32(row.tobytes(), first_row + index) for index, row in enumerate(rows))
 
 
 class WindowReader:
-    """The rows [first_row, last_row) of any step of training.
+    """Reads the rows [first_row, last_row) of any training step.
 
-    It holds one block of windows per lane, so that its memory depends on neither the corpus nor the position; any step
-    can be asked for, consecutive ones are cheap.
+    It keeps one block of windows per lane, so memory depends neither on the corpus nor on the position. Steps can be
+    read in any order; consecutive steps are cheap.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class WindowReader:
         self._context_length = context_length
         self._stride = stride
         self._rows = range(first_row, last_row)
-        self._blocks: dict[int, tuple[int, int, Ids]] = {}  # Lane -> first window, one after the last, their ids.
+        self._blocks: dict[int, tuple[int, int, Ids]] = {}  # Lane -> (first window, stop, ids).
 
     def batch(self, step: int) -> Batch:
         """Returns this worker's rows of the global batch at `step`."""
@@ -84,7 +84,7 @@ class WindowReader:
 
 
 def scoring_batch(ids: IdReader, lanes: ScoringLanes, step: int, *, start_id: int) -> Batch:
-    """Returns one step of all scoring lanes, R = `num_lanes`; what is filled up or only read on the way weighs 0."""
+    """Returns one step of all scoring lanes, R = `num_lanes`; padding and lead-in targets have weight 0."""
     length = lanes.context_length
     inputs = np.zeros((lanes.num_lanes, length), np.int32)
     targets = np.zeros((lanes.num_lanes, length), np.int32)
@@ -104,6 +104,6 @@ def scoring_batch(ids: IdReader, lanes: ScoringLanes, step: int, *, start_id: in
 
 
 def scoring_batches(ids: IdReader, lanes: ScoringLanes, *, start_id: int) -> Iterator[Batch]:
-    """Yields the steps of all scoring lanes in order."""
+    """Yields all steps of the scoring lanes in order."""
     for step in range(lanes.num_steps):
         yield scoring_batch(ids, lanes, step, start_id=start_id)

@@ -1,6 +1,7 @@
-"""The windowed batches of a manifest as a `ray.data.Dataset`, for evaluation, batch scoring and anybody's own use.
+"""The batches of a manifest as a `ray.data.Dataset`, for evaluation, batch scoring and use in other programs.
 
-Training reads the same batches by lane itself (`textgen.windows.batches`): only that resumes in mid-epoch.
+Training reads the same batches directly by lane (`textgen.windows.batches`), which can resume in the middle of an
+epoch.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ def dataset(
     first_step: int = 0,
     num_steps: int | None = None,
 ) -> ray.data.Dataset:
-    """Returns the batches that training sees, one row per window, in the order of (step, row).
+    """Returns the batches that training reads, one row per window, ordered by (step, row).
 
-    Columns: `step`, `row`, `inputs` [T], `targets` [T], `weights` [T] (0 where a lane has ended). T and the stride are
-    the manifest's where they are not given; `num_steps` is one epoch.
+    Columns: `step`, `row`, `inputs` [T], `targets` [T], `weights` [T] (0 if the lane has ended). T and the stride
+    default to the manifest's, and `num_steps` to one epoch.
     """
     length = context_length or int(manifest.windows["context_length"])
     hop = stride or int(manifest.windows["stride"])
@@ -71,10 +72,10 @@ def scoring_dataset(
     lead_ids: int = 0,
     max_ids: int | None = None,
 ) -> ray.data.Dataset:
-    """Returns every id of a split as a target exactly once, in contiguous lanes; columns and order as `dataset`'s.
+    """Returns every id of a split as a target exactly once, in contiguous lanes, with columns and order as `dataset`.
 
-    All `num_lanes` rows of a step stand together. `max_ids` cuts the split to its first ids; with `lead_ids`, each lane
-    first reads so many before its own, at weight 0.
+    Each step has `num_lanes` consecutive rows. `max_ids` truncates the split; `lead_ids` is the number of ids that each
+    lane reads before its own, at weight 0.
     """
     num_ids = manifest.split(split).num_ids
     lanes = ScoringLanes(
@@ -92,7 +93,7 @@ def scoring_dataset(
 
 
 def batches_of(rows: ray.data.Dataset, *, num_rows: int) -> Iterator[Batch]:
-    """Yields a dataset's rows as batches of one step each; `num_rows` is the rows of a step."""
+    """Yields a dataset's rows as batches of one step each, with `num_rows` rows per step."""
     for columns in rows.iter_batches(batch_size=num_rows, batch_format="numpy"):
         steps = np.unique(columns["step"])
         assert len(steps) == 1, "the rows are out of order"
@@ -109,7 +110,7 @@ def _dataset(
     num_rows: int,
     make_reader: Callable[[IdReader], Callable[[int], Batch]],
 ) -> ray.data.Dataset:
-    import ray.data  # Takes seconds, and reads its settings: `ray_session.connect` comes first.
+    import ray.data  # Takes seconds, and reads settings that `ray_session.connect` must make first.
 
     def read_steps(columns: Columns) -> Columns:
         numbers = columns["id"] + steps.start
@@ -129,6 +130,6 @@ def _dataset(
     result = numbers.map_batches(read_steps, batch_size=None, batch_format="numpy")
     result.context.execution_options.preserve_order = True
     result.context.enable_progress_bars = False
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # It warns that the bars are off.
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # Hides a warning about the bars.
     result.context.print_on_execution_start = False
     return result

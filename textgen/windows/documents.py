@@ -1,6 +1,6 @@
-"""The labelled documents of a split, one by one: what a classifier learns from and is measured on.
+"""The labelled documents of a split, which a classifier is trained and evaluated on.
 
-Letters: D documents that have a label, R rows, W words, T ids.
+Letters: D labelled documents, R rows, W words, T ids.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from textgen.windows.shards import IdReader
 from textgen.windows.vocabulary import Ids, Vocabulary
 
 PADDING = -1
-"""Stands where a document has no more ids."""
+"""Fills rows after the end of a document."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentLabels:
-    """Which documents of a split have a label, and which one."""
+    """The labelled documents of a split and their labels."""
 
     places: npt.NDArray[np.int64]
-    """Numbers of those documents in the split, ascending, [D]."""
+    """Indices of the labelled documents in the split, ascending, [D]."""
     labels: Int32Array
-    """Place of each one's label among the classes, [D]."""
+    """Class index of each label, [D]."""
     num_unlabelled: int
-    """Documents of the split without a label."""
+    """Number of documents without a label."""
     num_unseen: int
-    """Documents whose label no document of `train` has: there is no class for them."""
+    """Number of documents whose label does not occur in `train` and therefore has no class."""
 
     @classmethod
     def of(cls, manifest: Manifest, split: str, *, classes: Sequence[str]) -> DocumentLabels:
-        """Reads the labels of a split; memory grows by 12 bytes a document."""
+        """Reads the labels of a split, which takes 12 bytes of memory per document."""
         class_of = {label: place for place, label in enumerate(classes)}
         unlabelled, unseen = -1, -2
         found = np.concatenate(
@@ -65,24 +65,24 @@ class DocumentLabels:
 
 
 def classes_of(manifest: Manifest) -> tuple[str, ...]:
-    """Returns the distinct labels of `train`, sorted: what a classifier tells apart.
+    """Returns the classes of a classifier: the distinct labels of `train`, sorted.
 
     Raises:
-        UserError: there are fewer than two.
+        UserError: There are fewer than two.
     """
     classes = sorted({label for labels in _label_columns(manifest, "train") for label in labels if label is not None})
     if len(classes) < 2:
         raise UserError(
-            f"the documents of {manifest.uri} have {len(classes)} distinct labels, and a classifier tells two or more "
-            "apart; ingest with --set corpus.label_column=NAME"
+            f"the documents of {manifest.uri} have {len(classes)} distinct labels, and a classifier needs two or more; "
+            "ingest with --set corpus.label_column=NAME"
         )
     return tuple(classes)
 
 
 class DocumentReader:
-    """Random access to the documents of a split; a shard is fetched when a document of it is first read.
+    """Random access to the documents of a split. A shard is downloaded when one of its documents is first read.
 
-    Memory holds where each document of the shards read so far begins: 8 bytes a document.
+    The offsets of the documents in the shards read so far are kept in memory: 8 bytes per document.
     """
 
     def __init__(self, manifest: Manifest, split: str) -> None:
@@ -90,17 +90,17 @@ class DocumentReader:
         end_id = manifest.vocabulary.end_id
         if end_id is None:
             raise UserError(
-                f"the documents of {manifest.uri} are joined by a text and not told apart; "
+                f"the documents of {manifest.uri} are joined by a text, so their boundaries are lost; "
                 "ingest with --set windows.separator=none"
             )
         self._end_id = end_id
         self._ids = IdReader(manifest, split)
         self._first_documents = [0, *itertools.accumulate(shard.num_documents for shard in shards)]
         self._first_ids = [0, *itertools.accumulate(shard.num_ids for shard in shards)]
-        self._bounds: dict[int, npt.NDArray[np.int64]] = {}  # Shard -> where its documents begin, and the last ends.
+        self._bounds: dict[int, npt.NDArray[np.int64]] = {}  # Shard -> document offsets.
 
     def ids(self, document: int) -> Ids:
-        """Returns the ids of a document, END and controls left out."""
+        """Returns the ids of a document without END and controls."""
         shard = bisect.bisect_right(self._first_documents, document) - 1
         if shard not in self._bounds:
             first, stop = self._first_ids[shard], self._first_ids[shard + 1]
@@ -109,7 +109,7 @@ class DocumentReader:
         place = document - self._first_documents[shard]
         start, stop = self._bounds[shard][place : place + 2].tolist()
         ids = self._ids.read(start, stop - 1)
-        return ids[~self._ids.vocabulary.is_control(ids)]  # One of them may tell the label.
+        return ids[~self._ids.vocabulary.is_control(ids)]  # A control may reveal the label.
 
     def close(self) -> None:
         """Closes the open files."""
@@ -118,21 +118,21 @@ class DocumentReader:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentLayout:
-    """How documents stand in a batch: as bags of words, or as ids padded to one length."""
+    """How documents are laid out in a batch: as bags of words, or as ids padded to the same length."""
 
     is_bag: bool
     first_id: int
     """The id of the first word of a bag."""
     num_words: int
     max_ids: int
-    """T: ids that are kept of a document."""
+    """T: number of ids kept of a document."""
     part: Literal["first", "last"]
 
     @classmethod
     def of(
         cls, vocabulary: Vocabulary, *, is_bag: bool, max_ids: int, part: Literal["first", "last"]
     ) -> DocumentLayout:
-        """Returns the layout of a vocabulary's documents."""
+        """Returns the layout for documents of a vocabulary."""
         return cls(
             is_bag=is_bag,
             first_id=vocabulary.num_reserved,
@@ -142,9 +142,9 @@ class DocumentLayout:
         )
 
     def inputs(self, documents: Sequence[Ids], *, length: int | None = None) -> Int32Array:
-        """Returns the documents side by side: 1 where one has a word, [R, W], or their ids and PADDING, [R, T].
+        """Returns the batch: 1 for each word that a document contains, [R, W], or ids with PADDING, [R, T].
 
-        `length` makes T shorter than `max_ids`, where no document is longer.
+        `length` makes T shorter than `max_ids`; no document may be longer.
         """
         if self.is_bag:
             bags = np.zeros((len(documents), self.num_words), np.int32)
@@ -159,12 +159,12 @@ class DocumentLayout:
         return rows
 
     def kept(self, ids: Ids) -> Ids:
-        """Returns the part of a document's ids that is read."""
+        """Returns the part of a document's ids that is used."""
         return ids[: self.max_ids] if self.part == "first" else ids[-self.max_ids :]
 
 
 class DocumentBatches:
-    """The rows [first_row, last_row) of any step of a classifier's training: a document a row, its label the target."""
+    """Reads the rows [first_row, last_row) of any step of classifier training: a document and its label per row."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class DocumentBatches:
 
 
 def _label_columns(manifest: Manifest, split: str) -> Iterator[list[str | None]]:
-    """Yields the labels of a split's documents, shard by shard; of a shard only that column is read."""
+    """Yields the labels of a split's documents, shard by shard; only that column is read."""
     for shard in manifest.split(split).shards:
         with storage.open_seekable(storage.join(manifest.uri, shard.name)) as stream:
             yield pq.read_table(stream, columns=["label"], use_threads=False)["label"].to_pylist()

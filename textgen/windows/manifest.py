@@ -1,4 +1,4 @@
-"""`manifest.json`: what an ingest wrote. It is written last, so that its existence means completeness."""
+"""`manifest.json` describes the output of an ingest. It is written last, so its existence marks a complete ingest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPLITS = ("train", "val", "test")
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1
 UNHASHED_WINDOWS_FIELDS = ("context_length", "stride")
-"""Settings that may change without a new ingest, because windows are virtual."""
+"""Settings that may change without a new ingest, because windows are computed when they are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,13 @@ class Shard:
     """One Parquet file of ids."""
 
     name: str
-    """Path below the manifest's folder."""
+    """Path relative to the manifest's folder."""
     num_ids: int
     num_documents: int
     num_bytes: int
     """Size of the file."""
     sha256: str
-    """Hash of the ids alone, in the manifest's id type, little-endian: independent of Parquet's version."""
+    """Hash of only the ids, in the manifest's id type, little-endian, so it does not depend on the Parquet version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +44,18 @@ class Split:
 
     @property
     def num_ids(self) -> int:
-        """Ids of the split, END (or separators) and controls included."""
+        """Number of ids in the split, including END (or separators) and controls."""
         return sum(shard.num_ids for shard in self.shards)
 
     @property
     def num_documents(self) -> int:
-        """Documents of the split."""
+        """Number of documents in the split."""
         return sum(shard.num_documents for shard in self.shards)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What became of every record: records = documents + duplicates + dropped + rejected."""
+    """Counts of all records: records = documents + duplicates + dropped + rejected."""
 
     records: int
     documents: int
@@ -63,27 +63,27 @@ class Counts:
     dropped_by_rule: Mapping[str, int]
     rejected_by_reason: Mapping[str, int]
     characters: int
-    """Characters (or bytes, or words) of the splits; ENDs and controls are not counted, separators are."""
+    """Characters (or bytes, or words) in all splits, including separators but not END or controls."""
     distinct_characters: int
-    """Distinct ones in all splits together."""
+    """Distinct characters (or bytes, or words) in all splits."""
 
     @property
     def dropped(self) -> int:
-        """Records that a cleaning rule dropped."""
+        """Number of records dropped by cleaning rules."""
         return sum(self.dropped_by_rule.values())
 
     @property
     def rejected(self) -> int:
-        """Records that could not be read or were empty."""
+        """Number of records that could not be read or were empty."""
         return sum(self.rejected_by_reason.values())
 
     def check(self) -> None:
-        """Makes sure that no record was lost."""
+        """Raises a `RuntimeError` if records were lost."""
         total = self.documents + self.duplicates + self.dropped + self.rejected
         if self.records != total:
             raise RuntimeError(
                 f"{self.records} records went in but {self.documents} documents + {self.duplicates} duplicates + "
-                f"{self.dropped} dropped + {self.rejected} rejected = {total} came out; this is a fault of textgen"
+                f"{self.dropped} dropped + {self.rejected} rejected = {total} came out; this is a bug in textgen"
             )
 
 
@@ -92,20 +92,20 @@ class Manifest:
     """The description of the shards under one URI."""
 
     uri: str
-    """Folder or prefix that holds `manifest.json` and the shards."""
+    """Folder or prefix of `manifest.json` and the shards."""
     corpus: Mapping[str, Any]
-    """The spec's section `corpus`, as a dictionary."""
+    """Section `corpus` of the spec."""
     windows: Mapping[str, Any]
-    """The spec's section `windows`, as a dictionary."""
+    """Section `windows` of the spec."""
     sources: tuple[Mapping[str, Any], ...]
-    """Source files (`uri`, `size_bytes`, ...), in the order in which they were numbered."""
+    """Source files (`uri`, `size_bytes`, ...), ordered by number."""
     origin: str
-    """Where the texts come from, in words; empty where nothing is known."""
+    """Description of the texts' origin; empty if unknown."""
     vocabulary: Vocabulary
     counts: Counts
     splits: Mapping[str, Split]
     preset: str | None = None
-    """Name of the preset that it was made with; None in manifests of earlier versions."""
+    """Name of the preset used by the ingest; None in manifests of earlier versions."""
     reading: Mapping[str, Any] = field(default_factory=dict)
     """How the sources were read (`corpus.reading.Readings`); empty in manifests of earlier versions."""
 
@@ -117,12 +117,12 @@ class Manifest:
 
     @property
     def mark_rules(self) -> tuple[str, ...]:
-        """Cleaning rules whose marks stand in the texts; `corpus.marks.unmark` takes them out."""
+        """Cleaning rules whose marks the texts contain; `corpus.marks.unmark` removes them."""
         return mark_rules(self.corpus.get("rules", ()))
 
     @property
     def hash(self) -> str:
-        """sha256 over what determines the ids and what they mean: not over places, times or the windows' lengths."""
+        """sha256 over everything that determines the ids and their meaning, but not URIs, times or window lengths."""
         content = {
             "corpus": {k: v for k, v in self.corpus.items() if k != "origin"},
             "windows": {k: v for k, v in self.windows.items() if k not in UNHASHED_WINDOWS_FIELDS},
@@ -163,17 +163,17 @@ class Manifest:
 
     @classmethod
     def load(cls, uri: str) -> Manifest:
-        """Reads the manifest at `uri`, its folder or the file itself.
+        """Reads the manifest at `uri`, which is the folder or the file itself.
 
         Raises:
-            UserError: there is none (the ingest is missing or unfinished), or it is damaged.
+            UserError: There is no manifest (the ingest is missing or unfinished), or it is damaged.
         """
         folder = storage.absolute(uri).removesuffix("/" + MANIFEST_NAME)
         place = storage.join(folder, MANIFEST_NAME)
         text = storage.read_if_exists(place)
         if text is None:
             raise UserError(
-                f"{folder} holds no {MANIFEST_NAME}; run jobs.ingest with --output {folder} to its end first"
+                f"{folder} holds no {MANIFEST_NAME}; run jobs.ingest with --output {folder} to completion first"
             )
         damaged = UserError(f"{place} does not match its own hash; it was edited or damaged: ingest again")
         try:

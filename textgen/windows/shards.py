@@ -1,7 +1,7 @@
-"""Shards: Parquet files with one row per document, whose ids stand in a binary column.
+"""Shards: Parquet files with one row per document and the document's ids in a binary column.
 
-A binary column stores an id in exactly its width (Parquet has no narrower integer than 32 bits), keeps document
-boundaries, and is read back without a copy. The END id, or the separator's ids, stand at the end of each document.
+A binary column stores each id at its exact width (Parquet's narrowest integer has 32 bits), keeps document boundaries
+and can be read without a copy. Each document ends with the END id or the separator's ids.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ SCHEMA = pa.schema(
 ROW_GROUP_DOCUMENTS = 10_000
 MIN_CACHE_BYTES = 2 * 2**30
 CACHE_SHARE_OF_FREE_DISK = 0.5
-"""A cache that is smaller than the shards that a worker's lanes touch would fetch a shard for every block."""
+"""If the cache is smaller than the shards that a worker's lanes read from, every block downloads a shard again."""
 MAX_OPEN_FILES = 16
-"""Of a reader. Opening a file again takes microseconds, and a split may have thousands of shards."""
+"""Open files per reader. Reopening a file takes microseconds, and a split may have thousands of shards."""
 FETCHING, ABANDONED_SECONDS = "fetching-", 3600.0
-"""How folders begin in which a shard is unpacked, and after which time their reader must have been killed."""
+"""Prefix of the folders in which shards are unpacked, and the age at which such a folder counts as abandoned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One cleaned text of a split, decoded; UNKNOWN reads as U+FFFD."""
+    """One decoded document of a split; UNKNOWN becomes U+FFFD."""
 
     document_id: str
     text: str
@@ -54,7 +54,7 @@ class Document:
 
 
 def write_shard(uri: str, name: str, table: pa.Table, *, id_dtype: np.dtype[Any]) -> Shard:
-    """Writes the documents of `table` (columns as in SCHEMA) to `uri`/`name`, whole or not at all."""
+    """Writes the documents of `table` (columns as in SCHEMA) atomically to `uri`/`name`."""
     table = table.cast(SCHEMA)
     ids_hash = hashlib.sha256()
     num_id_bytes = 0
@@ -64,7 +64,7 @@ def write_shard(uri: str, name: str, table: pa.Table, *, id_dtype: np.dtype[Any]
         num_id_bytes += len(flat)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shard.parquet"
-        # Dictionaries and statistics of whole documents only cost space; zstd halves the ids' entropy-free half.
+        # Dictionaries and statistics of whole documents waste space; zstd removes the redundancy of the ids.
         pq.write_table(
             table,
             path,
@@ -87,10 +87,10 @@ def write_shard(uri: str, name: str, table: pa.Table, *, id_dtype: np.dtype[Any]
 class IdReader:
     """Random access to the concatenated ids of a split.
 
-    A shard is fetched when an id of it is first read, unpacked to a flat file in `cache_dir`, and read from there by
-    position: memory holds what was asked for, the folder at most about `cache_bytes`, whoever filled it. Processes of
-    one machine may share it: files appear by a rename, and one that another process removes stays readable where it is
-    open.
+    When an id of a shard is first read, the shard is downloaded and unpacked to a flat file in `cache_dir`, which is
+    then read by position. Memory holds only the requested ids. The cache is limited to about `cache_bytes`, including
+    files of other readers. Processes on one machine may share it: files are renamed into place, and a file that another
+    process removes stays readable while it is open.
     """
 
     def __init__(
@@ -102,25 +102,25 @@ class IdReader:
         self._dtype = manifest.vocabulary.id_dtype
         self._cache_dir = cache_dir or default_cache_dir()
         self._cache_bytes = cache_bytes or default_cache_bytes(self._cache_dir)
-        self._open: dict[int, int] = {}  # Shard number -> file descriptor, the one used last at the end.
+        self._open: dict[int, int] = {}  # Shard number -> file descriptor, most recently used last.
         weakref.finalize(self, _close_all, self._open)
-        self._sound: set[tuple[int, int, int]] = set()  # Shard, device and number of cached files that were checked.
+        self._sound: set[tuple[int, int, int]] = set()  # Shard, device and inode of verified cached files.
 
     @property
     def num_ids(self) -> int:
-        """Ids of the split."""
+        """Number of ids in the split."""
         return self._starts[-1]
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What the ids mean."""
+        """The vocabulary of the ids."""
         return self._manifest.vocabulary
 
     def read(self, start: int, stop: int) -> Ids:
-        """Returns the ids at [start, stop), cut to the split, shape [stop - start], in the vocabulary's type.
+        """Returns the ids at [start, stop), limited to the split, shape [stop - start], in the vocabulary's type.
 
         Raises:
-            UserError: a shard is missing or damaged.
+            UserError: A shard is missing or damaged.
         """
         start, stop = max(start, 0), min(stop, self.num_ids)
         pieces = []
@@ -133,7 +133,7 @@ class IdReader:
         return ids
 
     def close(self) -> None:
-        """Closes the open files; the cache stays for the next reader."""
+        """Closes the open files. The cache stays for later readers."""
         _close_all(self._open)
 
     def _read_shard(self, index: int, start: int, stop: int) -> Ids:
@@ -143,11 +143,11 @@ class IdReader:
         return ids
 
     def _descriptor(self, index: int) -> int:
-        """Returns the open cached copy of a shard, fetched where there is none."""
+        """Returns a descriptor of the cached shard, which is downloaded if it is not cached."""
         while index not in self._open:
             try:
                 descriptor = os.open(self._cache_path(index), os.O_RDONLY)
-            except FileNotFoundError:  # Not fetched yet, or another process made room since.
+            except FileNotFoundError:  # Not downloaded yet, or evicted by another process.
                 self._make_room(self._size_bytes(index))
                 self._unpack(index)
                 continue
@@ -159,16 +159,16 @@ class IdReader:
         self._open[index] = self._open.pop(index)
         while len(self._open) > MAX_OPEN_FILES:
             os.close(self._open.pop(next(iter(self._open))))
-        os.utime(self._open[index])  # Used last.
+        os.utime(self._open[index])  # Marks it as most recently used.
         return self._open[index]
 
     def _is_sound(self, index: int, descriptor: int) -> bool:
-        """Says whether a cached file holds what its name says: a disk, a lost power or another program may differ."""
+        """Returns whether a cached file matches its hash; disk faults, power loss or other programs may damage it."""
         about = os.fstat(descriptor)
         if about.st_size != self._size_bytes(index):
             return False
         name = (index, about.st_dev, about.st_ino)
-        if name not in self._sound:  # Read once by each reader, however often it is opened.
+        if name not in self._sound:  # Each reader verifies a file only once, however often it is opened.
             with open(descriptor, "rb", closefd=False) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != self._shards[index].sha256:
                     return False
@@ -182,14 +182,14 @@ class IdReader:
         return self._cache_dir / f"{self._shards[index].sha256}.ids"
 
     def _make_room(self, num_bytes: int) -> None:
-        """Removes what killed readers left, and the least recently used files until `num_bytes` more fit."""
+        """Removes leftovers of killed readers, then the least recently used files until `num_bytes` more fit."""
         for folder in self._cache_dir.glob(f"{FETCHING}*"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
         files = []
         for path in self._cache_dir.glob("*.ids"):
-            with contextlib.suppress(FileNotFoundError):  # Another process makes room too.
+            with contextlib.suppress(FileNotFoundError):  # Another process may evict it at the same time.
                 stat = path.stat()
                 files.append((stat.st_mtime_ns, path, stat.st_size))
         held = sum(size for _, _, size in files)
@@ -201,15 +201,15 @@ class IdReader:
             kept.remove(path)
             held -= size
         for index in [index for index in self._open if self._cache_path(index) not in kept]:
-            os.close(self._open.pop(index))  # An open file takes up the disk even when its name is gone.
+            os.close(self._open.pop(index))  # An open file occupies the disk even after it is unlinked.
 
     def _unpack(self, index: int) -> None:
-        """Fetches a shard and writes its ids flat, a row group at a time; checks them against the manifest."""
+        """Downloads a shard, writes its ids to a flat file and checks them against the manifest."""
         self._cache_dir.mkdir(parents=True, exist_ok=True)
         shard = self._shards[index]
         damaged = UserError(
-            f"{storage.join(self._manifest.uri, shard.name)} is not what the ingest wrote; run jobs.ingest again to an "
-            "--output of another name"
+            f"{storage.join(self._manifest.uri, shard.name)} differs from the file that the ingest wrote; run "
+            "jobs.ingest again with another --output"
         )
         with tempfile.TemporaryDirectory(dir=self._cache_dir, prefix=FETCHING) as folder:
             fetched, flat = Path(folder) / "shard.parquet", Path(folder) / "ids"
@@ -217,7 +217,7 @@ class IdReader:
             try:
                 ids_hash = _write_flat(fetched, flat)
             except (pa.ArrowException, OSError) as error:
-                if isinstance(error, OSError) and error.errno:  # The disk's fault, not the file's.
+                if isinstance(error, OSError) and error.errno:  # An error of the disk, not of the file's content.
                     raise
                 raise damaged from None
             if ids_hash != shard.sha256 or flat.stat().st_size != self._size_bytes(index):
@@ -233,7 +233,7 @@ def _close_all(descriptors: dict[int, int]) -> None:
 
 
 def _write_flat(shard: Path, flat: Path) -> str:
-    """Writes the ids of a Parquet file to `flat`, joined, and returns their sha256."""
+    """Writes the concatenated ids of a Parquet file to `flat` and returns their sha256."""
     ids_hash = hashlib.sha256()
     with open(flat, "wb") as sink, pq.ParquetFile(shard) as file:
         for batch in file.iter_batches(columns=["ids"], batch_size=ROW_GROUP_DOCUMENTS):
@@ -244,7 +244,7 @@ def _write_flat(shard: Path, flat: Path) -> str:
 
 
 def iter_documents(manifest: Manifest, split: str) -> Iterator[Document]:
-    """Yields the documents of a split in order, decoded, without the END or the separator after them."""
+    """Yields the decoded documents of a split in order, without END or separators."""
     vocabulary = manifest.vocabulary
     num_joining = len(vocabulary.encode(vocabulary.separator)) if vocabulary.separator is not None else 0
     shards = manifest.split(split).shards
@@ -258,7 +258,7 @@ def iter_documents(manifest: Manifest, split: str) -> Iterator[Document]:
                     for row in batch.to_pylist():
                         num_left -= 1
                         ids = np.frombuffer(row["ids"], vocabulary.id_dtype)
-                        if num_joining and num_left:  # Nothing follows the last document.
+                        if num_joining and num_left:  # The last document has no separator.
                             ids = ids[:-num_joining]
                         yield Document(
                             document_id=row["document_id"],
@@ -269,23 +269,23 @@ def iter_documents(manifest: Manifest, split: str) -> Iterator[Document]:
 
 
 def default_cache_bytes(cache_dir: Path) -> int:
-    """Returns how large the cache may grow on its disk."""
+    """Returns the size limit of the cache, which depends on the free disk space."""
     existing = next(folder for folder in (cache_dir, *cache_dir.absolute().parents) if folder.exists())
     return max(MIN_CACHE_BYTES, int(shutil.disk_usage(existing).free * CACHE_SHARE_OF_FREE_DISK))
 
 
 def default_cache_dir() -> Path:
-    """Returns the folder of fetched shards on this machine: that of `TEXTGEN_CACHE_DIR`, or one of this user alone.
+    """Returns the folder for cached shards: `TEXTGEN_CACHE_DIR`, or else a private folder of this user.
 
     Raises:
-        UserError: it stands in the folder for temporary files, and is not this user's own.
+        UserError: The folder is in the directory for temporary files and belongs to another user.
     """
     chosen = os.environ.get("TEXTGEN_CACHE_DIR")
     return Path(chosen) if chosen else private_folder("cache", variable="TEXTGEN_CACHE_DIR")
 
 
 def _flat_bytes(ids: pa.Array) -> bytes:
-    """Returns the bytes of a binary array, all values joined."""
+    """Returns the concatenated values of a binary array."""
     offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
     values = ids.buffers()[2]
     return values[int(offsets[0]) : int(offsets[-1])].to_pybytes() if values is not None and len(ids) else b""

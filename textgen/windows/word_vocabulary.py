@@ -1,7 +1,7 @@
-"""Words <-> ids: the vocabulary of a bag of words.
+"""Maps words to ids and back: the vocabulary of a bag of words.
 
-A word is a run of letters, digits and underscores (`\\w`), with apostrophes inside; the typographic apostrophe reads as
-the plain one. Everything else separates words and has no id. Case stays as it is: the cleaning rule `lower` changes it.
+A word is a run of letters, digits and underscores (`\\w`), with apostrophes inside. A typographic apostrophe counts as
+a plain one. Everything else separates words and has no id. Case is preserved unless the cleaning rule `lower` is used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NUM_RESERVED = 2
 
 @dataclass(frozen=True, kw_only=True)
 class WordVocabulary(Vocabulary):
-    """The words that have ids, the most frequent first; its symbols are their ranks."""
+    """The words that have ids, most frequent first. The symbols are their ranks."""
 
     words: tuple[str, ...]
 
@@ -38,7 +38,7 @@ class WordVocabulary(Vocabulary):
 
     @classmethod
     def of_words(cls, words: Iterable[str]) -> WordVocabulary:
-        """Builds the vocabulary of words in the order of their ids."""
+        """Builds a vocabulary from words in the order of their ids."""
         words = tuple(words)
         return cls(unit="words", symbols=tuple(range(len(words))), words=words)
 
@@ -46,9 +46,9 @@ class WordVocabulary(Vocabulary):
     def from_word_counts(
         cls, counts: Mapping[str, int], *, min_count: int = 1, max_size: int | None = None
     ) -> WordVocabulary:
-        """Builds the vocabulary of the words that occur at least `min_count` times, at most `max_size` ids of them.
+        """Builds the vocabulary of words that occur at least `min_count` times, with at most `max_size` ids.
 
-        The most frequent words stay, and come first; of equally frequent ones those that sort first.
+        The most frequent words are kept and come first; ties are broken alphabetically.
         """
         kept = [(-count, word) for word, count in counts.items() if count >= min_count]
         ordered = sorted(kept) if max_size is None else heapq.nsmallest(max_size - NUM_RESERVED, kept)
@@ -56,25 +56,27 @@ class WordVocabulary(Vocabulary):
 
     @property
     def num_unseen(self) -> int:
-        """Words that have no id: without number, so that UNKNOWN cannot be charged for naming one."""
-        raise UserError("a vocabulary of words measures no text; use windows.unit=characters for a language model")
+        """Always an error: the number of unseen words is unbounded, so UNKNOWN has no defined cost."""
+        raise UserError(
+            "a vocabulary of words cannot be used to score text; use windows.unit=characters for a language model"
+        )
 
     def encode(self, text: str) -> Ids:
-        """Returns the ids of a text's words, shape [num_words]; UNKNOWN for those that have none."""
+        """Returns the ids of a text's words, shape [num_words], with UNKNOWN for words without an id."""
         table = self._id_of
         return np.array([table.get(word, 0) for word in words_of(text)], dtype=self.id_dtype)
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """Returns the words of ids joined by a space: U+FFFD for UNKNOWN, nothing for END."""
+        """Returns the words of ids joined by spaces, with U+FFFD for UNKNOWN and nothing for END."""
         names = ("\N{REPLACEMENT CHARACTER}", None, *self.words)
         return " ".join(name for i in np.asarray(ids).tolist() if (name := names[i]) is not None)
 
     def missing(self, text: str) -> list[str]:
-        """Returns the distinct words of `text` that have no id, in the order of the text."""
+        """Returns the distinct words of `text` without an id, in order of occurrence."""
         return [word for word in dict.fromkeys(words_of(text)) if word not in self._id_of]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what `vocabulary_from_dict` reads: JSON-ready."""
+        """Returns JSON values for `vocabulary_from_dict`."""
         return {"unit": self.unit, "words": list(self.words)}
 
     @functools.cached_property
@@ -83,7 +85,7 @@ class WordVocabulary(Vocabulary):
 
 
 def vocabulary_from_dict(values: Mapping[str, Any]) -> Vocabulary:
-    """Builds the vocabulary of any unit from its `to_dict`'s result."""
+    """Builds a vocabulary of any unit from the result of `to_dict`."""
     return WordVocabulary.of_words(values["words"]) if values["unit"] == "words" else Vocabulary.from_dict(values)
 
 
@@ -93,10 +95,10 @@ def words_of(text: str) -> list[str]:
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Returns how often each word stands in the texts.
+    """Counts the words of texts.
 
-    Memory grows with the distinct words alone, at about 150 bytes each: 15 MB for the 110,000 of 33 million characters
-    of reviews.
+    Memory is about 150 bytes per distinct word: 15 MB for the 110,000 distinct words in 33 million characters of
+    reviews.
     """
     counts: Counter[str] = Counter()
     for text in texts:
