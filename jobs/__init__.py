@@ -5,7 +5,7 @@ import sys
 
 if importlib.util.find_spec("ray") is None:
     print(
-        f"error: {sys.executable} lacks the packages that textgen needs; install them by `make setup`, then "
+        f"error: {sys.executable} lacks the packages that textgen needs; install them with `make setup`, then "
         "`source .venv/bin/activate`",
         file=sys.stderr,
     )

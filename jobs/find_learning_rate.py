@@ -1,4 +1,4 @@
-"""Suggests a learning rate: the loss while the rate rises, as numbers and as a picture; needs no Ray.
+"""Suggests a learning rate from the loss while the rate rises, as a table and a plot; needs no Ray.
 
 python -m jobs.find_learning_rate --preset tiny --windows runs/first/windows --output runs/first/rates
 """
@@ -19,8 +19,8 @@ def main(argv: list[str]) -> None:
     """Runs the job with the arguments of a command line."""
     parser = job_parser(
         job="find_learning_rate",
-        description="Raises the learning rate over some hundred steps on a copy of the first weights, and suggests "
-        "one: a tenth of that at the lowest smoothed loss. Takes the settings of jobs.train; no run is touched.",
+        description="Suggests a learning rate. Trains a copy of the initial weights while the learning rate rises, and "
+        "suggests a tenth of the rate at the lowest smoothed loss. Accepts the settings of jobs.train; changes no run.",
         examples=(
             "python -m jobs.find_learning_rate --preset tiny --windows runs/first/windows --output runs/first/rates",
             "python -m jobs.find_learning_rate --windows runs/first/windows --output runs/first/rates --steps 200 "
@@ -29,15 +29,17 @@ def main(argv: list[str]) -> None:
         preset_of_windows=True,
         needs_output=True,
     )
-    parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
+    parser.add_argument(
+        "--windows", metavar="URI", required=True, help="folder of the windows to train on, as printed by jobs.ingest"
+    )
     parser.add_argument(
         "--from",
         dest="source",
         metavar="URI",
-        help="the checkpoint (or run) that the training would begin from",
+        help="checkpoint, or run, that the training will fine-tune",
     )
     parser.add_argument(
-        "--steps", type=int, default=100, metavar="N", help="steps of the ramp, 10 or more (default: 100)"
+        "--steps", type=int, default=100, metavar="N", help="training steps of the ramp, at least 10 (default: 100)"
     )
     arguments = parser.parse_args(argv)
     if arguments.steps < 10:
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
     from textgen.training.rate_finder import find_learning_rate, plot
 
     started = time.monotonic()
-    with never_silent("laying the model out") as say:
+    with never_silent("building the model") as say:
         found = find_learning_rate(
             spec,
             manifest_uri=arguments.windows,
@@ -65,7 +67,7 @@ def main(argv: list[str]) -> None:
 
 
 def _words(arguments: argparse.Namespace) -> list[str]:
-    """Returns the flags of this command that the training with the rate found takes too."""
+    """Returns the flags of this command that the training command also needs."""
     given = {"--preset": arguments.preset, "--from": arguments.source}
     words = [word for flag, value in given.items() if value is not None for word in (flag, value)]
     settings = {name: value for name, value in settings_of(arguments).items() if name != "training.learning_rate"}
@@ -73,4 +75,4 @@ def _words(arguments: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    run(main, interrupted="nothing is kept; the same command begins anew")
+    run(main, interrupted="nothing is kept; the same command starts over")

@@ -1,4 +1,4 @@
-"""Flags for the settings that people change most: each is a shorter way to type one `--set`."""
+"""Flags for the most common settings: each is short for one `--set`."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from textgen.spec.fields import meaning, paths, sections
 from textgen.spec.names import meant_by
 
 DESTINATION = "setting:"
-"""Begins the name under which a flag's value is kept, before the field."""
+"""Prefix of the argparse destination of such a flag, before the field."""
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Says the default of every flag: that of a flag whose help does not is none, or off."""
+    """Shows the default of every flag: a flag whose help names none gets `none` or `off`."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        told = action.help or ""
-        if not action.option_strings or action.required or "(default: " in told or "--help" in action.option_strings:
-            return told
-        return f"{told} (default: {'off' if action.nargs == 0 else 'none'})"
+        text = action.help or ""
+        if not action.option_strings or action.required or "(default: " in text or "--help" in action.option_strings:
+            return text
+        return f"{text} (default: {'off' if action.nargs == 0 else 'none'})"
 
 
 class JobParser(argparse.ArgumentParser):
-    """A parser that names the flag or setting which is meant by one that it does not have."""
+    """A parser that suggests the intended flag or setting for an unknown one."""
 
     sections: tuple[str, ...] = tuple(sections())
-    """Sections of the settings that the job takes."""
+    """Sections of the settings that the job accepts."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends with the message, and advice, on stderr and exit code 2."""
+        """Prints the message with a suggestion on stderr and exits with code 2."""
         kind, _, words = message.partition(": ")
         unknown = [word.partition("=")[0] for word in words.split() if word.startswith("--")]
         if kind == "unrecognized arguments" and unknown:
@@ -58,20 +58,20 @@ def add_setting(parser: argparse.ArgumentParser, flag: str, field: str, *, metav
     """Adds a flag that sets a field.
 
     Args:
-        parser: of a job that takes `--set`.
-        flag: such as `--temperature`.
+        parser: parser of a job with `--set`.
+        flag: the flag, such as `--temperature`.
         field: `section.field`.
-        metavar: of its value.
-        default: where the value comes from without it, in words.
+        metavar: placeholder for the value in `--help`.
+        default: description of the default in `--help`.
     """
-    told = meaning(field).replace("`", "").replace("%", "%%")
+    text = meaning(field).replace("`", "").replace("%", "%%")
     parser.add_argument(
-        flag, dest=DESTINATION + field, metavar=metavar, help=f"{told} The same as --set {field}. (default: {default})"
+        flag, dest=DESTINATION + field, metavar=metavar, help=f"{text} Short for --set {field}. (default: {default})"
     )
 
 
 def add_sampling_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that say how completions are drawn."""
+    """Adds the flags for sampling."""
     for flag, field, metavar in (
         ("--temperature", "sampling.temperature", "T"),
         ("--max-new-chars", "sampling.max_new_chars", "N"),
@@ -84,10 +84,10 @@ def add_sampling_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, str]:
-    """Returns the settings that a command line asks for, by `--set` and by flags of their own.
+    """Returns the settings given on a command line, by `--set` and by their own flags.
 
     Raises:
-        UserError: a flag and `--set` ask for different values of a field.
+        UserError: a flag and `--set` give different values for a field.
     """
     settings = parse_settings(arguments.settings)
     for name, value in vars(arguments).items():
@@ -95,15 +95,13 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, str]:
             continue
         field = name.removeprefix(DESTINATION)
         if field in settings and _value(field, settings[field]) != _value(field, value):
-            raise UserError(
-                f"{field} is {settings[field]} by --set and {value} by the flag that stands for it; give it once"
-            )
+            raise UserError(f"{field} is {settings[field]} in --set and {value} in its own flag; give it once")
         settings[field] = value
     return settings
 
 
 def _value(field: str, text: str) -> Any:
-    """Returns what a text means for a field."""
+    """Returns the parsed value of a field."""
     changed: Mapping[str, Any] = override(RunSpec(preset=""), {field: text}).to_dict()
     section, _, name = field.partition(".")
     return changed[section][name]

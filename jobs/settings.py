@@ -1,4 +1,4 @@
-"""Lists the settings: type, a preset's value, unit and meaning of every field of a spec.
+"""Lists all settings with their type, value in a preset, unit and meaning.
 
 python -m jobs.settings training
 python -m jobs.settings lr --preset tiny
@@ -26,30 +26,30 @@ from textgen.spec.fields import FieldInWords, fields_in_words, sections
 from textgen.spec.names import meant_by
 
 NARROWEST_TABLE = 110
-"""Characters; where a meaning has less room than that leaves, fields are listed one under another."""
+"""Width in characters; narrower terminals get a list instead of a table."""
 
 
 def main(argv: list[str]) -> None:
-    """Prints what was asked for on stdout."""
+    """Runs the job with the arguments of a command line."""
     parser = argparse.ArgumentParser(
         prog="python -m jobs.settings",
-        description="Lists the fields that --set changes, with type, value in a preset, unit and meaning. A name that "
-        "another tool uses, such as lr or max_tokens, finds the field that is meant.",
+        description="Lists the settings for --set, with type, value in a preset, unit and meaning. Names from other "
+        "tools, such as lr or max_tokens, find the equivalent setting.",
         epilog=EPILOG_FORM.format(
             examples="python -m jobs.settings training\n  python -m jobs.settings lr --preset tiny\n"
             "  python -m jobs.settings --presets"
         ),
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a section or a field (default: all sections)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a section or a setting (default: all settings)")
     parser.add_argument(
         "--preset",
         default=DEFAULT_PRESET,
         metavar="NAME",
-        help=f"whose values are shown: {', '.join(presets.PRESET_NAMES)} (default: {DEFAULT_PRESET})",
+        help=f"preset to show the values of: {', '.join(presets.PRESET_NAMES)} (default: {DEFAULT_PRESET})",
     )
-    parser.add_argument("--presets", action="store_true", help="list the presets instead (default: the fields)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object (default: a table for people)")
+    parser.add_argument("--presets", action="store_true", help="list the presets instead (default: list the settings)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object (default: a table)")
     arguments = parser.parse_args(argv)
     console = Console(highlight=False)
     if arguments.presets:
@@ -65,14 +65,14 @@ def main(argv: list[str]) -> None:
         print(json.dumps({"preset": arguments.preset, "fields": fields}, ensure_ascii=False))
         return
     show(found, console, preset=arguments.preset)
-    say("change one by --set SECTION.FIELD=VALUE; python -m jobs.settings --presets lists the presets")
+    say("change a setting with --set SECTION.FIELD=VALUE; python -m jobs.settings --presets lists the presets")
 
 
 def chosen_fields(fields: Sequence[FieldInWords], names: Sequence[str]) -> list[FieldInWords]:
     """Returns the fields of the named sections and the named fields, or all.
 
     Raises:
-        UserError: a name means no section and no field.
+        UserError: a name matches neither a section nor a field.
     """
     if not names:
         return list(fields)
@@ -88,7 +88,7 @@ def chosen_fields(fields: Sequence[FieldInWords], names: Sequence[str]) -> list[
 
 
 def show(fields: Sequence[FieldInWords], console: Console, *, preset: str) -> None:
-    """Prints fields section by section: as tables where the terminal is wide enough for a column of meanings."""
+    """Prints the fields by section, as tables if the terminal is wide enough and as lists otherwise."""
     for section in dict.fromkeys(field.path.partition(".")[0] for field in fields):
         own = [field for field in fields if field.path.partition(".")[0] == section]
         about = " ".join((sections()[section].__doc__ or "").split())
@@ -104,7 +104,7 @@ def show(fields: Sequence[FieldInWords], console: Console, *, preset: str) -> No
 
 
 def fields_table(fields: Sequence[FieldInWords], *, preset: str) -> Table:
-    """Returns a row a field."""
+    """Returns a table with one row per field."""
     table = Table(show_lines=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
     table.add_column("setting", no_wrap=True, style="bold")
     table.add_column(f"in {preset}", max_width=24, overflow="fold")
@@ -117,12 +117,12 @@ def fields_table(fields: Sequence[FieldInWords], *, preset: str) -> Table:
 
 
 def row_of(field: FieldInWords) -> tuple[str, str, str, str, str]:
-    """Returns a field's cells."""
+    """Returns the cells of a field's row."""
     return field.path, written(field.value), field.type, field.unit, field.meaning
 
 
 def written(value: Any) -> str:
-    """Returns a value as `--set` takes it."""
+    """Returns a value in the syntax of `--set`."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
@@ -131,7 +131,7 @@ def written(value: Any) -> str:
 
 
 def preset_row(name: str) -> dict[str, Any]:
-    """Returns what tells a preset from the others."""
+    """Returns the name, purpose and main settings of a preset."""
     spec = presets.preset(name)
     training = spec.training
     layers = spec.classifier.hidden_units if spec.classifier.features == "bag_of_words" else spec.model.widths
@@ -145,7 +145,7 @@ def preset_row(name: str) -> dict[str, Any]:
 
 
 def show_presets(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """Prints two lines a preset."""
+    """Prints two lines per preset."""
     for row in rows:
         console.print(
             f"[bold]{row['preset']}[/bold]  layers of {row['layers']}, {row['reads']}, {row['lasts']}", soft_wrap=True

@@ -1,7 +1,7 @@
-"""What a job says to people beside its JSON: what it wrote, the figures that matter, and the command to type next.
+"""Summaries of results for people: what a job wrote, its main figures, and the command to run next.
 
-Every function takes a job's result, as it stands in `result.json`, and returns lines for stderr; the last line is the
-next command, with the places that were really written.
+Each function takes a job's result, the content of `result.json`, and returns lines for stderr. The last line is the
+next command, with the actual URIs.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from textgen import storage
 Result = Mapping[str, Any]
 TABLE_WIDTH = 100
 RATE_ROWS = 12
-"""Steps of a learning-rate finder that its table shows, evenly from its whole length."""
+"""Rows in the table of a learning-rate ramp, evenly spaced over its steps."""
 NEXT = "next: "
-"""Begins the line with the command to type next."""
+"""Prefix of the line with the next command."""
 
 
 def next_command(job: str, *words: str) -> str:
-    """Returns the line that shows a command of a job."""
+    """Returns the line that suggests running a job next."""
     return NEXT + shlex.join(["python", "-m", f"jobs.{job}", *words])
 
 
 def of_ingest(result: Result) -> list[str]:
-    """Says what an ingest wrote."""
+    """Returns the number of documents and where they were written."""
     windows = result["manifest_uri"]
     return [
         f"wrote {windows}: {result['documents']:,} documents of {result['records']:,} records, "
@@ -41,7 +41,7 @@ def of_ingest(result: Result) -> list[str]:
 
 
 def of_train(result: Result) -> list[str]:
-    """Says how good a run is."""
+    """Returns the last validation score and the best step of a run."""
     run = result["checkpoint_uri"].partition("/checkpoints/")[0]
     best = f"step {result.get('best_step', result['step']):,} of {result['step']:,}"
     evaluation = ("--checkpoint", run, "--output", storage.join(run, "evaluation"))
@@ -49,42 +49,42 @@ def of_train(result: Result) -> list[str]:
 
 
 def of_evaluate(result: Result, *, output: str | None) -> list[str]:
-    """Says how a checkpoint scores beside the best of what only counts."""
+    """Returns the score of a checkpoint and that of the best count model."""
     checkpoint, split = result["checkpoint_uri"], result["split"]
     if "baselines" not in result:
-        told = f"accuracy {result['accuracy']:.3f}, macro F1 {result['macro_f1']:.3f} on {split}"
-        return [f"{_wrote(output)}{told}", next_command("classify", "--checkpoint", checkpoint, "--text", "a text")]
+        figures = f"accuracy {result['accuracy']:.3f}, macro F1 {result['macro_f1']:.3f} on {split}"
+        return [f"{_wrote(output)}{figures}", next_command("classify", "--checkpoint", checkpoint, "--text", "a text")]
     orders = {name: bits for name, bits in result["baselines"].items() if name.startswith("order") and bits is not None}
-    told = f"{_number(result['bits_per_character'])} bits per character on {split}"
+    figures = f"{_number(result['bits_per_character'])} bits per character on {split}"
     if orders:
         best = min(orders, key=orders.__getitem__)
-        told += f", {orders[best]:.3f} by the best count model ({best})"
-    return [f"{_wrote(output)}{told}", next_command("generate", "--checkpoint", checkpoint, "--prompt", "a text")]
+        figures += f", {orders[best]:.3f} by the best count model ({best})"
+    return [f"{_wrote(output)}{figures}", next_command("generate", "--checkpoint", checkpoint, "--prompt", "a text")]
 
 
 def of_generate(result: Result, *, output: str | None) -> list[str]:
-    """Says how much was written."""
-    told = (
+    """Returns the number of completions and the time that they took."""
+    figures = (
         f"{_count(result['completions'], 'completion')} of {_count(result['prompts'], 'prompt')}, "
         f"{result['characters']:,} characters in {result['seconds']:.1f} s"
     )
     return [
-        f"{_wrote(output, 'completions.jsonl')}{told}",
+        f"{_wrote(output, 'completions.jsonl')}{figures}",
         next_command("serve", "--checkpoint", result["checkpoint_uri"]),
     ]
 
 
 def of_classify(result: Result, *, output: str | None) -> list[str]:
-    """Says how many texts got a label."""
-    told = f"{result['labelled']:,} of {result['texts']:,} texts have a label"
+    """Returns the number of texts that got a label."""
+    figures = f"{result['labelled']:,} of {result['texts']:,} texts have a label"
     return [
-        f"{_wrote(output, 'labels.jsonl')}{told}",
+        f"{_wrote(output, 'labels.jsonl')}{figures}",
         next_command("evaluate", "--checkpoint", result["checkpoint_uri"]),
     ]
 
 
 def of_sweep(result: Result) -> list[str]:
-    """Shows the trials of a sweep, and says which is the best."""
+    """Returns tables of a sweep's trials and the best result."""
     units = _table(
         "hidden sizes",
         ("units", "bits per character on val", "step", "ended"),
@@ -111,9 +111,9 @@ def of_sweep(result: Result) -> list[str]:
 
 
 def of_find_learning_rate(result: Result, *, windows: str, words: Sequence[str]) -> list[str]:
-    """Shows the ramp of a learning-rate finder, and says what it suggests.
+    """Returns a table of a learning-rate ramp and the suggested rate.
 
-    `words` are the flags that the training must be given too: of the preset, and of settings.
+    `words` are the flags that the suggested training command also needs, for the preset and settings.
     """
     steps = result["steps"]
     shown = sorted({round(n * (len(steps) - 1) / max(1, RATE_ROWS - 1)) for n in range(RATE_ROWS)}) if steps else []
@@ -137,31 +137,31 @@ def of_find_learning_rate(result: Result, *, windows: str, words: Sequence[str])
 
 
 def of_probe(result: Result, *, output: str) -> list[str]:
-    """Says how well a model tells labels apart, and how to hold its unit."""
+    """Returns the accuracy of the probes, and a command that holds the probed unit."""
     probes = result["probes"]
-    told = (
+    figures = (
         f"accuracy {probes['language_model']['accuracy']:.3f} by the language model, "
         f"{probes['tfidf']['accuracy']:.3f} by TF-IDF"
     )
     words = [word for unit in result["hold"]["unit"]["positive"] for word in ("--unit", unit)]
     return [
-        f"wrote {storage.join(storage.absolute(output), 'probe.json')} and {result['trace_uri']}: {told}",
+        f"wrote {storage.join(storage.absolute(output), 'probe.json')} and {result['trace_uri']}: {figures}",
         next_command("generate", "--checkpoint", result["checkpoint_uri"], *words),
     ]
 
 
 def of_trace(result: Result) -> list[str]:
-    """Says how much a step learnt from."""
+    """Returns how many rows and documents a step was trained on."""
     documents = {document["document_id"] for row in result["rows"] for document in row["documents"]}
     return [
-        f"step {result['step']:,} learnt from {_count(len(result['rows']), 'row')}, cut from "
+        f"step {result['step']:,} was trained on {_count(len(result['rows']), 'row')} from "
         f"{_count(len(documents), 'document')}",
         next_command("trace", "--checkpoint", result["uri"], "--step", str(result["step"] + 1)),
     ]
 
 
 def of_serve(result: Result, *, stays: bool) -> list[str]:
-    """Says where an endpoint answers, and shows a request."""
+    """Returns the URL of an endpoint and an example request."""
     request = '{"prompt": "this ", "max_tokens": 80}'
     until = "until `serve shutdown`" if stays else "until Ctrl-C"
     words = ["curl", f"{result['url']}/v1/completions", "-H", "Content-Type: application/json", "-d", request]
@@ -169,7 +169,7 @@ def of_serve(result: Result, *, stays: bool) -> list[str]:
 
 
 def _validated(result: Result) -> str:
-    """Returns what a run's last validation measured, or where it had none its loss."""
+    """Returns the score of a run's last validation, or its loss if there was none."""
     for name, words in (("val_bits_per_character", "bits per character on val"), ("val_accuracy", "accuracy on val")):
         if result.get(name) is not None:
             return f"{_number(result[name])} {words}"
@@ -193,13 +193,13 @@ def _wrote(output: str | None, name: str = "result.json") -> str:
 
 
 def _folder(uri: str) -> str:
-    """Returns the folder or prefix that holds a place."""
+    """Returns the parent folder or prefix of a URI."""
     parent = posixpath.dirname(uri.rstrip("/"))
     return uri if parent in ("", "s3:", "s3:/") else parent
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns the lines of a plain table."""
+    """Returns the lines of a table without borders."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -1,4 +1,4 @@
-"""Searches the best hidden size, then the best temperature, and leaves the best checkpoint with its settings.
+"""Searches for the best hidden size, then the best temperature, and keeps the best checkpoint with its settings.
 
 python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/first/sweep
 """
@@ -15,12 +15,12 @@ from textgen.ray_session import connect
 
 
 def main(argv: list[str]) -> None:
-    """Parses the command line, sweeps, prints the result."""
+    """Runs the job with the arguments of a command line."""
     parser = job_parser(
         job="sweep",
-        description="Trains the hidden sizes of sweep.units, stopping the worse ones early (with one worker a trial, "
-        "or on a cluster), then tries sweep.temperatures on the best. The same command goes on with an "
-        "interrupted sweep.",
+        description="Finds the best hidden size and sampling temperature. Trains every size in sweep.units and stops "
+        "poor ones early (with one worker per trial, or on a cluster), then tries sweep.temperatures with the best "
+        "model. The same command resumes an interrupted sweep.",
         examples=(
             "python -m jobs.sweep --preset tiny --windows runs/first/windows --output runs/first/sweep",
             "python -m jobs.sweep --windows runs/first/windows --output runs/first/sweep --steps 300 "
@@ -30,14 +30,16 @@ def main(argv: list[str]) -> None:
         needs_output=True,
         starts_on_ray=True,
     )
-    parser.add_argument("--windows", metavar="URI", required=True, help="the folder of the manifest to train on")
     parser.add_argument(
-        "--num-workers", type=int, default=1, metavar="N", help="training workers of each trial (default: 1)"
+        "--windows", metavar="URI", required=True, help="folder of the windows to train on, as printed by jobs.ingest"
+    )
+    parser.add_argument(
+        "--num-workers", type=int, default=1, metavar="N", help="training workers per trial (default: 1)"
     )
     parser.add_argument(
         "--acknowledge",
         action="store_true",
-        help="say that one person's texts may be used, where the corpus is of such (corpus.single_author)",
+        help="confirm that texts by a single person may be used, for such a corpus (corpus.single_author)",
     )
     add_setting(parser, "--steps", "training.max_steps", metavar="N", default="the preset's")
     add_setting(parser, "--seed", "training.seed", metavar="N", default="the preset's")
@@ -48,7 +50,7 @@ def main(argv: list[str]) -> None:
     check_place(arguments.output)
     spec = spec_on_windows(arguments)
     connect()
-    from textgen.sweep.search import sweep  # Imports Ray Tune, which `--help` need not wait for.
+    from textgen.sweep.search import sweep  # Imports Ray Tune; imported late to keep `--help` fast.
 
     result = sweep(
         spec,

@@ -1,4 +1,4 @@
-"""Prints what a step of a training learnt from: windows, and the documents that they were cut from.
+"""Prints the windows that a training step was trained on, and the documents that they come from.
 
 python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3
 """
@@ -12,11 +12,11 @@ from textgen.windows.manifest import Manifest
 
 
 def main(argv: list[str]) -> None:
-    """Parses the command line, traces, prints the result."""
+    """Runs the job with the arguments of a command line."""
     parser = job_parser(
         job="trace",
-        description="Prints the windows of a step's rows and the documents behind them, whatever the number of workers "
-        "was: where a loss was odd, this is the text. Needs no Ray.",
+        description="Shows the text behind an odd loss: prints the windows of a training step and the documents that "
+        "they come from, for any number of workers. Needs no Ray.",
         examples=(
             "python -m jobs.trace --checkpoint runs/first/small --step 100 --row 3",
             "python -m jobs.trace --checkpoint runs/first/small --step 0 --output runs/first/trace",
@@ -24,9 +24,13 @@ def main(argv: list[str]) -> None:
         takes_preset=False,
         takes_settings=False,
     )
-    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a run, or a checkpoint of it")
-    parser.add_argument("--windows", metavar="URI", help="where the run's windows are now (default: where they were)")
-    parser.add_argument("--step", type=int, required=True, metavar="N", help="number of the step, from 0")
+    parser.add_argument("--checkpoint", required=True, metavar="URI", help="a run, or one of its checkpoints")
+    parser.add_argument(
+        "--windows",
+        metavar="URI",
+        help="folder of the run's windows, if they have moved (default: the folder that the run was trained on)",
+    )
+    parser.add_argument("--step", type=int, required=True, metavar="N", help="number of the training step, from 0")
     parser.add_argument("--row", type=int, metavar="N", help="row of the global batch, from 0 (default: all)")
     arguments = parser.parse_args(argv)
     check_place(arguments.output)

@@ -1,9 +1,11 @@
-"""Trains a language model, or a classifier, on window shards, on every GPU of the cluster or on CPUs.
+"""Trains a language model or a classifier on window shards, on all GPUs of the cluster or on CPUs.
 
 python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small
 """
 
 from __future__ import annotations
+
+import argparse
 
 from jobs import summaries
 from jobs.command_line import check_place, finish, job_parser, run, spec_on_windows
@@ -16,59 +18,17 @@ from textgen.runs.chosen_spec import run_uri_of
 
 
 def main(argv: list[str]) -> None:
-    """Parses the command line, trains, prints the result."""
-    parser = job_parser(
-        job="train",
-        description="Trains a language model, or a classifier (the presets sentiment, sentiment_tweets and "
-        "sentiment_finetuned, or classifier.features), on the shards that jobs.ingest wrote. The same command resumes "
-        "an interrupted run from its last checkpoint; a longer training.max_steps goes on with a finished one.",
-        examples=(
-            "python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small",
-            "python -m jobs.train --windows runs/first/windows --output runs/first --run-name small --steps 2000",
-            "python -m jobs.train --windows runs/first/windows --output runs/first --set model.units=256",
-        ),
-        preset_of_windows=True,
-        needs_output=True,
-        starts_on_ray=True,
-    )
-    parser.add_argument(
-        "--windows", metavar="URI", required=True, help="the manifest's folder, as jobs.ingest printed it"
-    )
-    parser.add_argument(
-        "--run-name", metavar="NAME", help="name of the run below --output (default: from spec and windows)"
-    )
-    parser.add_argument(
-        "--num-workers", type=int, metavar="N", help="training workers (default: one per GPU, or one on CPUs)"
-    )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "gpu"),
-        default="auto",
-        help="what each worker has; gpu waits for the cluster to start them (default: GPUs where there are as many)",
-    )
-    parser.add_argument(
-        "--from",
-        dest="source",
-        metavar="URI",
-        help="begin with layers and weights of this checkpoint (or a run's best one) of another corpus: fine-tuning",
-    )
-    parser.add_argument(
-        "--acknowledge",
-        action="store_true",
-        help="say that one person's texts may be used; asked once for a run on such a corpus (corpus.single_author)",
-    )
-    add_setting(parser, "--steps", "training.max_steps", metavar="N", default="the preset's")
-    add_setting(parser, "--seed", "training.seed", metavar="N", default="the preset's")
-    arguments = parser.parse_args(argv)
+    """Runs the job with the arguments of a command line."""
+    arguments = _parser().parse_args(argv)
     if arguments.run_name is not None:
         check_name(arguments.run_name, flag="--run-name")
-    # The windows may lie there too: what this job writes lies below the run's name.
+    # --output may also hold the windows: this job only writes to the folder of the run.
     waiting.bound(arguments.wait_seconds)
     check_place(arguments.output, holds="manifest.json")
     spec = spec_on_windows(arguments, run_uri=run_uri_of(arguments.output, arguments.run_name))
     connect()
     from textgen.runs.lineage import source_of
-    from textgen.training.driver import train  # Imports Ray Train, which `--help` need not wait for.
+    from textgen.training.driver import train  # Imports Ray Train; imported late to keep `--help` fast.
 
     result = train(
         spec,
@@ -85,5 +45,56 @@ def main(argv: list[str]) -> None:
     finish(result, output=place, summary=summaries.of_train(result))
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = job_parser(
+        job="train",
+        description="Trains a language model on the windows that jobs.ingest wrote, or a classifier (the presets "
+        "sentiment, sentiment_tweets and sentiment_finetuned, or classifier.features). The same command resumes an "
+        "interrupted run from its last checkpoint; with a larger training.max_steps, it continues a finished run.",
+        examples=(
+            "python -m jobs.train --preset tiny --windows runs/first/windows --output runs/first --run-name small",
+            "python -m jobs.train --windows runs/first/windows --output runs/first --run-name small --steps 2000",
+            "python -m jobs.train --windows runs/first/windows --output runs/first --set model.units=256",
+        ),
+        preset_of_windows=True,
+        needs_output=True,
+        starts_on_ray=True,
+    )
+    parser.add_argument(
+        "--windows", metavar="URI", required=True, help="folder of the windows, as printed by jobs.ingest"
+    )
+    parser.add_argument(
+        "--run-name",
+        metavar="NAME",
+        help="name of the run's folder in --output (default: derived from the settings and the windows)",
+    )
+    parser.add_argument(
+        "--num-workers", type=int, metavar="N", help="training workers (default: one per GPU, or one on CPUs)"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="device of each worker; gpu waits until the cluster has started enough GPUs (default: auto, GPUs if the "
+        "cluster has enough)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="URI",
+        help="fine-tune: start with the layers and weights of this checkpoint, or of a run's best one, from another "
+        "corpus",
+    )
+    parser.add_argument(
+        "--acknowledge",
+        action="store_true",
+        help="confirm that texts by a single person may be used; needed once per run on such a corpus "
+        "(corpus.single_author)",
+    )
+    add_setting(parser, "--steps", "training.max_steps", metavar="N", default="the preset's")
+    add_setting(parser, "--seed", "training.seed", metavar="N", default="the preset's")
+    return parser
+
+
 if __name__ == "__main__":
-    run(main, interrupted="no step was made; what was saved before stays, and the same command resumes")
+    run(main, interrupted="no step was made; earlier checkpoints are kept, and the same command resumes")

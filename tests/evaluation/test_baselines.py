@@ -1,4 +1,4 @@
-"""The baselines read a split from shards; what they must equal is counted here from the texts."""
+"""The baselines on shards equal figures computed here from the texts."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ TEST = ["the cat on the dog", "a dog's mat", "éé"]
 
 
 @pytest.mark.parametrize(("unit", "separator"), [("characters", None), ("bytes", None), ("characters", " ")])
-def test_figures_are_those_of_the_texts(
+def test_baselines_equal_figures_computed_from_the_texts(
     unit: str, separator: str | None, tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", f"{tmp_path}/cache")
@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_texts(
 
 
 @pytest.mark.parametrize("order", [0, -1, 17])
-def test_orders_that_no_count_model_has_are_refused(order: int) -> None:
+def test_orders_out_of_range_are_refused(order: int) -> None:
     check_orders(ORDERS)
-    with pytest.raises(UserError, match=f"--count-order is {order}; each is 1 to 16"):
+    with pytest.raises(UserError, match=f"--count-order is {order}; use orders from 1 to 16"):
         check_orders([3, order])

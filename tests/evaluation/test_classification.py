@@ -1,4 +1,4 @@
-"""Figures of a classifier, against values computed by hand and slower definitions."""
+"""Figures of a classifier, compared with values computed by hand and with slower definitions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_probabilities_and_nats_by_hand() -> None:
 
 
 def drawn(seed: int, *, num_documents: int = 400, num_classes: int = 3) -> tuple[Any, Any]:
-    """Returns logits, and labels drawn from their own probabilities: a classifier that is sure as it may be."""
+    """Returns logits, and labels drawn from their probabilities: a perfectly calibrated classifier."""
     rng = np.random.default_rng(seed)
     logits = 2 * rng.standard_normal((num_documents, num_classes))
     labels = np.array([rng.choice(num_classes, p=row) for row in probabilities(logits)])
@@ -58,7 +58,7 @@ def test_the_fitted_temperature_costs_least_and_undoes_a_factor(seed: int, facto
     temperature = fitted_temperature(logits * factor, labels)
 
     def cost(temperature: float) -> float:
-        """Costs of the labels, an unknown one mixed in."""
+        """Returns the cost of the smoothed labels."""
         doubt = 1 / (len(labels) + 1)
         of_class = [nats_of(logits * factor, labels * 0 + c, temperature=temperature) for c in range(3)]
         return (1 - doubt) * nats_of(logits * factor, labels, temperature=temperature) + doubt * sum(of_class) / 3
@@ -68,15 +68,15 @@ def test_the_fitted_temperature_costs_least_and_undoes_a_factor(seed: int, facto
     assert 0.7 < temperature / factor < 1.4  # The labels were drawn at 1.
 
 
-def test_a_few_right_documents_make_no_certainty() -> None:
+def test_a_few_correct_documents_give_no_certainty() -> None:
     logits = np.array([[1.0, 0.0], [0.0, 1.0]])
-    # Two known and one unknown: five sixths are right.
+    # Two known documents and one unknown: five sixths are correct.
     assert fitted_temperature(logits, np.array([0, 1])) == pytest.approx(1 / math.log(5))
     assert fitted_temperature(logits, np.array([1, 0])) == pytest.approx(100)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 1))
-def test_the_surest_share_lies_at_or_above_the_threshold(confidences: list[float], share: float) -> None:
+def test_the_most_confident_share_is_at_or_above_the_threshold(confidences: list[float], share: float) -> None:
     array = np.array(confidences)
     threshold = answer_threshold(array, share=share)
     if share > 0:
@@ -85,7 +85,7 @@ def test_the_surest_share_lies_at_or_above_the_threshold(confidences: list[float
 
 
 @given(st.integers(0, 10), st.integers(1, 40), st.integers(1, 7))
-def test_the_calibration_error_is_that_of_its_definition(seed: int, num_documents: int, num_bins: int) -> None:
+def test_the_calibration_error_equals_its_definition(seed: int, num_documents: int, num_bins: int) -> None:
     rng = np.random.default_rng(seed)
     confidences, correct = rng.random(num_documents), rng.random(num_documents) < 0.5
     order = np.argsort(confidences)
@@ -98,7 +98,7 @@ def test_the_calibration_error_is_that_of_its_definition(seed: int, num_document
     assert calibration_error(confidences, correct, num_bins=num_bins) == pytest.approx(expected)
 
 
-def test_a_classifier_that_promises_what_it_keeps_has_a_small_calibration_error() -> None:
+def test_a_calibrated_classifier_has_a_small_calibration_error() -> None:
     logits, labels = drawn(3, num_documents=20_000)
     for factor, low, high in ((1.0, 0.0, 0.02), (3.0, 0.1, 1.0)):
         shares = probabilities(logits * factor)
@@ -121,5 +121,5 @@ def test_the_figures_of_documents_by_hand() -> None:
     assert figures["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
 
 
-def test_a_confidence_that_is_no_number_is_the_least() -> None:
+def test_a_nan_confidence_counts_as_zero() -> None:
     assert answer_threshold(np.array([np.nan, 0.9, 0.6, 0.7]), share=0.75) == 0.6

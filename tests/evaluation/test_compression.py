@@ -1,4 +1,4 @@
-"""The xz baseline: what is compressed, and what its bits are divided by."""
+"""The xz baseline: the compressed text, and the divisor of its bits."""
 
 import lzma
 import math
@@ -13,12 +13,12 @@ def xz_bits(content: bytes) -> int:
     return 8 * len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
 
 
-def test_one_byte_an_end_and_characters_not_bytes() -> None:
+def test_each_end_is_one_byte_and_the_divisor_is_characters() -> None:
     expected = xz_bits("été\nשלום!\n".encode()) / (3 + 1 + 5 + 1)
     assert xz_bits_per_character(["été", "שלום!"]) == pytest.approx(expected)
 
 
-def test_a_separator_stands_between_documents_only() -> None:
+def test_separators_only_join_documents() -> None:
     expected = xz_bits(b"ab -- c -- def") / 14
     assert xz_bits_per_character(["ab", "c", "def"], separator=" -- ") == pytest.approx(expected)
 
@@ -30,5 +30,5 @@ def test_random_letters_cost_their_entropy_and_repetition_almost_nothing() -> No
     assert xz_bits_per_character(["abcdefgh"] * 3_000) < 0.1
 
 
-def test_of_no_text_it_is_not_defined() -> None:
+def test_without_text_it_is_nan() -> None:
     assert math.isnan(xz_bits_per_character([]))

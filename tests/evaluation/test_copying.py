@@ -1,4 +1,4 @@
-"""Copied runs against a naive search, and over pieces of a long training text."""
+"""Copied passages, compared with a naive search, also over chunks of a long training text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def naive_run(text: str, train: str) -> CopiedRun:
     return max(found, key=lambda run: (run.num_ids, -run.start), default=CopiedRun(start=0, num_ids=0))
 
 
-def test_the_longest_run_is_found_with_its_place() -> None:
+def test_the_longest_passage_is_found_with_its_position() -> None:
     assert runs(["eabce", "ee", "", "dab", "bcdbc"], "abcdab") == [
         CopiedRun(start=1, num_ids=3),
         CopiedRun(start=0, num_ids=0),
@@ -43,7 +43,7 @@ def test_the_longest_run_is_found_with_its_place() -> None:
     ]
 
 
-def test_a_run_spans_no_two_texts() -> None:
+def test_a_passage_spans_no_two_texts() -> None:
     assert [run.num_ids for run in runs(["ab", "cd"], "abcd")] == [2, 2]
 
 
@@ -53,7 +53,7 @@ def test_a_run_spans_no_two_texts() -> None:
     piece_ids=st.integers(1, 70),
     in_tables=st.booleans(),
 )
-def test_it_is_the_run_that_a_naive_search_finds(texts: list[str], train: str, piece_ids: int, in_tables: bool) -> None:
+def test_a_naive_search_finds_the_same_passage(texts: list[str], train: str, piece_ids: int, in_tables: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copying, "TABLE_LEVELS", 3 if in_tables else 0)
         assert runs(texts, train, piece_ids=piece_ids) == [naive_run(text, train) for text in texts]
@@ -65,4 +65,4 @@ def test_a_copy_of_hundreds_of_characters_is_measured_whole() -> None:
     copy = np.concatenate([drawn.integers(0, VOCAB_SIZE, 50), train[11_900:12_600]]).astype(np.uint8)
     (run,) = longest_runs([copy], np.split(train, [12_000, 12_300]), vocab_size=VOCAB_SIZE)
     assert run.start + run.num_ids == 750
-    assert 700 <= run.num_ids < 720  # The ids before the copy may by chance be those before its source.
+    assert 700 <= run.num_ids < 720  # The ids before the copy may equal those before its source by chance.

@@ -1,4 +1,4 @@
-"""The count model: probabilities by hand, a brute-force twin, and counts that do not depend on the chunks."""
+"""The count model: probabilities by hand, a brute-force equivalent, and counts independent of chunks."""
 
 import math
 from collections import Counter
@@ -22,7 +22,7 @@ def count(train: list[int], scored: list[int], *, order: int, vocab_size: int = 
 
 
 def brute_force(train: list[int], scored: list[int], *, order: int, vocab_size: int) -> list[float]:
-    """Witten-Bell as its definition reads, one id at a time, from the shortest context to the longest."""
+    """Computes Witten-Bell by its definition, one id at a time, from the shortest context to the longest."""
     used = sorted({*train, *scored})
     seen: Counter[tuple[tuple[int, ...], int]] = Counter()
     text = [START] * order + train
@@ -43,7 +43,7 @@ def brute_force(train: list[int], scored: list[int], *, order: int, vocab_size: 
 
 
 def test_one_context_by_hand() -> None:
-    # Behind START (twice) and behind 2 (once), the ids 2, 2, 3 occur: `2 2 3`.
+    # The text `2 2 3`: the ids 2, 2, 3 occur after START (twice) and after 2 (once).
     model = count([2, 2, 3], [2, 3], order=1, vocab_size=4)
     empty_2 = (2 + 2 / 4) / (3 + 2)
     empty_3 = (1 + 2 / 4) / (3 + 2)
@@ -59,7 +59,7 @@ def test_without_training_text_every_id_is_equally_likely() -> None:
     assert model.probabilities() == pytest.approx([1 / 5] * 3)
 
 
-def test_of_no_text_costs_nothing() -> None:
+def test_no_text_costs_nothing() -> None:
     assert count([1, 2, 3], [], order=2).nats() == 0
 
 
@@ -92,12 +92,12 @@ def test_chunks_of_any_size_give_the_same_counts(train: list[int], scored: list[
     np.testing.assert_array_equal(chunked.probabilities(), whole.probabilities())
 
 
-def test_large_vocabularies_and_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(7)
     alphabet = generator.choice(2**16, size=5, replace=False)
     train, scored = (alphabet[generator.integers(0, 5, size)].astype(np.uint16) for size in (300, 70))
     monkeypatch.setattr(count_model, "PIECE_IDS", 37)
-    monkeypatch.setattr(count_model, "MAX_TABLE_ENTRIES", 2**16)  # Only the first level may have a table.
+    monkeypatch.setattr(count_model, "MAX_TABLE_ENTRIES", 2**16)  # Only the first level fits a table.
     model = CountModel(scored, order=5, vocab_size=2**16, start_id=START)
     model.count(train)
     expected = brute_force(train.tolist(), scored.tolist(), order=5, vocab_size=2**16)

@@ -1,4 +1,4 @@
-"""Jensen-Shannon divergence of character 3-grams: by hand, and what holds of all of them."""
+"""Jensen-Shannon divergence of character 3-grams: by hand, and its properties."""
 
 import math
 from collections import Counter
@@ -27,7 +27,7 @@ def test_by_hand() -> None:
 
 
 @given(texts, texts)
-def test_is_symmetric_and_lies_between_0_and_1(first: list[str], second: list[str]) -> None:
+def test_is_symmetric_and_between_0_and_1(first: list[str], second: list[str]) -> None:
     apart = divergence(first, second)
     assert 0 <= apart <= 1
     assert apart == pytest.approx(divergence(second, first), abs=1e-12)
@@ -39,10 +39,10 @@ def test_is_0_for_equal_shares_whatever_the_number_of_texts(some: list[str], tim
 
 
 @given(texts)
-def test_is_1_where_nothing_is_shared(some: list[str]) -> None:
+def test_is_1_without_shared_ngrams(some: list[str]) -> None:
     assert divergence(some, ["xyzxyz"]) == pytest.approx(1)
 
 
-def test_from_nothing_it_is_not_defined() -> None:
+def test_without_ngrams_it_is_undefined() -> None:
     with pytest.raises(ValueError, match="3 characters"):
         jensen_shannon(Counter(), Counter({"abc": 1}))

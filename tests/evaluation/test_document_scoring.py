@@ -1,4 +1,4 @@
-"""Logits of documents, whatever stands beside them, and when a classifier does not know."""
+"""Logits of documents in any batch, and the rules of abstention."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOCABULARY = Vocabulary(unit="characters", symbols=tuple(range(97, 110)))
 
 
 @pytest.mark.parametrize("max_ids", [5, 300])
-def test_a_document_is_scored_the_same_in_any_company(max_ids: int) -> None:
+def test_a_document_is_scored_the_same_in_any_batch(max_ids: int) -> None:
     spec = classifier_spec("language_model", classifier__max_document_ids=max_ids)
     model = Classifier(spec, num_words=13, vocab_size=VOCABULARY.size, num_classes=3, seed=2)
     scorer = DocumentScorer(model, VOCABULARY, num_classes=3)
@@ -47,14 +47,12 @@ def test_a_document_is_scored_the_same_in_any_company(max_ids: int) -> None:
         ([0.7, 0.3], 10, 0, None),
     ],
 )
-def test_it_does_not_know_where_it_read_nothing_that_tells(
-    shares: list[float], num_ids: int, num_unknown: int, reason: str | None
-) -> None:
+def test_it_abstains_without_evidence(shares: list[float], num_ids: int, num_unknown: int, reason: str | None) -> None:
     abstention = Abstention(unit="words", max_unknown_share=0.4, threshold=0.65, empty=np.array([0.28, 0.72]))
     assert abstention.reason(np.array(shares), num_ids=num_ids, num_unknown=num_unknown) == reason
 
 
-def test_a_checkpoint_without_validations_is_taken_as_it_is() -> None:
+def test_a_checkpoint_without_validations_is_not_calibrated() -> None:
     assert Calibration.of({"calibration_temperature": None, "answer_threshold": None}) == Calibration()
     found = Calibration.of({"calibration_temperature": 2.5, "answer_threshold": 0.6, "loss": 1.0})
     assert (found.temperature, found.threshold) == (2.5, 0.6)

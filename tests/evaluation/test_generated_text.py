@@ -1,4 +1,4 @@
-"""Figures of texts counted by hand, passages, and one small model end to end."""
+"""Figures of texts computed by hand, passages, and a small model end to end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shards_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def test_figures_are_those_counted_by_hand(tmp_path: Path) -> None:
+def test_figures_equal_those_computed_by_hand(tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), {"train": TRAIN})
     texts = ["the cat sat on a dog", "cat cat cat cat cat "]
     figures = text_figures(texts, manifest, windows=WINDOWS, prompts=["the cat sat", "dog"])
@@ -38,7 +38,7 @@ def test_figures_are_those_counted_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
-def test_copied_runs_are_counted_in_characters(tmp_path: Path, unit: str) -> None:
+def test_copied_passages_are_measured_in_characters(tmp_path: Path, unit: str) -> None:
     manifest = written_manifest(str(tmp_path), {"train": ["שלום abc"]}, unit=unit)  # type: ignore[arg-type]
     assert copied_chars(["לום", "abשלו", "ac", ""], manifest).tolist() == [3, 3, 1, 0]
 
@@ -57,7 +57,7 @@ def test_passages_begin_at_a_space_and_end_with_their_document(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
-def test_passages_are_as_many_characters_long_whatever_is_read(tmp_path: Path, unit: str) -> None:
+def test_the_length_of_passages_is_in_characters_for_any_unit(tmp_path: Path, unit: str) -> None:
     texts = ["א שלום וברכה לכולם", "טוב מאוד היום כאן"]
     manifest = written_manifest(str(tmp_path), {"train": texts}, unit=unit)  # type: ignore[arg-type]
     found = passages(manifest, split="train", num_passages=20, length=7, seed=1)
@@ -72,7 +72,7 @@ def test_without_spaces_passages_begin_anywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.tensorflow
-def test_completions_stand_beside_held_out_text(tmp_path: Path) -> None:
+def test_completions_are_compared_with_held_out_text(tmp_path: Path) -> None:
     from textgen.evaluation.generated_text import completion_figures
     from textgen.model.checkpoint import Checkpoint
 

@@ -1,4 +1,4 @@
-"""Texts counted by hand, and a naive search for their closing loop."""
+"""Repetitions counted by hand, and closing loops compared with a naive search."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from textgen.evaluation.repetition import Loop, closing_loop, repeated_ngrams
         ("", 0, 0),
     ],
 )
-def test_runs_of_words_said_before_are_counted(text: str, repeated: int, ngrams: int) -> None:
+def test_repeated_ngrams_are_counted(text: str, repeated: int, ngrams: int) -> None:
     assert repeated_ngrams(text) == (repeated, ngrams)
 
 
-def test_the_length_of_the_runs_is_a_setting() -> None:
+def test_the_length_of_ngrams_is_a_parameter() -> None:
     assert repeated_ngrams("a b a b a", length=2) == (2, 4)
 
 
 @pytest.mark.parametrize(
     ("text", "period", "num_chars"),
     [
-        ("then serer serer serer", 6, 18),  # From the space after `then` on.
+        ("then serer serer serer", 6, 18),  # Starts at the space after `then`.
         ("serer serer serer", 6, 17),
         ("banana", 2, 5),
         ("wait...", 1, 3),
         ("abcabcab", 3, 8),
-        ("aaaa", 1, 4),  # Not by 2, which repeats as much.
+        ("aaaa", 1, 4),  # Not period 2, which covers as much.
         ("ab", 0, 0),
         ("a", 0, 0),
         ("", 0, 0),
@@ -46,7 +46,7 @@ def test_the_loop_at_the_end_is_found(text: str, period: int, num_chars: int) ->
 
 
 def naive_loop(text: str) -> Loop:
-    """Tries every period with every end of the text."""
+    """Tries every period with every suffix of the text."""
     found = [Loop(period=0, num_chars=0)]
     for period in range(1, len(text)):
         for num_chars in range(2 * period, len(text) + 1):
@@ -59,5 +59,5 @@ def naive_loop(text: str) -> Loop:
 @given(
     st.text("ab", max_size=30) | st.builds(lambda a, b, n: a + b * n, st.text("abc"), st.text("abc"), st.integers(0, 5))
 )
-def test_it_is_the_loop_that_a_naive_search_finds(text: str) -> None:
+def test_a_naive_search_finds_the_same_loop(text: str) -> None:
     assert closing_loop(text) == naive_loop(text)

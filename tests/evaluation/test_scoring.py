@@ -1,11 +1,13 @@
-"""Scoring: every id once, by hand where a model can be computed by hand, whatever the chunks."""
+"""Scoring: each id once, by hand for models that allow it, and independent of chunks."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.written_windows import tiny_spec, written_manifest
+from textgen.evaluation.tally import Tally
 from textgen.windows.batches import scoring_batches
 from textgen.windows.lanes import ScoringLanes
 from textgen.windows.manifest import Manifest
@@ -27,14 +29,16 @@ def shards_stay_here(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
 
 
-def model_of(manifest: Manifest, *, num_layers: int = 2):  # type: ignore[no-untyped-def]
+def model_of(manifest: Manifest, *, num_layers: int = 2) -> Any:
     from textgen.model.language_model import LanguageModel
 
     spec = tiny_spec(model__num_layers=num_layers).model
     return LanguageModel(spec, vocab_size=manifest.vocabulary.size, seed=3)
 
 
-def tally_of(manifest: Manifest, model, *, split: str, num_lanes: int, chunk: int, max_ids: int | None = None):  # type: ignore[no-untyped-def]
+def tally_of(
+    manifest: Manifest, model: Any, *, split: str, num_lanes: int, chunk: int, max_ids: int | None = None
+) -> Tally:
     from textgen.evaluation.scoring import Scorer
 
     ids = IdReader(manifest, split)
@@ -45,7 +49,7 @@ def tally_of(manifest: Manifest, model, *, split: str, num_lanes: int, chunk: in
     return Scorer(model, manifest.vocabulary).score(batches)
 
 
-def test_a_model_that_knows_nothing_costs_the_uniform_distribution(manifest: Manifest) -> None:
+def test_an_ignorant_model_costs_the_uniform_distribution(manifest: Manifest) -> None:
     model = model_of(manifest)
     model.set_weights_by_name({name: np.zeros(v.shape) for name, v in model.variables_by_name().items()})
     tally = tally_of(manifest, model, split="val", num_lanes=3, chunk=2)
@@ -54,7 +58,7 @@ def test_a_model_that_knows_nothing_costs_the_uniform_distribution(manifest: Man
     assert tally.nats == pytest.approx(num_ids * math.log(manifest.vocabulary.size))
 
 
-def test_equals_one_id_at_a_time_with_the_state_carried_along_each_lane(manifest: Manifest) -> None:
+def test_equals_stepping_along_each_lane(manifest: Manifest) -> None:
     import tensorflow as tf
 
     model = model_of(manifest)
@@ -76,14 +80,14 @@ def test_equals_one_id_at_a_time_with_the_state_carried_along_each_lane(manifest
     assert tally.num_correct == num_correct
 
 
-def test_a_sliding_model_equals_one_window_an_id_wherever_the_lanes_begin(manifest: Manifest) -> None:
+def test_a_sliding_model_equals_one_window_per_id_for_any_lanes(manifest: Manifest) -> None:
     import tensorflow as tf
 
     from textgen.model.sliding import SlidingModel
 
     model, context_length = model_of(manifest), 4
     for variable in model.variables_by_name().values():
-        variable.assign(3 * variable)  # What was read longer ago matters.
+        variable.assign(3 * variable)  # Large weights, so that earlier ids matter.
 
     @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
     def probabilities_after(window: tf.Tensor) -> tf.Tensor:
@@ -114,11 +118,11 @@ def test_more_lanes_than_ids(manifest: Manifest) -> None:
     assert tally.num_ids == 16
 
 
-def test_unknown_is_charged_and_never_right(manifest: Manifest) -> None:
+def test_unknown_is_charged_and_never_correct(manifest: Manifest) -> None:
     vocabulary = manifest.vocabulary
     model = model_of(manifest)
     weights = {name: np.zeros(v.shape, np.float32) for name, v in model.variables_by_name().items()}
-    weights["logits/bias"][vocabulary.unknown_id] = 5.0  # Expects UNKNOWN, always.
+    weights["logits/bias"][vocabulary.unknown_id] = 5.0  # Always predicts UNKNOWN.
     model.set_weights_by_name(weights)
     tally = tally_of(manifest, model, split="test", num_lanes=2, chunk=3)
     total = math.log(math.exp(5) + vocabulary.size - 1)
@@ -126,7 +130,7 @@ def test_unknown_is_charged_and_never_right(manifest: Manifest) -> None:
     assert tally.nats == pytest.approx(12 * total - 2 * 5 + 2 * math.log(vocabulary.num_unseen))
 
 
-def test_a_scorer_sees_the_weights_of_the_moment(manifest: Manifest) -> None:
+def test_a_scorer_uses_the_current_weights(manifest: Manifest) -> None:
     from textgen.evaluation.scoring import Scorer
 
     model = model_of(manifest, num_layers=1)
@@ -137,7 +141,7 @@ def test_a_scorer_sees_the_weights_of_the_moment(manifest: Manifest) -> None:
         return scorer.score(scoring_batches(IdReader(manifest, "val"), lanes, start_id=1)).nats
 
     before = nats()
-    assert nats() == before  # The state starts at zero again.
+    assert nats() == before  # Each call starts from a zero state.
     weights = model.get_weights_by_name()
     weights["logits/bias"] = weights["logits/bias"] + np.arange(len(weights["logits/bias"]), dtype=np.float32)
     model.set_weights_by_name(weights)

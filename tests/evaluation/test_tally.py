@@ -26,12 +26,12 @@ def test_figures_by_hand() -> None:
     assert (tally.accuracy, tally.unknown_rate) == (0.25, 0.5)
 
 
-def test_a_loss_that_no_float_can_raise_e_to_has_an_infinite_perplexity() -> None:
+def test_a_perplexity_that_overflows_is_infinite() -> None:
     tally = Tally(nats=800.0, num_ids=1, num_characters=1, num_bytes=1)
     assert (tally.loss, tally.perplexity) == (800.0, math.inf)
 
 
-def test_of_no_text_no_figure_is_defined() -> None:
+def test_without_text_figures_are_nan() -> None:
     empty = Tally()
     figures = (empty.loss, empty.bits_per_character, empty.bits_per_byte, empty.accuracy, empty.unknown_rate)
     assert all(map(math.isnan, figures))
@@ -48,7 +48,7 @@ def test_tallies_add_up_field_by_field(parts: list[tuple[float, int, int, int, i
 
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
 @given(documents=st.lists(st.text(alphabet="aé\N{GRINNING FACE}ש ", max_size=8), max_size=4))
-def test_characters_and_bytes_are_the_texts_and_one_for_each_end(unit: str, documents: list[str]) -> None:
+def test_characters_and_bytes_include_one_per_end(unit: str, documents: list[str]) -> None:
     vocabulary = vocabulary_of("aé\N{GRINNING FACE}ש ", unit=unit)
     ids = np.array([i for text in documents for i in [*vocabulary.encode(text), END_ID]], dtype=np.uint8)
     tally = TextSizes(vocabulary).tally(ids, nats=1.5, num_correct=2)
@@ -57,7 +57,7 @@ def test_characters_and_bytes_are_the_texts_and_one_for_each_end(unit: str, docu
     assert (tally.num_ids, tally.nats, tally.num_correct, tally.num_unknown) == (len(ids), 1.5, 2, 0)
 
 
-def test_unknown_costs_the_naming_of_the_character_among_the_unseen() -> None:
+def test_unknown_includes_the_cost_of_choosing_among_unseen_characters() -> None:
     vocabulary = vocabulary_of("ab")
     tally = TextSizes(vocabulary).tally(vocabulary.encode("a?b!"), nats=10.0)
     assert tally.num_unknown == 2
@@ -72,7 +72,7 @@ def test_unknown_bytes_are_bytes() -> None:
     assert tally.nats == pytest.approx(math.log(255))
 
 
-def test_where_a_text_joins_documents_no_id_is_unknown_or_end() -> None:
+def test_with_a_separator_no_id_is_unknown_or_end() -> None:
     vocabulary = vocabulary_of("aé", separator=" ")
     tally = TextSizes(vocabulary).tally(vocabulary.encode(" é"), nats=0.5)
     assert (tally.num_unknown, tally.num_characters, tally.num_bytes, tally.nats) == (0, 2, 3, 0.5)

@@ -27,7 +27,7 @@ def checkpoint_at(folder: Path) -> Checkpoint:
     )
 
 
-def test_settings_are_the_specs_then_the_sweeps_then_the_command_lines(tmp_path: Path) -> None:
+def test_command_line_settings_override_the_sweeps_and_these_the_specs(tmp_path: Path) -> None:
     checkpoint = checkpoint_at(tmp_path)
     assert sampling_of(checkpoint, {}) == SamplingSpec(temperature=0.3, n=2, max_new_chars=200)
     (tmp_path / "sampling.json").write_text(json.dumps({"temperature": 0.85, "top_k": 7}))
@@ -47,7 +47,7 @@ def test_every_prompt_has_n_requests() -> None:
     assert requests == [Request(prompt=p, settings=settings, index=i) for p in "ab" for i in range(3)]
 
 
-def test_a_prompt_may_change_the_settings_for_itself() -> None:
+def test_a_prompt_may_override_settings() -> None:
     prompts = [Prompt(text="a", changes={"temperature": 0.5, "n": 2}), Prompt(text="b")]
     requests = requests_of(prompts, SamplingSpec(temperature=1.5))
     assert [(r.prompt, r.settings.temperature, r.index) for r in requests] == [
@@ -59,7 +59,7 @@ def test_a_prompt_may_change_the_settings_for_itself() -> None:
         requests_of([Prompt(text="a", changes={"temprature": 1})], SamplingSpec())
 
 
-def test_a_prompt_may_tell_its_own_condition() -> None:
+def test_a_prompt_may_have_its_own_condition() -> None:
     prompts = [Prompt(text="a", condition={"label": 1}), Prompt(text="b")]
     requests = requests_of(prompts, SamplingSpec(), condition={"label": "5", "category": "tea"})
     assert [request.condition for request in requests] == [
@@ -69,10 +69,10 @@ def test_a_prompt_may_tell_its_own_condition() -> None:
     assert requests_of([Prompt(text="a")], SamplingSpec())[0].condition == {}
 
 
-def test_conditions_are_read_as_the_command_line_and_files_write_them(tmp_path: Path) -> None:
+def test_conditions_of_the_command_line_and_of_files_are_parsed(tmp_path: Path) -> None:
     assert parse_condition(["label=1", " category = tea=green"]) == {"label": "1", "category": "tea=green"}
     for wrong in (["label"], ["=1"], ["label=1", "label=2"]):
-        with pytest.raises(UserError, match=f"--condition received '{wrong[-1]}'; write each one once, as label=5"):
+        with pytest.raises(UserError, match=f"--condition received '{wrong[-1]}'; write each condition once"):
             parse_condition(wrong)
     rows = tmp_path / "prompts.jsonl"
     rows.write_text('{"prompt": "a", "condition": {"stars": 1}, "n": 2}\n')

@@ -43,7 +43,7 @@ def language_engine() -> Any:
 
     model = LanguageModel(ModelSpec(embedding_dim=11, units=37, num_layers=2), vocab_size=ENDLESS.size, seed=5)
     for variable in model.variables_by_name().values():
-        variable.assign(3 * variable)  # Further from an even distribution, where a changed bit shows sooner.
+        variable.assign(3 * variable)  # Further from a uniform distribution, so that a changed bit shows sooner.
     return Engine(model, ENDLESS)
 
 
@@ -87,7 +87,7 @@ def test_other_seeds_indices_prompts_and_temperatures_give_other_text(language_e
     assert len({completion.completion for completion in language_engine.generate(requests)}) == 16
 
 
-def test_the_text_is_that_of_the_models_own_probabilities(language_engine: Any) -> None:
+def test_greedy_text_is_that_of_the_models_own_probabilities(language_engine: Any) -> None:
     """Greedy text is the same when the model reads everything anew for every character."""
     model = language_engine._loop._model
     completion = language_engine.generate(
@@ -112,7 +112,7 @@ def sliding_engine() -> Any:
     return Engine(SlidingModel(model, context_length=5), ENDLESS)
 
 
-def test_a_sliding_engine_writes_what_the_last_ids_read_anew_say(sliding_engine: Any) -> None:
+def test_a_sliding_engine_equals_reading_the_last_ids_anew(sliding_engine: Any) -> None:
     import tensorflow as tf
 
     model = sliding_engine._loop._model._model
@@ -129,7 +129,7 @@ def test_a_sliding_engine_writes_what_the_last_ids_read_anew_say(sliding_engine:
             assert likeliest(tf.constant([ids[max(0, place - 5) : place]])) == ids[place]
 
 
-def test_a_sliding_engine_writes_the_same_beside_others(sliding_engine: Any) -> None:
+def test_a_sliding_engine_completes_a_prompt_alike_beside_others(sliding_engine: Any) -> None:
     settings = SamplingSpec(temperature=1.0, max_new_chars=200, seed=9)
     wanted = Request(prompt="The film was", settings=settings, index=1)
     others = [Request(prompt="x" * count, settings=settings, index=count) for count in range(9)]
@@ -150,7 +150,9 @@ def test_text_follows_the_models_distribution() -> None:
     counts = np.array([drawn.count(character) for character in ".abc"])
     expected = 2000 * after[1:]
     chi_square = ((counts - expected) ** 2 / expected).sum()
-    assert chi_square < 16.3  # Three degrees of freedom: passed by 1 in 1000 right samplers, and by this seed.
+    assert (
+        chi_square < 16.3
+    )  # Three degrees of freedom: 1 in 1000 correct samplers would exceed it; this seed does not.
 
 
 def test_unknown_is_never_drawn() -> None:
@@ -163,7 +165,7 @@ def test_unknown_is_never_drawn() -> None:
 
 
 def test_controls_are_read_before_the_prompt_and_never_drawn() -> None:
-    """Each control leads to its own letter; what is drawn after a letter would mostly be a control."""
+    """Each control leads to its own letter; most ids drawn after a letter would be controls."""
     from tests.hand_models import MarkovModel
     from textgen.generation.engine import Engine
 
@@ -174,7 +176,9 @@ def test_controls_are_read_before_the_prompt_and_never_drawn() -> None:
     model = MarkovModel([from_letter, from_letter, *[from_letter] * 3, from_none, from_1, from_5])
     engine = Engine(model, vocabulary, num_slots=3)
     settings = SamplingSpec(temperature=1.0, max_new_chars=30)
-    requests = [Request(prompt="", settings=settings, condition=told) for told in ({}, {"label": 1}, {"stars": "5"})]
+    requests = [
+        Request(prompt="", settings=settings, condition=condition) for condition in ({}, {"label": 1}, {"stars": "5"})
+    ]
     texts = [completion.completion for completion in engine.generate(requests)]
     assert [text[0] for text in texts] == ["a", "b", "c"]
     assert set("".join(texts)) == set("abc")
@@ -195,7 +199,7 @@ def test_a_document_begins_after_end_and_the_prompt_is_read() -> None:
     assert [made.unknown_characters for made in completions] == [(), (), (), ("Q",), ()]
 
 
-def test_a_slot_forgets_the_stream_before() -> None:
+def test_a_new_stream_resets_the_state_of_its_slot() -> None:
     engine = clock_engine("abcabccb.", num_slots=2)
     completions = engine.generate([Request(prompt="", settings=SamplingSpec(temperature=0.0))] * 7)
     assert {(made.completion, made.finish_reason) for made in completions} == {("abcabccb", "end")}
@@ -238,7 +242,7 @@ def queued(engine: Any, request: Request) -> Future[Completion]:
 
 
 def alone(prompt: str) -> str:
-    """Returns what an engine completes a prompt with that reads nothing else."""
+    """Returns the completion of a prompt by an engine that serves nothing else."""
     settings = SamplingSpec(temperature=0.0)
     return clock_engine("ab.", num_slots=2).generate([Request(prompt=prompt, settings=settings)])[0].completion
 
@@ -250,7 +254,7 @@ def test_cancelled_requests_make_room() -> None:
     engine.run_once()
     assert engine.num_unfinished == 3
     assert futures[2].cancel()
-    assert engine.num_unfinished == 2  # It will be let go when a slot is free.
+    assert engine.num_unfinished == 2  # The cancelled one is dropped when a slot becomes free.
     assert futures[0].cancel()
     assert futures[1].cancel()
     short = queued(engine, Request(prompt="", settings=SamplingSpec(temperature=0.0, max_new_chars=2)))
@@ -260,7 +264,7 @@ def test_cancelled_requests_make_room() -> None:
     assert not engine.run_once()
 
 
-def test_a_failure_ends_every_request_and_the_engine_goes_on() -> None:
+def test_a_failure_ends_every_request_and_the_engine_continues() -> None:
     engine = clock_engine("ab.", num_slots=1)
     futures = [queued(engine, Request(prompt="", settings=SamplingSpec())) for _ in range(3)]
     engine.fail_all(RuntimeError("lost"))

@@ -38,7 +38,7 @@ def test_flags_are_counted_in_pairs() -> None:
 
 
 @given(parts=st.lists(st.sampled_from(PARTS), max_size=12), limit=st.integers(0, 40))
-def test_the_longest_row_of_whole_graphemes_within_the_limit_is_found(parts: list[str], limit: int) -> None:
+def test_the_longest_prefix_of_whole_graphemes_is_found(parts: list[str], limit: int) -> None:
     lengths = [0]
     for part in parts:
         lengths.append(lengths[-1] + len(part))

@@ -1,4 +1,4 @@
-"""Guidance: logits of a told and an untold stream, mixed by hand."""
+"""Guidance: conditioned and unconditioned logits, combined by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def language_model() -> Any:
     model = LanguageModel(spec, vocab_size=VOCABULARY.size, controls=VOCABULARY.controls, seed=4)
     for variable in model.variables_by_name().values():
         variable.assign(3 * variable)
-    model.told.embeddings.assign(np.random.default_rng(5).normal(size=model.told.embeddings.shape))
+    model.held.embeddings.assign(np.random.default_rng(5).normal(size=model.held.embeddings.shape))
     return model
 
 
@@ -41,23 +41,25 @@ def test_controls_read_as_their_none() -> None:
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
-def test_logits_go_on_from_the_untold_through_the_told(guidance: float) -> None:
+def test_guidance_extrapolates_from_unconditioned_to_conditioned_logits(guidance: float) -> None:
     from textgen.generation.guidance import GuidedModel
 
     model = language_model()
     guided = GuidedModel(model, VOCABULARY, guidance=guidance)
-    told = np.array([[6, 9, 2, 4], [7, 8, 3, 2], [5, 8, 4, 4]], np.int32)  # [S, 4]
-    untold = np.array([[5, 8, 2, 4], [5, 8, 3, 2], [5, 8, 4, 4]], np.int32)
+    conditioned = np.array([[6, 9, 2, 4], [7, 8, 3, 2], [5, 8, 4, 4]], np.int32)  # [S, 4]
+    unconditioned = np.array([[5, 8, 2, 4], [5, 8, 3, 2], [5, 8, 4, 4]], np.int32)
     state = guided.initial_state(3)
     for position in range(4):
-        logits, state = guided.step(told[:, position], state)
-    expected_told, expected_untold = (model(ids, model.initial_state(3))[0].numpy()[:, -1] for ids in (told, untold))
-    expected = expected_untold + guidance * (expected_told - expected_untold)
+        logits, state = guided.step(conditioned[:, position], state)
+    with_condition, without = (
+        model(ids, model.initial_state(3))[0].numpy()[:, -1] for ids in (conditioned, unconditioned)
+    )
+    expected = without + guidance * (with_condition - without)
     np.testing.assert_allclose(logits.numpy(), expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(expected_told - expected_untold)[:2].max() > 0.01
+    assert np.abs(with_condition - without)[:2].max() > 0.01
 
 
-def test_completions_depend_on_their_own_condition_alone() -> None:
+def test_a_completion_depends_only_on_its_own_condition() -> None:
     from textgen.generation.engine import Engine
     from textgen.generation.guidance import GuidedModel
 
@@ -71,11 +73,11 @@ def test_completions_depend_on_their_own_condition_alone() -> None:
 
 
 @pytest.mark.parametrize("guidance", [-1.0, float("inf"), float("nan")])
-def test_what_leans_nowhere_is_refused(guidance: float) -> None:
+def test_invalid_guidance_and_models_without_conditions_are_refused(guidance: float) -> None:
     from textgen.generation.guidance import GuidedModel
 
-    with pytest.raises(UserError, match=f"--guidance is {guidance}; use 0"):
+    with pytest.raises(UserError, match=f"--guidance is {guidance}; use a number of at least 0"):
         GuidedModel(language_model(), VOCABULARY, guidance=guidance)
     plain = Vocabulary(unit="characters", symbols=VOCABULARY.symbols)
-    with pytest.raises(UserError, match="trained without; leave it out"):
+    with pytest.raises(UserError, match="trained without conditions; leave --guidance out"):
         GuidedModel(language_model(), plain, guidance=2.0)

@@ -27,7 +27,7 @@ def compiled() -> Any:
 
 
 def draw(uniforms: Any, *, logits: Any = None, temperature: Any = 1.0, top_k: Any = 5, top_p: Any = 1.0) -> list[int]:
-    """Draws once a uniform number: every row has the same logits, and settings of its own where they are lists."""
+    """Draws one id per uniform number; every row has the same logits, and its own settings where these are lists."""
     logits = np.log(PROBABILITIES) if logits is None else np.asarray(logits)
     num_drawn = len(uniforms)
 
@@ -102,7 +102,7 @@ def test_top_p_keeps_the_fewest_that_have_the_share(top_p: float, num_kept: int)
 
 
 def test_top_p_is_a_share_of_what_top_k_leaves() -> None:
-    # Of 0.5, 0.25, 0.125 the first has 57 %: alone it is enough for 0.55, and would not be for 0.55 of everything.
+    # The first of 0.5, 0.25, 0.125 has 57 % of their sum: enough for 0.55 of the sum, but not for 0.55 of everything.
     assert set(draw([0.0, 0.5, 0.999], top_k=3, top_p=0.55)) == {0}
     assert set(draw([0.0, 0.5, 0.999], top_k=5, top_p=0.55)) == {0, 1}
 
@@ -121,7 +121,7 @@ def test_a_neighbours_filter_does_not_change_a_row() -> None:
     assert beside[62:] != alone[62:]
 
 
-def test_what_has_no_weight_is_never_drawn() -> None:
+def test_ids_without_weight_are_never_drawn() -> None:
     logits = [-np.inf, 0.0, -np.inf, 0.0, -np.inf]
     largest = np.nextafter(np.float32(1), np.float32(0))
     assert draw([0.0, 0.4999, 0.5, largest], logits=logits) == [1, 1, 3, 3]
@@ -131,7 +131,7 @@ def test_what_has_no_weight_is_never_drawn() -> None:
 
 def test_settings_of_random_rows_against_plain_numpy() -> None:
     rng = np.random.default_rng(11)
-    logits = rng.normal(size=13).round(1)  # Rounded, so that there are equals.
+    logits = rng.normal(size=13).round(1)  # Rounded, so that ties occur.
     top_ks, top_ps = rng.integers(1, 14, size=300), rng.choice([0.3, 0.7, 0.95, 1.0], size=300)
     uniforms = rng.random(300, dtype=np.float32)
     assert draw(uniforms, logits=logits, top_k=top_ks, top_p=top_ps) == [

@@ -1,4 +1,4 @@
-"""Held units: read as they are written, at their values before every id, and no change where none is held."""
+"""Held units: parsed from text, at their values before every id, and no change if none is held."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def model_of(cell: str) -> Any:
     return LanguageModel(spec, vocab_size=VOCABULARY.size, seed=1)
 
 
-def test_units_are_read_as_written() -> None:
+def test_held_units_are_parsed() -> None:
     from textgen.generation.steering import HeldUnit, parse_held_unit
 
     assert parse_held_unit("17=+3") == HeldUnit(unit=17, value=3.0)
@@ -49,7 +49,7 @@ def test_the_cell_state_alone_is_overwritten(cell: str) -> None:
         np.testing.assert_array_equal(part, wanted)
 
 
-def test_a_unit_that_is_not_there_is_named() -> None:
+def test_a_missing_unit_is_named() -> None:
     from textgen.generation.steering import HeldUnit, Steering
 
     for held, problem in (
@@ -62,8 +62,8 @@ def test_a_unit_that_is_not_there_is_named() -> None:
             Steering(held, model_of("lstm"))
 
 
-def test_generation_goes_by_the_held_state() -> None:
-    """Greedy text is that of stepping the model by hand with the unit overwritten before every id, the prompt's too."""
+def test_generation_uses_the_held_state() -> None:
+    """Greedy text equals stepping by hand with the unit overwritten before every id, including the prompt's."""
     import tensorflow as tf
 
     from textgen.generation.engine import Engine
@@ -72,7 +72,7 @@ def test_generation_goes_by_the_held_state() -> None:
 
     model = model_of("lstm")
     for variable in model.variables_by_name().values():
-        variable.assign(4 * variable)  # Further from an even distribution.
+        variable.assign(4 * variable)  # Further from a uniform distribution.
     held = [HeldUnit(unit=2, value=3.0), HeldUnit(layer=2, unit=1, value=-4.0)]
     request = Request(prompt="bad", settings=SamplingSpec(temperature=0.0, max_new_chars=30))
     free = Engine(model, VOCABULARY, num_slots=3).generate([request])[0].completion

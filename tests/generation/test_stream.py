@@ -65,7 +65,12 @@ def finish(
         ("abcdefgh", SamplingSpec(stop=("de",)), "abc", "stop"),
         ("abcdefgh", SamplingSpec(stop=("gh", "cde", "x")), "ab", "stop"),
         ("abcdefgh", SamplingSpec(stop=("bcdefg", "cd")), "ab", "stop"),  # `cd` is complete first.
-        ("abcdefgh", SamplingSpec(stop=("cd", "bcd")), "a", "stop"),  # Complete at once: the longer.
+        (
+            "abcdefgh",
+            SamplingSpec(stop=("cd", "bcd")),
+            "a",
+            "stop",
+        ),  # Both are complete at the same character: the longer one counts.
         ("ababac", SamplingSpec(stop=("abac",)), "ab", "stop"),
         ("abcdefgh", SamplingSpec(stop=("a",)), "", "stop"),
         ("abcdefgh", SamplingSpec(stop=("fg",), max_new_chars=6), "abcdef", "length"),
@@ -76,7 +81,7 @@ def finish(
 def test_a_completion_ends_where_it_should(
     text: str, settings: SamplingSpec, completion: str, reason: str, num_steps: int
 ) -> None:
-    for prompt in ("", "ab", "cdefghabcdefgh"):  # A stop text in the prompt stops nothing.
+    for prompt in ("", "ab", "cdefghabcdefgh"):  # A stop text in the prompt has no effect.
         finished = finish(text, settings, prompt=prompt, num_steps=num_steps)
         assert (finished.completion, finished.finish_reason, finished.prompt) == (completion, reason, prompt)
 
@@ -87,7 +92,7 @@ def test_a_completion_ends_where_it_should(
     max_new_chars=st.integers(1, 45),
     num_steps=st.integers(1, 50),
 )
-def test_calls_of_any_size_end_like_one_character_at_a_time(
+def test_calls_of_any_size_end_as_one_step_per_call_does(
     text: str, stop: list[str], max_new_chars: int, num_steps: int
 ) -> None:
     expected = (text, "end")
@@ -103,7 +108,7 @@ def test_calls_of_any_size_end_like_one_character_at_a_time(
     assert (finished.completion, finished.finish_reason) == expected
 
 
-def test_without_reserved_ids_only_length_and_stop_end_it() -> None:
+def test_without_reserved_ids_only_length_and_stop_texts_end_a_completion() -> None:
     finished = finish("abc", SamplingSpec(max_new_chars=6), vocabulary=JOINED)
     assert (finished.completion, finished.finish_reason) == ("abc   ", "length")
 
@@ -119,7 +124,7 @@ def test_bytes_become_whole_characters(num_steps: int) -> None:
     assert (finished.completion, finished.finish_reason) == ("aé€😀ש", "stop")
 
 
-def test_bytes_that_are_no_character_are_shown() -> None:
+def test_invalid_bytes_become_replacement_characters() -> None:
     assert finish(b"a\xffb\xe2\x82", SamplingSpec(), vocabulary=BYTES).completion == "a\ufffdb\ufffd"
 
 
@@ -136,7 +141,7 @@ def test_half_a_character_is_refused() -> None:
         Request(prompt="a\ud800", settings=SamplingSpec())
 
 
-def test_the_prompt_may_be_read_otherwise_than_written() -> None:
+def test_the_model_reads_the_normalized_prompt() -> None:
     stream = Stream(Request(prompt="AB", settings=SamplingSpec()), LETTERS, reading=Reading(normalize=str.lower))
     assert stream.inputs(3)[0].tolist() == [*LETTERS.encode("ab").tolist(), SAMPLED]
     stream.read(np.array([*LETTERS.encode("ab"), LETTERS.end_id], dtype=np.int32))
@@ -185,30 +190,30 @@ def test_the_limit_cuts_no_grapheme(
 
 
 @pytest.mark.parametrize(
-    ("told", "controls"), [({}, [0, 0]), ({"stars": 5}, [2, 0]), ({"label": "1", "category": "tea"}, [1, 1])]
+    ("condition", "controls"), [({}, [0, 0]), ({"stars": 5}, [2, 0]), ({"label": "1", "category": "tea"}, [1, 1])]
 )
-def test_what_is_told_is_read_before_the_prompt(told: dict[str, object], controls: list[int]) -> None:
-    stream = Stream(Request(prompt="ab", settings=SamplingSpec(), condition=told), CONDITIONED)
+def test_controls_are_read_before_the_prompt(condition: dict[str, object], controls: list[int]) -> None:
+    stream = Stream(Request(prompt="ab", settings=SamplingSpec(), condition=condition), CONDITIONED)
     opening = [*CONDITIONED.control_ids(controls), *CONDITIONED.encode("ab")]
     forced, _ = stream.inputs(8)
     assert forced.tolist() == [*opening, *[SAMPLED] * 4]
     stream.read(np.array([*opening, *CONDITIONED.encode("chd"), CONDITIONED.end_id], np.int32))
     completion = stream.completion()
-    assert (completion.completion, completion.condition) == ("chd", told)
+    assert (completion.completion, completion.condition) == ("chd", condition)
 
 
-def test_what_is_told_starts_another_generator_by_whatever_name() -> None:
-    def uniforms(**told: object) -> list[float]:
-        request = Request(prompt="ab", settings=SamplingSpec(), condition=told)
+def test_conditions_seed_the_generator_whatever_their_name() -> None:
+    def uniforms(**condition: object) -> list[float]:
+        request = Request(prompt="ab", settings=SamplingSpec(), condition=condition)
         return Stream(request, CONDITIONED).inputs(5)[1].tolist()
 
-    untold = generator_of("ab", seed=0, index=0).random(5, dtype=np.float32).tolist()
-    assert uniforms() == uniforms(label="none") == untold
-    assert uniforms(label="1") == uniforms(stars=1) != untold
-    assert uniforms(label="5") not in (uniforms(label="1"), untold)
+    unconditioned = generator_of("ab", seed=0, index=0).random(5, dtype=np.float32).tolist()
+    assert uniforms() == uniforms(label="none") == unconditioned
+    assert uniforms(label="1") == uniforms(stars=1) != unconditioned
+    assert uniforms(label="5") not in (uniforms(label="1"), unconditioned)
 
 
-def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
+def test_an_unknown_condition_is_refused() -> None:
     with pytest.raises(UserError, match=r"the condition label='3' .* the values are 1, 5, or none"):
         Stream(Request(prompt="", settings=SamplingSpec(), condition={"stars": 3}), CONDITIONED)
     with pytest.raises(UserError, match=r"has no conditions; see corpus\.condition_on"):
@@ -216,7 +221,7 @@ def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 9])
-def test_completions_read_like_people_write_however_the_ids_come(num_steps: int) -> None:
+def test_completions_are_unmarked_however_the_ids_arrive(num_steps: int) -> None:
     rules = ("mark_all_capitals", "mark_capitals")
     vocabulary = Vocabulary.from_counts(
         dict.fromkeys(map(ord, "abcdefgh " + ALL_CAPITALS + CAPITAL), 1), unit="characters"
@@ -236,8 +241,10 @@ def test_completions_read_like_people_write_however_the_ids_come(num_steps: int)
         return stream.completion().completion
 
     assert completed("", f"{CAPITAL}abe {ALL_CAPITALS}bad") == "Abe BAD"
-    assert completed("a BE", f"ad{ALL_CAPITALS}") == "AD"  # The prompt's word of capitals goes on.
-    assert completed("", f"{CAPITAL}a{CAPITAL}b{CAPITAL}c", max_new_chars=2) == "AB"  # Marks take no room.
+    assert completed("a BE", f"ad{ALL_CAPITALS}") == "AD"  # The all-capitals word of the prompt continues.
+    assert (
+        completed("", f"{CAPITAL}a{CAPITAL}b{CAPITAL}c", max_new_chars=2) == "AB"
+    )  # Marks do not count towards the limit.
     assert completed("", f"a {ALL_CAPITALS}bad egg", stop=("AD",)) == "a B"
 
 
@@ -250,7 +257,7 @@ def test_stop_texts_are_written_as_the_corpus_is(stop: str, completion: str) -> 
     assert stream.completion().completion == completion
 
 
-def test_a_stop_text_is_met_in_what_people_read() -> None:
+def test_stop_texts_are_searched_in_the_unmarked_text() -> None:
     rules = ("mark_capitals",)
     vocabulary = Vocabulary.from_counts(dict.fromkeys(map(ord, "abc " + CAPITAL), 1), unit="characters")
     reading = Reading(normalize=functools.partial(mark, rules=rules), mark_rules=rules)
@@ -268,7 +275,7 @@ def test_a_stop_text_is_met_in_what_people_read() -> None:
         (Request(prompt="", settings=SamplingSpec(stop=("\ud83d",))), "stop"),
     ],
 )
-def test_what_cannot_be_read_is_named_by_its_field(request_: Request, field: str) -> None:
+def test_a_refused_request_names_its_field(request_: Request, field: str) -> None:
     reading = Reading(normalize=lambda text: text.replace("\x00", ""))
     with pytest.raises(RefusedFieldError) as refused:
         Stream(request_, JOINED, reading=reading)

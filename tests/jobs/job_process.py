@@ -1,4 +1,4 @@
-"""Runs a job as its user does: as a process of its own, on the session's Ray head."""
+"""Runs a job as a user does: in its own process, on the session's Ray head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textgen import storage
 
 
 def run_job(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m jobs.<name>` to its end, successful or not."""
+    """Runs `python -m jobs.<name>` until it exits, with any exit code."""
     return subprocess.run(
         [sys.executable, "-m", f"jobs.{name}", *arguments], capture_output=True, text=True, timeout=280
     )
@@ -27,7 +27,7 @@ def result_of(finished: subprocess.CompletedProcess[str], *, output: str) -> dic
 
 
 def mistake_of(finished: subprocess.CompletedProcess[str]) -> str:
-    """Returns the sentence that a job ended with because of its user's mistake."""
+    """Returns the message of a job that ended with a user error."""
     assert finished.returncode == 2, finished.stderr
     assert "Traceback" not in finished.stderr
     assert finished.stdout == ""

@@ -1,4 +1,4 @@
-"""The chain as a user runs it: jobs submitted to the head, from a bucket and back, with no secret left lying about."""
+"""The chain as a user runs it: jobs submitted to the head that read and write a bucket and leak no secret."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ NUM_RECORDS = 400
 
 
 def submitted(head: Checkout, *words: str) -> tuple[int, str]:
-    """Submits a job and returns its exit code and what it printed."""
+    """Submits a job and returns its exit code and output."""
     pieces: list[str] = []
     code = submit(["python", "-m", *words], working_dir=ROOT, checkout=head, show=pieces.append)
     return code, "".join(pieces)
 
 
 def result_of(head: Checkout, output: str, *words: str, below: str = "") -> dict[str, Any]:
-    """Submits a job that must succeed; returns its last line, which must be what `result.json` (`below`) holds."""
+    """Submits a job that must succeed; returns its last line, which must equal `result.json` (in `below`)."""
     code, log = submitted(head, *words, "--output", output)
     assert code == 0, log
     result: dict[str, Any] = json.loads(log.strip().splitlines()[-1])
@@ -73,7 +73,7 @@ def test_the_chain_by_submitted_jobs_with_two_workers_that_learn_what_one_does(
         ingested
     )
 
-    assert Manifest.load(windows).preset == "tiny"  # Which the training takes, too.
+    assert Manifest.load(windows).preset == "tiny"  # The training uses this preset too.
     runs = storage.join(home, "runs")
     settings = [word for setting in SMALL for word in ("--set", setting)]
     trained = result_of(
@@ -113,7 +113,7 @@ def test_the_chain_by_submitted_jobs_with_two_workers_that_learn_what_one_does(
 
 
 def assert_no_secret(head: Checkout) -> None:
-    """Looks for the S3 secret in everything that was stored, logged or listed, and makes sure that looking finds."""
+    """Searches for the S3 secret in everything stored, logged or listed, and checks that the search works."""
     secret = s3_environment(head)["AWS_SECRET_ACCESS_KEY"].encode()
     assert len(secret) >= 32
     places = [head.s3_dir, head.temp_dir / "ray"]
@@ -128,7 +128,7 @@ def assert_no_secret(head: Checkout) -> None:
     assert secret.decode() not in repr(listed)
 
 
-def test_a_mistake_in_a_submitted_job_is_one_sentence(ray_head: Checkout, s3_server: str) -> None:
+def test_a_user_error_in_a_submitted_job_is_one_sentence(ray_head: Checkout, s3_server: str) -> None:
     code, log = submitted(
         ray_head, "jobs.train", "--windows", f"{s3_server}/nothing", "--output", f"{s3_server}/nowhere"
     )

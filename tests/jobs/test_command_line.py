@@ -1,4 +1,4 @@
-"""What every job's command line shares: flags, errors in one sentence, the result as the last line."""
+"""Shared by all command lines: flags, errors in one sentence, the result as the last line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_spec_is_the_preset_with_its_changes() -> None:
     )
 
 
-def test_a_job_shows_the_flags_that_it_takes_and_no_others() -> None:
+def test_a_parser_has_only_the_requested_flags() -> None:
     parser = job_parser(
         job="x", description="", examples=(), takes_preset=False, takes_settings=False, needs_output=True
     )
@@ -121,7 +121,7 @@ def ray_task_error(cause: Exception) -> Exception:
 
 
 class WorkerGroupError(Exception):
-    """Stands for Ray Train's, whose import takes seconds."""
+    """Stands in for Ray Train's error, whose import takes seconds."""
 
     def __init__(self, worker_failures: dict[int, Exception]) -> None:
         super().__init__("a worker failed")
@@ -156,7 +156,7 @@ WRAPPED = {
 
 
 @pytest.mark.parametrize("make", WRAPPED.values(), ids=WRAPPED)
-def test_a_users_mistake_ends_in_its_sentence(
+def test_a_user_error_prints_only_its_message(
     make: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_of(failing(make()), monkeypatch) == 2
@@ -165,7 +165,7 @@ def test_a_users_mistake_ends_in_its_sentence(
 
 
 @pytest.mark.ray
-def test_ray_trains_errors_are_as_this_module_reads_them() -> None:
+def test_ray_trains_errors_have_the_expected_attributes() -> None:
     from ray.train import ControllerError, WorkerGroupError
     from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
@@ -178,18 +178,18 @@ def test_ray_trains_errors_are_as_this_module_reads_them() -> None:
         found = user_error_in(error)
         assert found is not None
         assert str(found) == str(MISTAKE)
-        assert user_error_in(copy.copy(error)) is not None  # Built anew, as when it comes from another process.
+        assert user_error_in(copy.copy(error)) is not None  # Copied, as when it arrives from another process.
     assert user_error_in(ControllerError(ValueError("x"))) is None
 
 
-def test_a_fault_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["job"])
     for error in (KeyError("units"), ray_task_error(KeyError("units")), worker_group_error(ValueError("x"))):
         with pytest.raises(type(error)):
             run(failing(error))
 
 
-def test_an_error_after_a_mistake_that_was_dealt_with_is_our_own() -> None:
+def test_an_error_after_a_handled_user_error_is_not_a_user_error() -> None:
     def recovers() -> None:
         try:
             raise MISTAKE
@@ -201,7 +201,7 @@ def test_an_error_after_a_mistake_that_was_dealt_with_is_our_own() -> None:
     assert user_error_in(raised.value) is None
 
 
-def test_errors_in_a_ring_are_looked_at_once() -> None:
+def test_circular_error_chains_end() -> None:
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
     assert user_error_in(one) is None
@@ -217,7 +217,7 @@ def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 @pytest.mark.parametrize(
     "made_of_it", [None, ImportError("half of it"), SystemExit(3)], ids=["itself", "error", "exit"]
 )
-def test_an_interrupted_job_says_what_is_kept(
+def test_an_interrupted_job_reports_what_is_kept(
     number: signal.Signals,
     code: int,
     made_of_it: BaseException | None,
@@ -254,13 +254,13 @@ def test_a_second_interrupt_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ended == [130]
 
 
-def test_what_ends_by_itself_is_no_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_exit_is_not_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_of(failing(SystemExit(3)), monkeypatch) == 3
-    assert exit_of(failing(SystemExit(signal.SIGTERM)), monkeypatch) == 143  # Of Ray, while it starts.
+    assert exit_of(failing(SystemExit(signal.SIGTERM)), monkeypatch) == 143  # Ray raises it while it starts.
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_training_that_was_stopped_says_what_is_saved(
+def test_a_stopped_training_reports_what_is_saved(
     number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(LISTENER, "heard", number)
@@ -283,7 +283,7 @@ def test_a_result_needs_no_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"url": "http://127.0.0.1:8000"}
 
 
-def test_ray_is_let_go_before_the_result_is_printed(
+def test_ray_is_disconnected_before_the_result_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command_line, "disconnect", lambda: print("a worker's last words"))
@@ -291,7 +291,7 @@ def test_ray_is_let_go_before_the_result_is_printed(
     assert capsys.readouterr().out.splitlines() == ["a worker's last words", '{"a": 1}']
 
 
-def test_words_for_people_come_before_the_result_and_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_is_printed_on_stderr_before_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     finish({"a": 1}, output=None, summary=["wrote it", "next: python -m jobs.train"])
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ('{"a": 1}\n', "wrote it\nnext: python -m jobs.train\n")
@@ -313,7 +313,7 @@ def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
         ("result.json", "", None),
     ],
 )
-def test_a_result_does_not_take_the_place_of_another_kind_of_job_s(
+def test_output_of_another_kind_of_job_is_not_overwritten(
     tmp_path: Path, file: str, holds: str, expected: str | None
 ) -> None:
     (tmp_path / file).write_text("{}")
@@ -325,7 +325,7 @@ def test_a_result_does_not_take_the_place_of_another_kind_of_job_s(
     ("content", "refused"),
     [
         ('{"checkpoint_uri": "RUNS/b/checkpoints/step-00000007"}', True),
-        ('{"checkpoint_uri": "RUNS/a/checkpoints/step-00000003"}', False),  # The same run, which has gone on.
+        ('{"checkpoint_uri": "RUNS/a/checkpoints/step-00000003"}', False),  # An earlier checkpoint of the same run.
         ('{"checkpoint_uri": "RUNS/a"}', False),
         ('{"checkpoint_uri": 3}', False),
         ('["checkpoint_uri"]', False),
@@ -333,10 +333,10 @@ def test_a_result_does_not_take_the_place_of_another_kind_of_job_s(
     ],
 )
 @pytest.mark.parametrize("given", ["a", "a/checkpoints/step-00000009"])
-def test_figures_do_not_take_the_place_of_another_checkpoint_s(
+def test_results_of_another_checkpoint_are_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, content: str, refused: bool
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # A relative path is as good as the absolute one that the result has.
+    monkeypatch.chdir(tmp_path)  # The result has an absolute path; a relative one is equivalent.
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "result.json").write_text(content.replace("RUNS", str(tmp_path / "runs")))
     expected = r"holds the result of \S+/runs/b/\S+; give another"
@@ -361,7 +361,7 @@ WRONG = {"train": ("--run-name", ".."), "serve": ("--name", "a/b")}
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_job_begins_with_a_look_at_where_it_writes(tmp_path: Path, job: str) -> None:
+def test_a_job_checks_its_output_first(tmp_path: Path, job: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     main = importlib.import_module(f"jobs.{job}").main
     with pytest.raises(UserError, match=r"^--output is .*a file; give a folder"):
@@ -372,19 +372,19 @@ def test_a_job_begins_with_a_look_at_where_it_writes(tmp_path: Path, job: str) -
 
 
 @pytest.mark.parametrize("job", ["evaluate", "ingest", "serve", "sweep", "train"])
-def test_a_job_that_starts_things_on_ray_bounds_its_wait(tmp_path: Path, job: str) -> None:
+def test_jobs_on_ray_limit_their_wait(tmp_path: Path, job: str) -> None:
     main = importlib.import_module(f"jobs.{job}").main
     with pytest.raises(UserError, match=r"^--wait-seconds is -1; "):
         main([*JOBS[job], "--output", str(tmp_path), "--wait-seconds=-1"])
 
 
-def test_every_job_that_takes_an_output_is_held_to_that() -> None:
+def test_every_job_with_an_output_is_tested() -> None:
     taking = {path.stem for path in ROOT.glob("jobs/*.py") if "job_parser(" in path.read_text()}
     assert taking - {"command_line"} == set(JOBS)
 
 
-def test_a_python_without_the_packages_is_told_how_to_get_them() -> None:
-    command = [sys.executable, "-S", "-m", "jobs.settings"]  # Without the folder that packages are installed in.
+def test_without_the_packages_the_error_names_make_setup() -> None:
+    command = [sys.executable, "-S", "-m", "jobs.settings"]  # -S leaves out the folder of installed packages.
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert finished.returncode == 2
     assert finished.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Flags that stand for settings, and what is said of flags that there are not."""
+"""Flags for settings, and the suggestions for unknown flags."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_flag_and_a_setting_must_agree() -> None:
     assert settings_of(TRAIN.parse_args(["--steps", "100", "--set", "training.max_steps=1e2"])) == {
         "training.max_steps": "100"
     }
-    with pytest.raises(UserError, match=r"training\.max_steps is 200 by --set and 100 by the flag"):
+    with pytest.raises(UserError, match=r"training\.max_steps is 200 in --set and 100 in its own flag"):
         settings_of(TRAIN.parse_args(["--steps", "100", "--set", "training.max_steps=200"]))
     with pytest.raises(UserError, match=r"training\.max_steps is 'many'; it must be a whole number"):
         settings_of(TRAIN.parse_args(["--steps", "100", "--set", "training.max_steps=many"]))
@@ -45,7 +45,7 @@ def test_a_flag_and_a_setting_must_agree() -> None:
         (GENERATE, ["--lr", "3"], "--help lists the flags"),
     ],
 )
-def test_an_unknown_flag_names_the_one_that_is_meant(
+def test_an_unknown_flag_suggests_the_intended_one(
     parser: JobParser, argv: list[str], advice: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

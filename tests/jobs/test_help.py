@@ -1,4 +1,4 @@
-"""What `--help` teaches: every job's example is one of the documented commands."""
+"""`--help`: every job has documented examples and names the defaults of its flags."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOBS = ("ingest", "train", "evaluate", "generate", "sweep", "serve", "probe", "c
 
 
 def helped(job: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Returns what a job's `--help` prints."""
+    """Returns the output of a job's `--help`."""
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(f"jobs.{job}").main(["--help"])
     assert ended.value.code == 0
@@ -23,22 +23,20 @@ def helped(job: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def examples_in(text: str) -> list[str]:
-    """Returns the commands that a help ends with."""
+    """Returns the example commands at the end of a help text."""
     lines = text.partition("examples:\n")[2].splitlines()
     return [line.strip() for line in lines if line.startswith("  python -m ")]
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_help_begins_its_examples_with_one_that_the_documents_have_too(
-    job: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_example_is_in_the_documentation(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = importlib.import_module(f"jobs.{job}")
     words = " ".join(examples_in(helped(job, capsys))[0].split())
     assert words.startswith(f"python -m jobs.{job} --")
     documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     lines = [" ".join(line.split()) for document in documents for line in document.read_text().splitlines()]
-    assert any(line.startswith(words) for line in lines), f"no document has: {words}"
-    assert words in " ".join((module.__doc__ or "").split()), "the file's own docstring shows another command"
+    assert any(line.startswith(words) for line in lines), f"no document contains: {words}"
+    assert words in " ".join((module.__doc__ or "").split()), "the module's docstring shows another command"
 
 
 @pytest.mark.parametrize("job", [*JOBS, "settings"])
@@ -51,8 +49,8 @@ def test_help_teaches(job: str, capsys: pytest.CaptureFixture[str], monkeypatch:
     options = text.partition("options:\n")[2].partition("\nexamples:\n")[0]
     flags = dict(re.findall(r"^  (--[a-z-]+)(.*?)(?=^  -|\Z)", options, flags=re.MULTILINE | re.DOTALL))
     needed = set(re.findall(r"(?<!\[)(--[a-z-]+) [A-Z]+(?!\])", text.partition("\n\n")[0]))
-    for flag, told in flags.items():
-        assert "(default: " in told or flag in needed, f"{flag} does not say its default"
+    for flag, text in flags.items():
+        assert "(default: " in text or flag in needed, f"{flag} does not say its default"
     for example in examples:
         used = re.findall(r"(?<= )--[a-z-]+", example)
         assert set(used) <= set(flags), example

@@ -1,4 +1,4 @@
-"""The job over S3 and Ray: the same result from one CPU and two, one sentence for each mistake."""
+"""The job on S3 and Ray: the same result with one CPU and two, one sentence for each user error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from textgen.ingest import pipeline as ingest_module
 from textgen.ingest.ray_tasks import run_tasks
 from textgen.windows.manifest import Manifest
 
-# Ray Data 2.60 sets deprecated fields of its own context when it is copied to a task.
+# Ray Data 2.60 sets deprecated fields of its context when the context is copied to a task.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 
 SETTINGS: dict[str, Any] = {
@@ -36,12 +36,12 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def bucket(s3_server: str) -> str:
-    """A prefix on S3 of a test's own."""
+    """An S3 prefix for one test."""
     return storage.join(s3_server, secrets.token_hex(4))
 
 
 def put_corpus(prefix: str) -> int:
-    """Writes reviews as three kinds of objects, with duplicates over their borders; returns the number of records."""
+    """Writes reviews in three formats, with duplicates across objects; returns the number of records."""
     drawn = random.Random(5)
     rows = [
         (" ".join(drawn.choices(["good", "bad", "film", "תודה", "😀"], k=9)), drawn.randint(1, 5)) for _ in range(500)
@@ -57,7 +57,7 @@ def put_corpus(prefix: str) -> int:
 
 @pytest.fixture
 def one_cpu() -> Iterator[None]:
-    """Lets Ray Data use one CPU of the head's two."""
+    """Limits Ray Data to one of the head's two CPUs."""
     import ray.data
 
     options = ray.data.DataContext.get_current().execution_options
@@ -90,14 +90,14 @@ def test_one_cpu_and_two_give_the_same_ids(
 
 
 def loaded_modules(item: Any) -> Iterator[dict[str, Any]]:
-    """A task that says what its worker has loaded."""
+    """A task that returns the modules that its worker has loaded."""
     import textgen.ingest.tasks  # noqa: F401
 
     yield {"item": item["number"], "tensorflow": "tensorflow" in sys.modules}
 
 
 def refuse(item: Any) -> Iterator[dict[str, Any]]:
-    """A task that finds a mistake of the user's."""
+    """A task that raises a user error."""
     yield {}
     raise UserError(f"item {item['number']} is wrong; mend it")
 
@@ -114,7 +114,7 @@ def test_workers_load_no_tensorflow() -> None:
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_head")
-def test_a_mistake_found_on_a_worker_arrives_as_its_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_user_error_on_a_worker_arrives_as_one_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"^item 7 is wrong; mend it$"):
         list(run_tasks(refuse, [{"number": 7}], say=print))
     captured = capfd.readouterr()
@@ -185,7 +185,7 @@ def test_a_truncated_object_ends_the_job_with_one_sentence(bucket: str) -> None:
         ("/no/such/file.csv", "/no/such/file.csv does not exist"),
     ],
 )
-def test_sources_that_are_not_there_end_the_job_before_ray_starts(bucket: str, source: str, message: str) -> None:
+def test_missing_sources_end_the_job_before_ray_starts(bucket: str, source: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         job.main(["--source", source.format(bucket=bucket), "--output", storage.join(bucket, "out")])
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at a job with a Ray of its own: the signal comes to every process of the terminal, and nothing is lost."""
+"""Ctrl-C at a job that started its own Ray: the signal reaches every process of the terminal, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_training_at_a_terminal_is_saved(tmp_path: Path) -> None:
     for line in process.stderr:
         said.append(line)
         if line.startswith("step 50 "):
-            os.killpg(process.pid, signal.SIGINT)  # As a terminal does: Ray's processes are of the same group.
+            os.killpg(process.pid, signal.SIGINT)  # As a terminal does: Ray's processes belong to the same group.
     assert process.wait() == 130, "".join(said)
     found = re.fullmatch(r"run: saved step ([\d,]+); the same command resumes\n", said[-1])
     assert found, "".join(said)

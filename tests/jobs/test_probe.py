@@ -20,7 +20,7 @@ PROBED = {
 pytestmark = pytest.mark.tensorflow
 
 
-def test_flags_reach_the_probe_and_its_result_the_last_line(
+def test_flags_reach_the_probe_and_the_result_is_printed_last(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     received: list[dict[str, Any]] = []

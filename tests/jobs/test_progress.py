@@ -1,4 +1,4 @@
-"""No job is silent for long: the last line is repeated, and counts are said now and then."""
+"""No job is silent for long: the last line is repeated, and counts are reported from time to time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from jobs.progress import counted, never_silent
 
 
-def test_silence_is_broken_by_the_last_line_and_ends_with_the_work() -> None:
+def test_the_last_line_is_repeated_until_the_work_ends() -> None:
     said: queue.Queue[str] = queue.Queue()
     with never_silent("loading", say=said.put, seconds=0.01) as say:
         assert said.get(timeout=60).startswith("loading ... ")
@@ -24,7 +24,7 @@ def test_silence_is_broken_by_the_last_line_and_ends_with_the_work() -> None:
         said.get(timeout=0.05)
 
 
-def test_who_speaks_is_not_repeated() -> None:
+def test_a_job_that_reports_often_repeats_nothing() -> None:
     said: list[str] = []
     with never_silent("loading", say=said.append, seconds=3600) as say:
         say("one")
@@ -37,7 +37,7 @@ def test_an_error_ends_the_watch() -> None:
         raise RuntimeError("lost")
 
 
-def test_counts_are_said_when_it_is_time() -> None:
+def test_counts_are_reported_at_intervals() -> None:
     said: list[str] = []
     often, never = (counted("completed", 1200, say=said.append, seconds=seconds) for seconds in (0.0, 3600.0))
     often(31)

@@ -30,15 +30,13 @@ def test_detaching_needs_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.tensorflow
-def test_what_cannot_be_served_is_refused_before_anything_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invalid_arguments_are_refused_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise AssertionError("connected")
 
     monkeypatch.setattr(serve, "connect", refuse)
     uri = write_checkpoint(tmp_path / "untrained")
-    with pytest.raises(UserError, match=r"--port is 70000; use one of 1 to 65535"):
+    with pytest.raises(UserError, match=r"--port is 70000; use a port from 1 to 65535"):
         main(["--checkpoint", uri, "--port", "70000"])
     classifier = dataclasses.replace(Checkpoint.load(uri), uri=str(tmp_path / "labels"), classes=("bad", "good"))
     classifier.save(weights={})
@@ -51,7 +49,7 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(
 
 @pytest.fixture(scope="module")
 def served(ray_head: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """Starts the job beside a sweep's sampling settings; yields its process, its checkpoint and the URL it prints."""
+    """Starts the job on a checkpoint with a sweep's sampling settings; yields process, checkpoint and printed URL."""
     folder = tmp_path_factory.mktemp("best")
     write_checkpoint(folder, max_new_chars=50)
     (folder / "sampling.json").write_text(json.dumps({"temperature": 0.9}))
@@ -78,7 +76,7 @@ def served(ray_head: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.mark.ray
 @pytest.mark.tensorflow
-def test_openais_client_is_served_until_the_job_is_stopped(served: tuple[subprocess.Popen[str], str, str]) -> None:
+def test_the_openai_client_is_served_until_the_job_is_stopped(served: tuple[subprocess.Popen[str], str, str]) -> None:
     process, checkpoint, url = served
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
     assert [model.id for model in client.models.list()] == ["untrained"]

@@ -1,4 +1,4 @@
-"""The job `settings`: what it finds under a name, as tables and as JSON."""
+"""The job `settings`: the fields that it finds by name, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def test_a_terminal_of_any_width_shows_everything(
 
 
 @pytest.mark.parametrize("name", presets.PRESET_NAMES)
-def test_values_are_written_as_set_takes_them(name: str) -> None:
+def test_values_are_written_in_the_syntax_of_set(name: str) -> None:
     spec = presets.preset(name)
-    # A text that a shell would not show is quoted for the eye, and is none that `--set` reads.
+    # Empty or padded texts are quoted to be visible; `--set` does not read the quotes.
     values = {field.path: written(field.value) for field in fields_in_words(spec) if field.value not in ("", " ")}
     shown = override(spec, {"corpus.origin": "", **values})
     assert shown == spec
 
 
-def test_a_name_that_means_nothing_is_a_mistake() -> None:
+def test_an_unknown_name_is_a_user_error() -> None:
     with pytest.raises(UserError, match=r"'sampeling'; the nearest known names are sampling"):
         main(["sampeling"])
     with pytest.raises(UserError, match="there is no preset 'none'"):

@@ -1,4 +1,4 @@
-"""What jobs say to people: where it was written, the figures, and a command that the next job's parser takes."""
+"""Summaries of jobs: outputs, figures, and a command that the next job's parser accepts."""
 
 from __future__ import annotations
 
@@ -109,14 +109,12 @@ TRACED = {"uri": RUN, "step": 7, "rows": [{"documents": [{"document_id": "a"}]},
         ),
         (
             summaries.of_trace(TRACED),
-            ["step 7 learnt from 2 rows, cut from 1 document"],
+            ["step 7 was trained on 2 rows from 1 document"],
             f"trace --checkpoint {RUN} --step 8",
         ),
     ],
 )
-def test_the_last_lines_say_what_was_written_and_what_to_type_next(
-    lines: list[str], said: list[str], following: str
-) -> None:
+def test_the_last_lines_name_the_output_and_the_next_command(lines: list[str], said: list[str], following: str) -> None:
     for words in said:
         assert any(words in line for line in lines[:-1]), lines
     assert lines[-1].startswith(f"next: python -m jobs.{following}")
@@ -143,7 +141,7 @@ def test_a_finders_table_goes_from_the_first_rate_to_the_last() -> None:
     assert any("diverged at 0.5" in line for line in few)
 
 
-def test_an_endpoint_says_how_to_ask_it() -> None:
+def test_an_endpoint_shows_an_example_request() -> None:
     served = {"url": "http://127.0.0.1:8000", "models": ["first"]}
     where, request = summaries.of_serve(served, stays=False)
     assert where == "serving first at http://127.0.0.1:8000 until Ctrl-C"

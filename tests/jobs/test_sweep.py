@@ -1,4 +1,4 @@
-"""The job `sweep` on S3: two experiments, `best/`, and a second run over the same output."""
+"""The job `sweep` on S3: two experiments, `best/`, and a second run with the same output."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def manifest(s3_server: str) -> Manifest:
 
 
 def trained(manifest: Manifest, output: str, units: int) -> Checkpoint:
-    """Trains a size of the sweep to its end before the sweep begins, and returns its newest checkpoint."""
+    """Trains one size of the sweep to its end before the sweep begins; returns its newest checkpoint."""
     from textgen.training.loop import Run, train_alone
 
     spec = override(presets.preset("tiny"), SETTINGS | {"model.units": units, "training.sample_temperatures": ()})
@@ -55,9 +55,7 @@ def trained(manifest: Manifest, output: str, units: int) -> Checkpoint:
     return checkpoint
 
 
-def test_leaves_the_best_size_and_temperature_and_goes_on_from_what_is_there(
-    manifest: Manifest, s3_server: str
-) -> None:
+def test_keeps_the_best_size_and_temperature_and_resumes_finished_trials(manifest: Manifest, s3_server: str) -> None:
     output = f"{s3_server}/sweep/output"
     before = trained(manifest, output, units=4)
     command = ("sweep", *FLAGS, "--windows", manifest.uri, "--output", output)
@@ -83,10 +81,10 @@ def test_leaves_the_best_size_and_temperature_and_goes_on_from_what_is_there(
     assert json.loads(storage.read_bytes(f"{output}/best/sampling.json"))["temperature"] == result["temperature"]
     best.build_model()
 
-    assert result_of(run_job(*command), output=output) == result  # Finished: nothing is done again.
+    assert result_of(run_job(*command), output=output) == result  # The sweep is finished and does nothing again.
 
 
-def test_other_settings_over_the_same_runs_are_refused(manifest: Manifest, s3_server: str) -> None:
+def test_other_settings_for_existing_runs_are_refused(manifest: Manifest, s3_server: str) -> None:
     output = f"{s3_server}/sweep/other"
     spec = tiny_spec(model__units=4).to_dict()
     content = {"manifest_uri": manifest.uri, "manifest_hash": manifest.hash, "spec": spec}

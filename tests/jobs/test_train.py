@@ -1,4 +1,4 @@
-"""What `jobs.train` makes of its flags; `test_chain` runs it."""
+"""How `jobs.train` uses its flags; `test_chain` runs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.written_windows import written_manifest
 from textgen.runs.lineage import Source
 from textgen.windows.manifest import Manifest
 
-pytestmark = pytest.mark.ray  # Imports Ray Train, though it starts nothing.
+pytestmark = pytest.mark.ray  # Imports Ray Train, but starts nothing.
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def given(monkeypatch: pytest.MonkeyPatch, manifest: Manifest, *flags: str) -> dict[str, Any]:
-    """Returns what the job hands to the training."""
+    """Returns the arguments that the job passes to the training."""
     received: dict[str, Any] = {}
 
     def train(spec: Any, **arguments: Any) -> dict[str, Any]:
@@ -38,25 +38,23 @@ def given(monkeypatch: pytest.MonkeyPatch, manifest: Manifest, *flags: str) -> d
     return received
 
 
-def test_a_source_comes_with_the_layers_that_were_asked_for(
-    monkeypatch: pytest.MonkeyPatch, manifest: Manifest
-) -> None:
+def test_a_source_is_used_with_the_given_layers(monkeypatch: pytest.MonkeyPatch, manifest: Manifest) -> None:
     received = given(
         monkeypatch, manifest, "--from", "s3://b/run", "--set", "model.units=7", "--set", "training.epochs=2"
     )
     assert received["source"] == Source(uri="s3://b/run", model_settings={"model.units": "7"})
-    assert received["spec"].preset == "finetune"  # As the windows were made.
+    assert received["spec"].preset == "finetune"  # The preset of the windows.
     assert received["spec"].training.epochs == 2
     assert not received["acknowledge"]
 
 
-def test_without_a_source_a_run_begins_anew(monkeypatch: pytest.MonkeyPatch, manifest: Manifest) -> None:
+def test_without_a_source_a_run_starts_from_new_weights(monkeypatch: pytest.MonkeyPatch, manifest: Manifest) -> None:
     received = given(monkeypatch, manifest, "--acknowledge")
     assert received["source"] is None
     assert received["acknowledge"]
 
 
-def test_help_says_what_is_acknowledged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_explains_acknowledge(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         job.main(["--help"])
-    assert "one person's texts" in " ".join(capsys.readouterr().out.split())
+    assert "texts by a single person" in " ".join(capsys.readouterr().out.split())

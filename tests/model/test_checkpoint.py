@@ -1,4 +1,4 @@
-"""Checkpoints: complete or not there, and refused when they are not what was written."""
+"""Checkpoints: complete or nonexistent, and refused when a file differs from what was written."""
 
 from __future__ import annotations
 
@@ -68,20 +68,20 @@ def test_a_checkpoint_loads_as_it_was_saved(tmp_path: Path) -> None:
             np.testing.assert_array_equal(read[name], array)
 
 
-def test_a_checkpoint_may_come_without_what_resuming_needs(tmp_path: Path) -> None:
+def test_a_checkpoint_may_lack_the_arrays_for_resuming(tmp_path: Path) -> None:
     checkpoint = saved(str(tmp_path), training=False)
     assert not (tmp_path / "training.npz").exists()
     np.testing.assert_array_equal(checkpoint.weights["logits/bias"], WEIGHTS["logits/bias"])
-    with pytest.raises(UserError, match=r"has no training.npz; name a checkpoint that was written by a training run"):
+    with pytest.raises(UserError, match=r"has no training.npz; name a checkpoint written by a training run"):
         _ = checkpoint.training_arrays
 
 
-def test_without_its_marker_it_does_not_exist(tmp_path: Path) -> None:
+def test_a_checkpoint_without_its_marker_does_not_exist(tmp_path: Path) -> None:
     run = str(tmp_path)
     for step in (3, 5):
         saved(checkpoint_uri(run, step), step=step)
     storage.delete(storage.join(checkpoint_uri(run, 5), MARKER_NAME))
-    with pytest.raises(UserError, match=r"is no complete checkpoint .* COMPLETE"):
+    with pytest.raises(UserError, match=r"is not a complete checkpoint .* COMPLETE"):
         Checkpoint.load(checkpoint_uri(run, 5))
     assert checkpoint_uris(run) == [checkpoint_uri(run, 3)]
     found = latest_checkpoint(run)
@@ -95,7 +95,7 @@ def test_the_marker_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write = storage.write_bytes
 
     def observed(uri: str, content: bytes) -> None:
-        assert not (tmp_path / MARKER_NAME).exists()  # Not even that of an older one in the same place.
+        assert not (tmp_path / MARKER_NAME).exists()  # Not even the marker of an older checkpoint at the same URI.
         written.append(uri.rsplit("/", 1)[1])
         write(uri, content)
 
@@ -121,7 +121,7 @@ def test_a_flipped_byte_is_refused(tmp_path: Path, name: str) -> None:
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x81]) + whole[position + 1 :])
         with pytest.raises(UserError) as raised:
             use_everything(str(tmp_path))
-        if name != MARKER_NAME:  # A marker that names another hash puts the blame on the file.
+        if name != MARKER_NAME:  # With a damaged marker, the error names another file.
             assert f"{path} differs from what was written" in str(raised.value)
 
 
@@ -137,7 +137,7 @@ def test_another_format_version_is_an_error(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("textgen.model.checkpoint.FORMAT_VERSION", 99)
     saved(str(tmp_path))
     monkeypatch.undo()
-    with pytest.raises(UserError, match="has format version 99; this is for 1"):
+    with pytest.raises(UserError, match="has format version 99; this release reads version 1"):
         Checkpoint.load(str(tmp_path))
 
 
@@ -146,7 +146,7 @@ def test_no_pickle_is_written_or_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         dataclasses.replace(checkpoint, uri=str(tmp_path / "b")).save(weights={"w": np.array([{}], dtype=object)})
     assert not (tmp_path / "b").exists()
-    # Somebody who writes a pickle writes its hash too; it is not opened all the same.
+    # Whoever writes a pickle also writes its hash; it is still not opened.
     with open(tmp_path / "a" / "weights.npz", "wb") as file:
         np.savez(file, w=np.array([{}], dtype=object))
     import hashlib
@@ -159,7 +159,7 @@ def test_no_pickle_is_written_or_read(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 99_999_999), min_size=2, max_size=8, unique=True))
-def test_places_sort_by_step(steps: list[int]) -> None:
+def test_checkpoint_uris_sort_by_step(steps: list[int]) -> None:
     places = [checkpoint_uri("s3://bucket/run", step) for step in sorted(steps)]
     assert places == sorted(places)
 
@@ -176,12 +176,12 @@ def test_checkpoints_of_a_run_are_listed_oldest_first(tmp_path: Path) -> None:
     assert latest.step == 10_000
 
 
-def test_a_run_or_a_checkpoint_leads_to_a_checkpoint(tmp_path: Path) -> None:
+def test_runs_and_checkpoints_are_found(tmp_path: Path) -> None:
     run = str(tmp_path)
     for step in (20, 30, 40):
         saved(checkpoint_uri(run, step), step=step)
     assert best_checkpoint(run) is None
-    assert find_checkpoint(run).step == 40  # No best yet: the newest.
+    assert find_checkpoint(run).step == 40  # Without a best checkpoint, the newest one.
     assert find_checkpoint(checkpoint_uri(run, 20) + "/").step == 20
     storage.write_bytes(storage.join(run, BEST_NAME), json.dumps({"checkpoint": "step-00000030"}).encode())
     assert find_checkpoint(run).step == 30
@@ -190,8 +190,10 @@ def test_a_run_or_a_checkpoint_leads_to_a_checkpoint(tmp_path: Path) -> None:
     assert best.uri == checkpoint_uri(run, 30)
 
 
-def test_what_is_neither_says_what_to_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{tmp_path} is neither a checkpoint nor a run with one; name what jobs.train"):
+def test_a_uri_that_is_neither_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=f"{tmp_path} is neither a checkpoint nor a run with one; use the checkpoint_uri"
+    ):
         find_checkpoint(str(tmp_path))
 
 
@@ -212,7 +214,7 @@ def test_the_model_of_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
         wider.save(weights=model.get_weights_by_name()).build_model()
 
 
-def test_a_best_checkpoint_that_gives_way_to_a_better_one_meanwhile_is_not_missed(
+def test_a_best_checkpoint_replaced_while_it_is_read_is_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = str(tmp_path)
@@ -223,7 +225,7 @@ def test_a_best_checkpoint_that_gives_way_to_a_better_one_meanwhile_is_not_misse
 
     def overtaken(uri: str) -> bytes | None:
         found = read(uri)
-        if uri.endswith(BEST_NAME):  # As a training does right behind the look.
+        if uri.endswith(BEST_NAME):  # As a training may do right after the pointer is read.
             storage.write_bytes(uri, b'{"checkpoint": "step-00000002"}')
             storage.delete(checkpoint_uri(run, 1))
         return found
@@ -234,13 +236,13 @@ def test_a_best_checkpoint_that_gives_way_to_a_better_one_meanwhile_is_not_misse
     assert best.step == 2
 
 
-def test_a_best_checkpoint_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_missing_best_checkpoint_is_named(tmp_path: Path) -> None:
     storage.write_bytes(str(tmp_path / BEST_NAME), b'{"checkpoint": "step-00000001"}')
-    with pytest.raises(UserError, match="step-00000001 is no complete checkpoint"):
+    with pytest.raises(UserError, match="step-00000001 is not a complete checkpoint"):
         best_checkpoint(str(tmp_path))
 
 
-def test_a_checkpoint_that_another_driver_removes_at_once_was_saved(
+def test_saving_succeeds_though_another_driver_deletes_the_checkpoint_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = storage.write_bytes

@@ -1,4 +1,4 @@
-"""The classifier's layers: what they compute, and what they do not see."""
+"""The classifier's layers: what they compute, and that they ignore padding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def classifier_of(features: str, **changes: Any) -> Classifier:
     )
 
 
-def test_pooling_sees_what_counts_and_nothing_else() -> None:
+def test_pooling_ignores_padding() -> None:
     outputs = np.random.default_rng(2).standard_normal((4, 5, 3)).astype(np.float32)
     outputs[2] -= 10  # All negative: a maximum over padding would be zero.
     lengths = [5, 2, 3, 0]
@@ -53,7 +53,7 @@ def test_a_bag_goes_through_the_dense_layers() -> None:
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_features_of_a_language_model_are_those_of_its_outputs_whatever_the_padding(cell: str) -> None:
+def test_features_are_the_language_models_outputs_whatever_the_padding(cell: str) -> None:
     model = classifier_of("language_model", model__cell=cell, model__num_layers=2, model__layer_units=(4, 6))
     documents = [[3, 1, 9, 2], [5], [7, 7]]
     logits = {}
@@ -91,7 +91,7 @@ def test_in_mixed_precision_a_language_model_rounds_its_products_in_training() -
 
 def test_the_standardiser_gives_every_pooled_value_mean_0_and_spread_1() -> None:
     values = np.random.default_rng(2).normal(3.0, 0.01, (50, 4)).astype(np.float32)
-    values[:, 1] = 7.0  # Never moves.
+    values[:, 1] = 7.0  # Constant.
     standardiser = Standardiser(4, name="pooled")
     np.testing.assert_array_equal(standardiser(tf.constant(values)).numpy(), values)
     standardiser.fit(values)
@@ -111,7 +111,7 @@ def test_groups_hold_every_variable_once_from_the_input_to_the_output() -> None:
     assert bag.vocabulary_axes() == {}
 
 
-def test_dropout_acts_in_training_alone_and_on_each_row_by_its_place() -> None:
+def test_dropout_acts_only_in_training_and_by_place_in_the_global_batch() -> None:
     model = classifier_of("bag_of_words", classifier__dropout=0.5)
     bags = tf.ones((4, NUM_WORDS), tf.int32)
 

@@ -1,4 +1,4 @@
-"""Held controls: what was told last is read beside every id, in windows, in steps, and in training alike."""
+"""Held controls: the latest ones are read beside every id, alike in windows, in steps and in training."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ SPECS = {
 
 
 def model_of(spec: ModelSpec) -> LanguageModel:
-    """A model that what it is told moves."""
+    """Returns a model whose logits depend on its held controls."""
     model = LanguageModel(spec, vocab_size=V, controls=CONTROLS, seed=2)
-    model.told.embeddings.assign(np.random.default_rng(3).normal(size=model.told.embeddings.shape))
+    model.held.embeddings.assign(np.random.default_rng(3).normal(size=model.held.embeddings.shape))
     return model
 
 
 def ids_of(length: int, *, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Ids, most of which are no control."""
+    """Returns ids, [B, length]; about a third are controls."""
     generator = np.random.default_rng(seed)
-    told = generator.random((B, length)) < 0.3
+    is_control = generator.random((B, length)) < 0.3
     ids: np.ndarray[Any, np.dtype[np.int32]] = np.where(
-        told, generator.integers(7, V, (B, length)), generator.integers(0, 7, (B, length))
+        is_control, generator.integers(7, V, (B, length)), generator.integers(0, 7, (B, length))
     ).astype(np.int32)
     return ids
 
@@ -53,7 +53,7 @@ def held_one_by_one(ids: Any, before: Any) -> Any:
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 8, 21])
-def test_each_condition_holds_what_was_told_last(length: int) -> None:
+def test_each_condition_holds_its_latest_control(length: int) -> None:
     before = np.array([[0, 0], [8, 0], [0, 11], [9, 10]], np.float32)
     for seed in range(5):
         ids = ids_of(length, seed=seed)
@@ -82,14 +82,14 @@ def test_windows_steps_and_training_read_the_same(spec: ModelSpec) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_a_model_begins_as_if_nothing_were_told(spec: ModelSpec) -> None:
+def test_a_new_model_ignores_held_controls(spec: ModelSpec) -> None:
     told, plain = (LanguageModel(spec, vocab_size=V, controls=controls, seed=2) for controls in (CONTROLS, ()))
     ids = ids_of(9)
     np.testing.assert_array_equal(told(ids, told.initial_state(B))[0], plain(ids, plain.initial_state(B))[0])
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_the_plan_knows_the_parameters_of_a_told_model(spec: ModelSpec) -> None:
+def test_the_plan_counts_the_parameters_of_a_conditioned_model(spec: ModelSpec) -> None:
     for controls in (CONTROLS, ()):
         model = LanguageModel(spec, vocab_size=V, controls=controls)
         assert model.count_params() == num_parameters(spec, vocab_size=V, is_conditioned=bool(controls))
@@ -97,9 +97,9 @@ def test_the_plan_knows_the_parameters_of_a_told_model(spec: ModelSpec) -> None:
         assert sorted(names) == sorted(name for group in model.layer_groups() for name in group)
 
 
-def test_only_what_controls_are_read_as_learns() -> None:
+def test_only_the_rows_of_controls_learn() -> None:
     model, ids = model_of(SPECS["embedding"]), ids_of(9)
-    table = model.told.embeddings.value
+    table = model.held.embeddings.value
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(ids, model.initial_state(B))[0] ** 2)
     gradient = tf.convert_to_tensor(tape.gradient(loss, table)).numpy()
@@ -117,13 +117,13 @@ def test_only_what_controls_are_read_as_learns() -> None:
     ],
     ids=["told once", "no conditions", "scaled"],
 )
-def test_without_held_controls_the_state_is_the_units(spec: ModelSpec, controls: tuple[range, ...]) -> None:
+def test_without_held_controls_the_state_is_that_of_the_units(spec: ModelSpec, controls: tuple[range, ...]) -> None:
     model = LanguageModel(spec, vocab_size=V, controls=controls)
     assert [part.shape for part in model.initial_state(B)] == [(B, 6), (B, 6)]
     assert len(model(ids_of(5), model.initial_state(B))[1]) == 2
 
 
-def test_the_units_are_what_comes_before_the_held_conditions() -> None:
+def test_the_states_of_units_precede_the_held_controls() -> None:
     model = LanguageModel(SPECS["one-hot, two layers"], vocab_size=V, controls=CONTROLS)
     state = model.initial_state(B)
     assert [part.shape for part in state] == [(B, 5)] * 4 + [(B, 2)]

@@ -1,4 +1,4 @@
-"""The language model: one position at a time equals all at once; weights and masks follow their seeds."""
+"""The language model: steps equal one call over a window; seeds determine weights and masks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def key_of(*, seed: int = 3, step: int = 5, first_row: int = 0) -> Any:
 
 
 def mask_of(rows: int, time: int = 5, units: int = 7, *, rate: float = 0.4, layer: int = 0, **key: int) -> Any:
-    """Returns a dropout mask, shape [rows, time, units]; rows of 35 numbers, which four does not divide."""
+    """Returns a dropout mask, shape [rows, time, units]; a row has 35 numbers, not a multiple of four."""
     import tensorflow as tf
 
     from textgen.model.dropout import dropout_mask
@@ -93,7 +93,7 @@ def test_mixed_precision_rounds_the_same_function(spec: ModelSpec) -> None:
 
 
 @every_spec
-def test_the_last_logits_alone_are_those_of_the_whole(spec: ModelSpec) -> None:
+def test_last_only_gives_the_last_logits_of_a_full_call(spec: ModelSpec) -> None:
     model, ids = model_of(spec), ids_of()
     whole, end = model(ids, model.initial_state(B))
     last, last_end = model(ids, model.initial_state(B), last_only=True)
@@ -117,7 +117,7 @@ def test_a_carried_state_equals_one_long_call(spec: ModelSpec) -> None:
 
 
 @every_spec
-def test_the_plan_knows_the_number_of_parameters(spec: ModelSpec) -> None:
+def test_the_plan_counts_the_parameters(spec: ModelSpec) -> None:
     from textgen.runs.plan import num_parameters
 
     assert model_of(spec).count_params() == num_parameters(spec, vocab_size=V)
@@ -158,7 +158,7 @@ def test_a_seed_determines_the_initial_weights(spec: ModelSpec) -> None:
     assert len({array.tobytes() for array in matrices}) == len(matrices)
 
 
-def test_two_layers_of_one_shape_start_apart() -> None:
+def test_layers_of_equal_shape_get_different_weights() -> None:
     weights = model_of(ModelSpec(embedding_dim=6, units=6, num_layers=3)).get_weights_by_name()
     kernels = [weights[f"lstm_{layer}/{name}"] for layer in (1, 2, 3) for name in ("kernel", "recurrent_kernel")]
     assert len({kernel.tobytes() for kernel in kernels}) == 6
@@ -179,14 +179,14 @@ def test_weights_that_do_not_fit_are_refused_by_name() -> None:
     model = model_of(SPECS["embedding"])
     weights = model.get_weights_by_name()
     without = {name: array for name, array in weights.items() if name != "logits/bias"}
-    with pytest.raises(UserError, match="the weights do not fit the model: logits/bias stand only on one side"):
+    with pytest.raises(UserError, match="the weights do not fit the model: only one side has logits/bias"):
         model.set_weights_by_name(without)
-    with pytest.raises(UserError, match="dense/kernel stand only on one side"):
+    with pytest.raises(UserError, match="only one side has dense/kernel"):
         model.set_weights_by_name(weights | {"dense/kernel": np.zeros((2, 2), np.float32)})
     with pytest.raises(UserError, match=r"logits/bias is \(12,\), not \(11,\)"):
         model.set_weights_by_name(weights | {"logits/bias": np.zeros(12, np.float32)})
     for name, array in model.get_weights_by_name().items():
-        np.testing.assert_array_equal(array, weights[name])  # A refusal changes nothing.
+        np.testing.assert_array_equal(array, weights[name])  # A refused call changes no weight.
 
 
 def test_a_mask_keeps_its_share_and_its_mean() -> None:
@@ -196,7 +196,7 @@ def test_a_mask_keeps_its_share_and_its_mean() -> None:
     assert mask.mean() == pytest.approx(1, abs=0.03)
 
 
-def test_a_row_has_one_mask_whichever_worker_computes_it() -> None:
+def test_a_row_has_the_same_mask_on_every_worker() -> None:
     whole = mask_of(6)
     for first, last in [(0, 2), (2, 5), (5, 6), (1, 6)]:
         np.testing.assert_array_equal(mask_of(last - first, first_row=first), whole[first:last])
@@ -246,7 +246,7 @@ def test_without_dropout_a_key_changes_nothing(spec: ModelSpec) -> None:
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_rows_computed_apart_are_dropped_as_together() -> None:
+def test_rows_get_the_same_dropout_in_any_split_of_the_batch() -> None:
     model = model_of(ModelSpec(embedding_dim=4, units=6, num_layers=2, dropout=0.5, dense_units=10))
     ids = ids_of()
     whole, end = model(ids, model.initial_state(B), dropout=key_of())

@@ -64,16 +64,16 @@ def test_it_computes_what_the_keras_layer_does(spec: ModelSpec, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS.keys())
-def test_in_mixed_precision_products_are_rounded_and_no_more(spec: ModelSpec) -> None:
+def test_mixed_precision_rounds_products_only(spec: ModelSpec) -> None:
     exact = results(LanguageModel(spec, vocab_size=V, seed=3))
     mixed = results(LanguageModel(spec, vocab_size=V, seed=3, mixed_precision=True))
     assert {value.dtype for value in mixed} == {np.dtype(np.float32)}
     distances = [np.linalg.norm(one - other) / np.linalg.norm(other) for one, other in zip(mixed, exact, strict=True)]
-    assert max(distances) < 0.03  # bfloat16 keeps 8 bits: a product is off by up to 1 / 256.
+    assert max(distances) < 0.03  # bfloat16 has 8 bits of precision: a product is off by up to 1 / 256.
     assert distances[0] > 1e-5
 
 
-def test_inference_takes_the_keras_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inference_uses_the_keras_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError
 

@@ -1,4 +1,4 @@
-"""The sliding form of a model: what the last ids alone say, for every cell, whatever came before them."""
+"""The sliding form of a model: it depends only on the last ids, for every cell."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SPECS = {
     "scaled, other widths": ModelSpec(input="scaled", num_layers=2, layer_units=(7, 5), dense_units=8),
 }
 CONTROLS = (range(7, 9), range(9, 11))
-"""Ids that tell a condition."""
+"""Control ids of a condition."""
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 
 
 def models_of(spec: ModelSpec) -> tuple[Any, Any]:
-    """Returns a model, its weights large enough for a carried state to matter, and its sliding form."""
+    """Returns a model, with weights large enough for a carried state to matter, and its sliding form."""
     from textgen.model.language_model import LanguageModel
     from textgen.model.sliding import SlidingModel
 
@@ -52,7 +52,7 @@ def test_logits_are_those_of_the_last_ids_read_from_a_zero_state(spec: ModelSpec
 
 
 @every_spec
-def test_a_call_equals_steps_and_goes_on_from_a_state(spec: ModelSpec) -> None:
+def test_a_call_equals_steps_and_continues_from_a_state(spec: ModelSpec) -> None:
     _, sliding = models_of(spec)
     ids, state = ids_of(), sliding.initial_state(B)
     stepped = []
@@ -67,7 +67,7 @@ def test_a_call_equals_steps_and_goes_on_from_a_state(spec: ModelSpec) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_only_what_has_learnt_from_the_last_character_slides() -> None:
+def test_only_models_trained_with_loss_at_last_slide() -> None:
     from textgen.model.sliding import SlidingModel, as_trained
 
     model, _ = models_of(SPECS["lstm"])

@@ -118,7 +118,7 @@ def test_a_conditioned_model_is_told_none(checkpoint: Checkpoint) -> None:
         conditions=(Condition(column="label", values=("bad", "good")), Condition(column="category", values=("x",))),
     )
     model = LanguageModel(checkpoint.spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls, seed=2)
-    model.told.embeddings.assign(np.random.default_rng(5).normal(size=model.told.embeddings.shape))
+    model.held.embeddings.assign(np.random.default_rng(5).normal(size=model.held.embeddings.shape))
     first = vocabulary.first_control_id
     lead = [vocabulary.start_id, first, first + 3]  # After `none` of the label stand its two values.
     by_hand = states_by_hand(model, [*lead, *vocabulary.encode("great film").tolist()])

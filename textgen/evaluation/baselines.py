@@ -1,4 +1,4 @@
-"""What models that are not learned by gradient cost on a split: the figures beside every language model."""
+"""Baselines on a split: bits per character of count models and of xz, to compare language models with."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from textgen.windows.shards import IdReader, iter_documents
 from textgen.windows.vocabulary import Ids
 
 ORDERS = (3, 4, 5, 6, 7, 8)
-"""Ids of context of the count models; with the unit `bytes` these are bytes."""
+"""Orders of the count models, in ids of context; with the unit `bytes`, ids are bytes."""
 LARGEST_ORDER = 16
-"""Longer contexts hardly occur twice, and each one costs memory."""
+"""Longer contexts rarely occur twice, and each order costs memory."""
 READ_IDS = 2**21
 
 
 def baselines(manifest: Manifest, *, split: str, orders: Sequence[int] = ORDERS) -> dict[str, float]:
-    """Returns the bits per character of a split for models that are counted, not learned.
+    """Returns the bits per character of a split for count models and `xz -9e`.
 
-    `unigram` and `order3`, `order4`, ... are counted on `train`; `best_order` is the order with the fewest bits (of
-    equals the shortest). `xz` compresses the split's own text. Control ids are left out: they are given, not written.
-    Memory grows with the split that is scored, not with `train`: beside 30 million ids of `train`, order 8 takes 0.4 GB
-    and 14 s of one core for 0.34 million ids, 0.9 GB and 41 s for 3.4 million.
+    `unigram` and `order3`, `order4`, ... count ids on `train`; `best_order` is the order with the fewest bits, the
+    smallest one in a tie. `xz` compresses the text of the split. Control ids are excluded: they are not predicted.
+    Memory grows with the scored split, not with `train`: with 30 million ids of `train`, order 8 takes 0.4 GB and 14 s
+    of one core for 0.34 million scored ids, and 0.9 GB and 41 s for 3.4 million.
     """
     vocabulary = manifest.vocabulary
     scored = np.concatenate([np.empty(0, vocabulary.id_dtype), *_written_ids(manifest, split)])
@@ -50,18 +50,18 @@ def baselines(manifest: Manifest, *, split: str, orders: Sequence[int] = ORDERS)
 
 
 def check_orders(orders: Sequence[int]) -> None:
-    """Refuses orders that no count model has.
+    """Checks the orders of count models.
 
     Raises:
-        UserError: one of them is below 1 or above LARGEST_ORDER.
+        UserError: an order is below 1 or above LARGEST_ORDER.
     """
     for order in orders:
         if not 1 <= order <= LARGEST_ORDER:
-            raise UserError(f"--count-order is {order}; each is 1 to {LARGEST_ORDER} characters of context")
+            raise UserError(f"--count-order is {order}; use orders from 1 to {LARGEST_ORDER}, in characters of context")
 
 
 def _written_ids(manifest: Manifest, split: str) -> Iterator[Ids]:
-    """Yields the ids of a split without the controls, a piece at a time."""
+    """Yields the ids of a split in pieces, without controls."""
     reader = IdReader(manifest, split)
     try:
         for start in range(0, reader.num_ids, READ_IDS):

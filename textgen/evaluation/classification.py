@@ -1,4 +1,4 @@
-"""How well a classifier tells documents apart, and whether it knows how sure it may be: sums first, then quotients.
+"""Accuracy and calibration of a classifier. Sums come first, then quotients.
 
 Letters: D documents, C classes.
 """
@@ -18,13 +18,13 @@ Classes = npt.NDArray[np.integer[Any]]
 Flags = npt.NDArray[np.bool_]
 
 NUM_BINS = 15
-"""Bins of the calibration error, as Guo and others (2017) have it; here each holds as many documents as the next."""
+"""Bins of the calibration error, as in Guo et al. (2017), but with equally many documents per bin."""
 LARGEST_FACTOR = 100.0
-"""Bound of the temperature and of its inverse: documents that are all wrong would have none."""
+"""Bound of the temperature and of its inverse: without it, documents that are all wrong would have no minimum."""
 
 
 def probabilities(logits: Floats, *, temperature: float = 1.0) -> Floats:
-    """Returns the softmax of logits, divided by a temperature, [D, C]."""
+    """Returns the softmax of logits divided by a temperature, [D, C]."""
     scaled = logits.astype(np.float64) / temperature
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     shares: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -32,7 +32,7 @@ def probabilities(logits: Floats, *, temperature: float = 1.0) -> Floats:
 
 
 def nats_of(logits: Floats, labels: Classes, *, temperature: float = 1.0) -> float:
-    """Returns the summed cost of the documents' labels, in nats."""
+    """Returns the summed negative log likelihood of the documents' labels, in nats."""
     scaled = logits.astype(np.float64) / temperature
     largest = scaled.max(axis=1)
     totals = largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1))
@@ -40,12 +40,11 @@ def nats_of(logits: Floats, labels: Classes, *, temperature: float = 1.0) -> flo
 
 
 def fitted_temperature(logits: Floats, labels: Classes) -> float:
-    """Returns the temperature at which the labels cost least: above 1 for a classifier that is too sure of itself.
+    """Returns the temperature that minimizes the cost of the labels; above 1 for an overconfident classifier.
 
-    Each label counts as if one document more had been seen, of which nothing is known: a few documents that are all
-    right do not make a classifier certain (Platt, 1999). The cost is convex in the inverse, and its slope is the sum of
-    what the classifier expects of a logit less the label's own; half an interval is left out until the slope's zero is
-    known to eight digits.
+    Labels are smoothed as if there were one more document of unknown label, so that a few correct documents do not make
+    a classifier certain (Platt, 1999). The cost is convex in the inverse temperature, and its slope is the sum of the
+    expected logits minus the logits of the labels; bisection finds the zero of the slope to eight digits.
     """
     low, high = 1 / LARGEST_FACTOR, LARGEST_FACTOR
     doubt = 1 / (len(labels) + 1)
@@ -59,9 +58,9 @@ def fitted_temperature(logits: Floats, labels: Classes) -> float:
 
 
 def answer_threshold(confidences: Floats, *, share: float) -> float:
-    """Returns the least confidence among the surest `share` of documents; 0 where there are none to go by.
+    """Returns the lowest confidence among the most confident `share` of documents; 0 without documents.
 
-    A confidence that is NaN is none at all.
+    A confidence of NaN counts as 0.
     """
     num_answered = math.ceil(share * len(confidences))
     if not len(confidences):
@@ -70,29 +69,29 @@ def answer_threshold(confidences: Floats, *, share: float) -> float:
 
 
 def confusion(labels: Classes, predicted: Classes, *, num_classes: int) -> Counts:
-    """Returns how many documents of each label (row) were given each label (column), [C, C]."""
+    """Returns the confusion matrix: documents by label (row) and predicted label (column), [C, C]."""
     cells = labels.astype(np.int64) * num_classes + predicted.astype(np.int64)
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def accuracy(counts: Counts) -> float:
-    """Returns the share of documents that were given their own label; NaN of none."""
+    """Returns the share of documents with a correct prediction; NaN without documents."""
     total = int(counts.sum())
     return int(np.trace(counts)) / total if total else math.nan
 
 
 def macro_f1(counts: Counts) -> float:
-    """Returns the mean over classes of 2 right / (given + own); a class that does not occur at all is left out."""
+    """Returns the mean over classes of 2 * correct / (predicted + actual), excluding classes that do not occur."""
     either = counts.sum(axis=0) + counts.sum(axis=1)
     occurs = either > 0
     return float((2 * np.diag(counts)[occurs] / either[occurs]).mean()) if occurs.any() else math.nan
 
 
 def calibration_error(confidences: Floats, correct: Flags, *, num_bins: int = NUM_BINS) -> float:
-    """Returns the expected calibration error over bins of equally many documents, the least sure first; NaN of none.
+    """Returns the expected calibration error; NaN without documents.
 
-    In each bin what the confidences promise, summed, is compared with how many are right; the differences add up, and
-    are divided by all documents.
+    Documents are sorted by confidence into bins of equal size. The error is the sum over bins of the absolute
+    difference between summed confidences and the number of correct documents, divided by the number of documents.
     """
     if not len(confidences):
         return math.nan
@@ -106,14 +105,14 @@ def calibration_error(confidences: Floats, correct: Flags, *, num_bins: int = NU
 def classification_figures(
     logits: Floats, labels: Classes, *, classes: Sequence[str], temperature: float, answered: Flags
 ) -> dict[str, Any]:
-    """Returns every figure of documents with labels: JSON-ready.
+    """Returns all figures of labelled documents, as JSON values.
 
     Args:
         logits: [D, C].
-        labels: [D], places among `classes`.
-        classes: [C], the labels by name.
-        temperature: divides the logits; fitted on other documents than these.
-        answered: [D], which documents the classifier gives a label to.
+        labels: [D], indices into `classes`.
+        classes: [C], names of the labels.
+        temperature: divides the logits; fitted on other documents.
+        answered: [D], the documents that the classifier does not abstain from.
     """
     shares, raw = probabilities(logits, temperature=temperature), probabilities(logits)
     predicted = shares.argmax(axis=1)

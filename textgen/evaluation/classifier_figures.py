@@ -1,4 +1,4 @@
-"""The figures of a classifier's checkpoint on the labelled documents of a split."""
+"""Scores a classifier's checkpoint on the labelled documents of a split."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from textgen.windows.vocabulary import Ids
 
 
 def classifier_figures(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -> dict[str, Any]:
-    """Scores the labelled documents of a split, with the calibration that the checkpoint keeps from `val`.
+    """Scores the labelled documents of a split, with the calibration fitted on `val` and stored in the checkpoint.
 
     Raises:
-        UserError: no document of the split has a label that the classifier knows.
+        UserError: no document of the split has one of the classifier's labels.
     """
     from textgen.evaluation.document_scoring import Calibration, DocumentScorer, abstention_of  # Loads TensorFlow.
     from textgen.model.classifier import build_classifier
@@ -65,7 +65,7 @@ def classifier_figures(checkpoint: Checkpoint, manifest: Manifest, *, split: str
 
 
 def _documents(manifest: Manifest, split: str, labels: DocumentLabels, sizes: list[tuple[int, int]]) -> Iterator[Ids]:
-    """Yields the labelled documents, and takes note of how many ids each has, and how many of them are UNKNOWN."""
+    """Yields the labelled documents and appends to `sizes` the number of ids and of UNKNOWN ids of each."""
     unknown_id = manifest.vocabulary.unknown_id
     with contextlib.closing(DocumentReader(manifest, split)) as reader:
         for place in labels.places:

@@ -1,4 +1,4 @@
-"""By what the best of several is chosen."""
+"""The order in which losses are compared."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 
 
 def comparable(loss: float | None) -> float:
-    """Returns a loss as the choice of the best counts it: one that is missing or NaN is worse than every number.
+    """Returns a loss to compare with others: infinity if it is missing or NaN, so that every number is better.
 
-    Comparisons with NaN are false, so that the first of several would stay the least for ever if it were NaN.
+    Comparisons with NaN are false, so a first loss of NaN would otherwise remain the best one.
     """
     return math.inf if loss is None or math.isnan(loss) else float(loss)

@@ -1,4 +1,4 @@
-"""What `xz -9e` makes of a text: a baseline that sees nothing but the text itself."""
+"""Compresses a text with `xz -9e`: a baseline that sees only the text itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ END_BYTE = b"\n"
 def xz_bits_per_character(texts: Iterable[str], *, separator: str | None = None) -> float:
     """Returns the compressed bits per character of documents, joined by `separator`.
 
-    With None, one byte stands after every document and counts as a character, as END does for a language model.
-    NaN of no text.
+    Without a separator, one byte follows each document and counts as a character, like END for a language model.
+    Returns NaN without text.
     """
     compressor = lzma.LZMACompressor(format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME)
     num_bytes = num_characters = 0

@@ -1,9 +1,10 @@
-"""How much of a text was copied: the longest run of it that stands in `train`, exact to the character.
+"""Measures copying: finds the longest passage of a text that occurs verbatim in `train`.
 
-Every place of `train` descends a tree of the runs of all texts, one id a level, as far as it leads. A level is made
-when a place first reaches it, so that memory grows with the texts and their longest copied run, not with `train`.
+The passages of all texts form a tree with one id per level, and each position of `train` descends it as far as its ids
+match. A level is built when a position first reaches it, so memory grows with the texts and their longest copied
+passage, not with `train`.
 
-Letters: `N` ids of all texts, `M` ids of a piece of `train`, `V` vocabulary.
+Letters: `N` ids of all texts, `M` ids of a chunk of `train`, `V` vocabulary.
 """
 
 from __future__ import annotations
@@ -22,39 +23,41 @@ from textgen.windows.vocabulary import Ids
 Numbers = npt.NDArray[np.int64]
 
 READ_IDS = 2**20
-"""Ids of `train` that are read at once; bounds the temporary arrays at about 50 MB."""
+"""Ids of `train` per chunk; limits temporary arrays to about 50 MB."""
 TABLE_LEVELS = 12
-"""Levels that most places of `train` reach are looked up in a table, if it has at most MAX_TABLE_ENTRIES of 4 bytes."""
+"""The levels that most positions of `train` reach use a table, if it has at most MAX_TABLE_ENTRIES of 4 bytes."""
 MAX_TABLE_ENTRIES = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
 class CopiedRun:
-    """The longest run of a text that stands in the training text; of several the first."""
+    """The longest passage of a text that occurs in the training text; the first one in a tie."""
 
     start: int
-    """Id of the text with which it begins."""
+    """Index of its first id in the text."""
     num_ids: int
-    """0 where not even one id of the text stands there."""
+    """0 if no id of the text occurs in the training text."""
 
 
 def longest_runs(texts: Sequence[Ids], train: Iterable[Ids], *, vocab_size: int) -> list[CopiedRun]:
-    """Returns the longest copied run of each text; `train` comes in consecutive pieces of any size."""
+    """Returns the longest copied passage of each text; `train` consists of consecutive chunks of any size."""
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     ids = np.concatenate([np.zeros(0, np.int64), *texts]).astype(np.int64)  # [N]
-    stops = np.repeat(np.cumsum(lengths), lengths)  # [N]: where the text of each id ends
+    stops = np.repeat(np.cumsum(lengths), lengths)  # [N]: end of the text of each id
     levels = [_Level.first(ids, stops=stops, vocab_size=vocab_size)]
     tail = np.zeros(0, np.int64)
     for piece in train:
         read = np.concatenate([tail, piece.astype(np.int64)])  # [M]
         _descend(read, levels)
-        # A run that goes on in the next piece begins among these.
+        # A passage that continues in the next chunk starts here.
         tail = read[max(len(read) - int(lengths.max(initial=1)) + 1, 0) :]
     firsts = np.cumsum(lengths) - lengths
     starts, copied = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
     text_of = np.repeat(np.arange(len(texts)), lengths)  # [N]
     for length, level in enumerate(levels, start=1):
-        places = level.places[level.seen[level.nodes]][::-1]  # Backwards: the first of a text is set last.
+        places = level.places[level.seen[level.nodes]][
+            ::-1
+        ]  # In reverse order, so that a text's first passage is set last.
         starts[text_of[places]] = places - firsts[text_of[places]]
         copied[text_of[places]] = length
     return [
@@ -63,7 +66,7 @@ def longest_runs(texts: Sequence[Ids], train: Iterable[Ids], *, vocab_size: int)
 
 
 def training_ids(manifest: Manifest) -> Iterator[Ids]:
-    """Yields the ids of `train` in pieces."""
+    """Yields the ids of `train` in chunks."""
     reader = IdReader(manifest, "train")
     try:
         for start in range(0, reader.num_ids, READ_IDS):
@@ -74,28 +77,28 @@ def training_ids(manifest: Manifest) -> Iterator[Ids]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Level:
-    """The distinct runs of one length, numbered in the order of their keys: (number of the shorter run) * V + id."""
+    """The distinct passages of one length, numbered by their sorted keys: (number of the prefix) * V + last id."""
 
     ids: Numbers
-    """All texts, shape [N]."""
+    """The ids of all texts, shape [N]."""
     stops: Numbers
-    """Where the text of each id ends, shape [N]."""
+    """End of the text of each id, shape [N]."""
     vocab_size: int
     length: int
     places: Numbers
-    """Where in the texts a run of this length begins."""
+    """Positions in `ids` at which a passage of this length begins."""
     nodes: Numbers
-    """Number of the run at each place, same shape."""
+    """Number of the passage at each position, same shape."""
     keys: Numbers
     """Ascending."""
     table: npt.NDArray[np.int32] | None
-    """Number by key, -1 where there is none; None where the table would be too large."""
+    """Passage number by key, -1 for missing keys; None if the table would be too large."""
     seen: npt.NDArray[np.bool_]
-    """Which runs stand in the training text read so far."""
+    """Whether each passage occurs in the training text read so far."""
 
     @classmethod
     def first(cls, ids: Numbers, *, stops: Numbers, vocab_size: int) -> _Level:
-        """Numbers the single ids."""
+        """Returns the level of single ids."""
         return cls._of(ids, stops, vocab_size, length=1, places=np.arange(len(ids)), keys=ids, num_parents=1)
 
     @classmethod
@@ -128,7 +131,7 @@ class _Level:
         )
 
     def longer(self) -> _Level:
-        """Numbers the runs one id longer."""
+        """Returns the level of passages that are one id longer."""
         inside = self.places + self.length < self.stops[self.places]
         places = self.places[inside]
         keys = self.nodes[inside] * self.vocab_size + self.ids[places + self.length]
@@ -143,12 +146,12 @@ class _Level:
         )
 
     def find(self, keys: Numbers) -> Numbers:
-        """Returns the numbers of keys, -1 for those that are not there; same shape."""
+        """Returns the numbers of keys, -1 for missing ones; same shape."""
         return numbers_of(keys, sorted_keys=self.keys, table=self.table)
 
 
 def _descend(read: Numbers, levels: list[_Level]) -> None:
-    """Leads every place of `read` [M] down the levels as far as its ids go, and marks the runs that it passes."""
+    """Descends the levels from each position of `read` [M] as far as its ids match, and marks the passages as seen."""
     places, nodes = np.arange(len(read)), np.zeros(len(read), dtype=np.int64)
     length = 0
     while len(places):
@@ -159,6 +162,8 @@ def _descend(read: Numbers, levels: list[_Level]) -> None:
         inside = found >= 0
         nodes, places = found[inside], places[inside] + 1
         level.seen[nodes] = True
-        if len(places) and places[-1] == len(read):  # Ascending: one place at most has reached the end.
+        if len(places) and places[-1] == len(
+            read
+        ):  # Positions are ascending, so only the last one can have reached the end.
             nodes, places = nodes[:-1], places[:-1]
         length += 1

@@ -1,9 +1,9 @@
-"""A count model of text: interpolated Witten-Bell over the last ids, the judge beside every language model.
+"""A count model of text with interpolated Witten-Bell smoothing: the baseline for every language model.
 
-The model counts what followed each context in the training ids. To keep memory from growing with the corpus, it
-is told first which text it will score, and counts only for contexts that occur there. These stand in a tree: a
-context of k ids hangs below the one of its last k - 1 ids. A training position is counted once, at the longest
-context that the tree has for it; what shorter contexts saw is summed up the tree at the end.
+The model counts which ids follow each context in the training ids. To keep memory independent of the corpus, it
+receives the text to score first and only counts contexts that occur there. Contexts form a tree: the parent of a
+context of k ids is the context of its last k - 1 ids. A training position is counted once, at its longest context in
+the tree; the counts of shorter contexts are summed up the tree at the end.
 
 Legend of shapes: `N` scored ids, `M` training ids of a chunk, `P` distinct (context, next id) pairs, `V` vocabulary.
 """
@@ -22,15 +22,15 @@ from textgen.evaluation.sorted_lookup import Keys, numbers_of
 Probabilities = npt.NDArray[np.float64]
 
 MAX_TABLE_ENTRIES = 2**23
-"""A level's children are looked up in a table while it has at most so many entries (of 4 bytes)."""
+"""The children of a level use a lookup table if it has at most this many entries (of 4 bytes)."""
 PIECE_IDS = 2**21
-"""Training ids counted at once; bounds the temporary arrays at about 100 MB."""
+"""Training ids per chunk; limits temporary arrays to about 100 MB."""
 
 
 class CountModel:
     """Counts for one text to be scored, for all context lengths up to `order`.
 
-    Both texts are read as if `order` times the id `start_id` stood before them.
+    Both texts are read as if preceded by `order` times the id `start_id`.
     """
 
     def __init__(self, scored: npt.ArrayLike, *, order: int, vocab_size: int, start_id: int) -> None:
@@ -41,7 +41,7 @@ class CountModel:
         self._tail = np.full(order, start_id, dtype=np.int64)
         padded = np.concatenate([self._tail, self._targets])
         self._levels: list[_Level] = []
-        self._nodes = [np.zeros(len(self._targets), dtype=np.int64)]  # [N] of each level, the empty context first
+        self._nodes = [np.zeros(len(self._targets), dtype=np.int64)]  # [N] per level, the empty context first
         for length in range(1, order + 1):
             keys = self._nodes[-1] * vocab_size + padded[order - length : len(padded) - length]
             distinct, nodes = np.unique(keys, return_inverse=True)
@@ -59,10 +59,10 @@ class CountModel:
             self._count_piece(array[start : start + PIECE_IDS].astype(np.int64))
 
     def probabilities(self, *, order: int | None = None) -> Probabilities:
-        """Returns the probability of each scored id after the `order` ids before it (default: all), shape [N].
+        """Returns the probability of each scored id given the `order` ids before it (default: the model's), shape [N].
 
-        Interpolated Witten-Bell: a context seen n times with t distinct ids behind it leaves t / (n + t) to the
-        next shorter one; the empty context leaves its share to the uniform distribution over the vocabulary.
+        Interpolated Witten-Bell: a context seen n times with t distinct successors leaves t / (n + t) to the context
+        that is one id shorter; the empty context leaves its share to the uniform distribution over the vocabulary.
         """
         longest = self.order if order is None else order
         return next(itertools.islice(self._probabilities_by_order(), longest, None))
@@ -72,11 +72,11 @@ class CountModel:
         return float(-np.log(self.probabilities(order=order)).sum())
 
     def nats_by_order(self) -> list[float]:
-        """Returns the summed cost of the scored ids for each order from 0 on, shape [order + 1]; one pass for all."""
+        """Returns the summed cost of the scored ids for orders 0 to `order`, shape [order + 1], in one pass."""
         return [float(-np.log(probabilities).sum()) for probabilities in self._probabilities_by_order()]
 
     def _probabilities_by_order(self) -> Iterator[Probabilities]:
-        """Yields the probabilities after the last 0, 1, ... `order` ids, each from the one before, shape [N]."""
+        """Yields the probabilities for contexts of 0, 1, ... `order` ids, each computed from the last, shape [N]."""
         probabilities = np.full(len(self._targets), 1 / self.vocab_size)
         for pairs, nodes in zip(self._pairs_by_length(), self._nodes, strict=True):
             num_nodes = int(nodes.max(initial=-1)) + 1
@@ -91,7 +91,7 @@ class CountModel:
 
     def _count_piece(self, ids: Keys) -> None:
         text = np.concatenate([self._tail, ids])
-        places = np.arange(self.order, len(text))  # of the next id, for positions still descending the tree
+        places = np.arange(self.order, len(text))  # of the next id, for positions that are still descending the tree
         level_nodes = np.zeros(len(ids), dtype=np.int64)
         longest = np.zeros(len(ids), dtype=np.int64)  # [M] tree number of the longest context found
         for length, level in enumerate(self._levels, start=1):
@@ -103,7 +103,7 @@ class CountModel:
         self._tail = text[len(text) - self.order :]
 
     def _pairs_by_length(self) -> list[_Pairs]:
-        """Returns the pairs of each context length with nodes numbered inside their level, lengths 0 to `order`."""
+        """Returns the pairs of context lengths 0 to `order`, with nodes numbered within their level."""
         levels = []
         longer = _Pairs.empty()
         for length in range(self.order, -1, -1):
@@ -120,16 +120,16 @@ class CountModel:
 
 @dataclass(frozen=True, kw_only=True)
 class _Level:
-    """Contexts of one length, numbered in the order of their keys: (number of the shorter context) * V + first id."""
+    """The contexts of one length, numbered by their sorted keys: (number of the parent) * V + first id."""
 
     keys: Keys
     """Ascending, shape [num_nodes]."""
     table: npt.NDArray[np.int32] | None
-    """Number by key, -1 where there is none; None where the table would be too large."""
+    """Context number by key, -1 for missing keys; None if the table would be too large."""
 
     @classmethod
     def build(cls, keys: Keys, *, num_parents: int, vocab_size: int) -> _Level:
-        """Numbers the distinct ascending keys."""
+        """Returns the level of distinct, ascending keys."""
         table = None
         if num_parents * vocab_size <= MAX_TABLE_ENTRIES:
             table = np.full(num_parents * vocab_size, -1, dtype=np.int32)
@@ -141,13 +141,13 @@ class _Level:
         return len(self.keys)
 
     def find(self, keys: Keys) -> Keys:
-        """Returns the numbers of keys, -1 for those that are not there; same shape."""
+        """Returns the numbers of keys, -1 for missing ones; same shape."""
         return numbers_of(keys, sorted_keys=self.keys, table=self.table)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Pairs:
-    """How often an id followed a context: keys (number of the context) * V + id, ascending, shapes [P]."""
+    """Counts of ids after contexts: ascending keys (number of the context) * V + id, and counts, both [P]."""
 
     keys: Keys
     counts: Keys
@@ -158,13 +158,13 @@ class _Pairs:
 
     @classmethod
     def counted(cls, keys: Keys) -> _Pairs:
-        """Counts equal keys, in any order."""
+        """Counts equal keys in an unsorted array."""
         distinct, counts = np.unique(keys, return_counts=True)
         return cls(keys=distinct, counts=counts)
 
     @classmethod
     def summed(cls, keys: Keys, counts: Keys) -> _Pairs:
-        """Adds up the counts of equal keys, in any order."""
+        """Sums the counts of equal keys in unsorted arrays."""
         distinct, places = np.unique(keys, return_inverse=True)
         sums = np.zeros(len(distinct), dtype=np.int64)
         np.add.at(sums, places, counts)
@@ -184,12 +184,12 @@ class _Pairs:
         )
 
     def between(self, low: int, high: int) -> _Pairs:
-        """Returns the pairs with keys in [low, high), keys counted from `low`."""
+        """Returns the pairs with keys in [low, high), with `low` subtracted from the keys."""
         first, last = np.searchsorted(self.keys, [low, high])
         return _Pairs(keys=self.keys[first:last] - low, counts=self.counts[first:last])
 
     def counts_of(self, keys: Keys) -> Keys:
-        """Returns the counts of keys in any order, 0 for those that were not seen; same shape."""
+        """Returns the counts of keys in any order, 0 for missing ones; same shape."""
         if not len(self.keys):
             return np.zeros(len(keys), dtype=np.int64)
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)

@@ -1,4 +1,4 @@
-"""How far two sets of texts lie apart: Jensen-Shannon divergence of their character 3-grams."""
+"""Compares two sets of texts by the Jensen-Shannon divergence of their character 3-grams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def ngram_counts(texts: Iterable[str], *, length: int = 3) -> Counter[str]:
-    """Counts the runs of `length` characters inside each text; none spans two texts."""
+    """Counts the character n-grams of each text; none spans two texts."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text[start : start + length] for start in range(len(text) - length + 1))
@@ -16,14 +16,14 @@ def ngram_counts(texts: Iterable[str], *, length: int = 3) -> Counter[str]:
 
 
 def jensen_shannon(first: Counter[str], second: Counter[str]) -> float:
-    """Returns the divergence of two count distributions in bits: 0 for equal ones, 1 for disjoint ones.
+    """Returns the divergence of two count distributions in bits: 0 for equal and 1 for disjoint ones.
 
     Raises:
-        ValueError: one of them is empty.
+        ValueError: a distribution is empty.
     """
     num_first, num_second = first.total(), second.total()
     if not num_first or not num_second:
-        raise ValueError("the divergence from no 3-grams at all is not defined; give texts of 3 characters or more")
+        raise ValueError("the divergence is undefined without 3-grams; use texts of 3 characters or more")
     terms = []
     for ngram in first.keys() | second.keys():
         p, q = first[ngram] / num_first, second[ngram] / num_second

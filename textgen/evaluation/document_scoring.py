@@ -1,4 +1,4 @@
-"""Logits of documents by a classifier, a fixed number of rows at a time.
+"""Computes a classifier's logits of documents, a fixed number of rows at a time.
 
 Letters: D documents, R rows, W words, T ids, C classes.
 """
@@ -21,40 +21,40 @@ from textgen.windows.documents import DocumentLayout
 from textgen.windows.vocabulary import Ids, Vocabulary
 
 NUM_ROWS = 64
-"""Documents that are scored at once; short of so many, empty ones fill up, so that the model is compiled once."""
+"""Documents per call; smaller batches are padded with empty documents, so that the model is compiled once."""
 LENGTH_STEP = 128
-"""Padded lengths are multiples of this: few enough to compile for, and little is read for nothing."""
+"""Padded lengths are multiples of this: few lengths to compile for, and little padding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How a classifier's logits are to be taken, as fitted on `val`."""
+    """The calibration of a classifier, fitted on `val`."""
 
     temperature: float = 1.0
     """Divides the logits."""
     threshold: float = 0.0
-    """Confidence from which on a label is given."""
+    """Minimum confidence to give a label."""
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> Calibration:
-        """Returns the calibration among a checkpoint's metrics; one that changes nothing where `val` was empty."""
+        """Returns the calibration in a checkpoint's metrics; the neutral one if `val` was empty."""
         temperature, threshold = metrics.get("calibration_temperature"), metrics.get("answer_threshold")
         return cls(temperature=1.0 if temperature is None else temperature, threshold=threshold or 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Abstention:
-    """When a classifier says that it does not know."""
+    """The rules by which a classifier abstains."""
 
     unit: str
-    """What it reads, in words: `words`, `characters`."""
+    """Name of the units that it reads: `words` or `characters`."""
     max_unknown_share: float
     threshold: float
     empty: Floats
-    """Calibrated probabilities of a document without ids, [C]: what is believed before anything is read."""
+    """Calibrated probabilities of a document without ids, [C]: the classifier's prior."""
 
     def reason(self, shares: Floats, *, num_ids: int, num_unknown: int) -> str | None:
-        """Returns why a document with these calibrated probabilities, [C], gets no label; None where it gets one."""
+        """Returns why a document with these calibrated probabilities, [C], gets no label; None if it gets one."""
         likeliest = int(shares.argmax())
         confidence, before = float(shares[likeliest]), float(self.empty[likeliest])
         if not num_ids:
@@ -69,7 +69,7 @@ class Abstention:
 
 
 class DocumentScorer:
-    """Scores documents with a classifier's weights as they are at each call."""
+    """Scores documents with the classifier's weights at the time of each call."""
 
     def __init__(self, model: Classifier, vocabulary: Vocabulary, *, num_classes: int) -> None:
         self._num_classes = num_classes
@@ -78,18 +78,18 @@ class DocumentScorer:
         self._pooled_of = tf.function(lambda inputs: model.pooled(inputs, model.initial_state(NUM_ROWS))[0])
 
     def logits(self, documents: Iterable[Ids]) -> Floats:
-        """Returns the logits of documents, [D, C] float64; memory holds NUM_ROWS of them at once."""
+        """Returns the logits of documents, [D, C] float64; memory holds NUM_ROWS documents at a time."""
         rows = list(self._rows(documents, self._logits_of))
         joined: Floats = np.concatenate([np.zeros((0, self._num_classes)), *rows])
         return joined
 
     def pooled(self, documents: Iterable[Ids]) -> Floats:
-        """Returns what a language model makes of documents, [D, 3 H] float64."""
+        """Returns the pooled outputs of the classifier's language model, [D, 3 H] float64."""
         joined: Floats = np.concatenate(list(self._rows(documents, self._pooled_of)))
         return joined
 
     def _rows(self, documents: Iterable[Ids], function: Callable[[Any], Any]) -> Iterator[Floats]:
-        """Yields what a function makes of documents, NUM_ROWS at most at a time."""
+        """Yields the results of `function`, at most NUM_ROWS documents at a time."""
         for chunk in _chunks(documents):
             longest = max((len(self._layout.kept(ids)) for ids in chunk), default=0)
             length = min(self._layout.max_ids, max(1, -(-longest // LENGTH_STEP)) * LENGTH_STEP)
@@ -99,7 +99,7 @@ class DocumentScorer:
 
 
 def abstention_of(checkpoint: Checkpoint, scorer: DocumentScorer) -> Abstention:
-    """Returns when the classifier of a checkpoint, which `scorer` scores with, does not know."""
+    """Returns the rules by which the checkpoint's classifier, which `scorer` uses, abstains."""
     calibration = Calibration.of(checkpoint.metrics)
     nothing = np.zeros(0, checkpoint.vocabulary.id_dtype)
     return Abstention(
@@ -111,7 +111,7 @@ def abstention_of(checkpoint: Checkpoint, scorer: DocumentScorer) -> Abstention:
 
 
 def layout_of(spec: ClassifierSpec, vocabulary: Vocabulary) -> DocumentLayout:
-    """Returns how a classifier reads documents."""
+    """Returns the layout in which a classifier reads documents."""
     return DocumentLayout.of(
         vocabulary,
         is_bag=spec.features == "bag_of_words",

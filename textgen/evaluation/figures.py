@@ -1,4 +1,4 @@
-"""The figures of a checkpoint on a split, beside those of the baselines on the same text."""
+"""Scores a checkpoint on a split, with baselines on the same text."""
 
 from __future__ import annotations
 
@@ -32,15 +32,22 @@ def evaluate(
     num_completions: int = 0,
     say: Say,
 ) -> dict[str, Any]:
-    """Scores a checkpoint (or a run's best one) on a split of a manifest, by default the one that it was trained on.
+    """Scores a checkpoint, or the best one of a run, on a split of a manifest; returns JSON values.
 
-    Needs a connected Ray: the split is read as a Ray Dataset, and the baselines are counted in a Ray task beside it.
-    Of a classifier it returns what `classifier_figures` does.
-    With `num_completions`, so many are generated and measured too.
+    Needs a connected Ray: a Ray Dataset reads the split, and a Ray task computes the baselines in parallel. For a
+    classifier, returns the result of `classifier_figures`.
+
+    Args:
+        checkpoint_uri: A checkpoint or a run.
+        windows_uri: The manifest; None uses the one that the checkpoint was trained on.
+        split: The split to score.
+        count_orders: Orders of the count models.
+        num_completions: Number of completions to generate and measure.
+        say: Receives progress.
 
     Raises:
-        UserError: the manifest's vocabulary is not the checkpoint's, the split has no text, no count model has one of
-            the orders, `num_completions` is negative, or the cluster had no CPU within the bound of `waiting`.
+        UserError: the manifest's vocabulary differs from the checkpoint's, the split is empty, an order is out of
+            range, `num_completions` is negative, or the cluster had no free CPU within the limit of `waiting`.
     """
     started = time.monotonic()
     check_orders(count_orders)
@@ -50,6 +57,19 @@ def evaluate(
     check_fit(checkpoint, manifest, split=split)
     if checkpoint.classes:
         return classifier_figures(checkpoint, manifest, split=split, say=say)
+    figures = _language_figures(checkpoint, manifest, split=split, count_orders=count_orders, say=say)
+    if num_completions:
+        from textgen.evaluation.generated_text import completion_figures  # Loads the generation engine.
+
+        figures["completions"] = completion_figures(
+            checkpoint, manifest, num_completions=num_completions, split=split, say=say
+        )
+    return figures | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def _language_figures(
+    checkpoint: Checkpoint, manifest: Manifest, *, split: str, count_orders: Sequence[int], say: Say
+) -> dict[str, Any]:
     wait_for(Need(what="the tasks that read the split", resources={"CPU": 1}), say=say)
     num_ids = manifest.split(split).num_ids
     say(f"scoring {num_ids:,} ids of {split} with {checkpoint.uri}")
@@ -58,7 +78,7 @@ def evaluate(
     scoring_started = time.monotonic()
     tally = OriginalSizes(manifest, split).counted(score(checkpoint, manifest, split=split, say=say))
     scoring_seconds = time.monotonic() - scoring_started
-    figures = {
+    return {
         "checkpoint_uri": checkpoint.uri,
         "windows_uri": manifest.uri,
         "split": split,
@@ -74,18 +94,15 @@ def evaluate(
         "trained_on_this_manifest": manifest.hash == checkpoint.manifest_hash,
         "chars_per_second": round(tally.num_characters / scoring_seconds, 1),
     }
-    if num_completions:
-        from textgen.evaluation.generated_text import completion_figures  # Loads what generates.
-
-        figures["completions"] = completion_figures(
-            checkpoint, manifest, num_completions=num_completions, split=split, say=say
-        )
-    return figures | {"seconds": round(time.monotonic() - started, 1)}
 
 
 def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -> Tally:
-    """Returns the tally of every id of a split, read through a Ray Dataset."""
-    from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer  # Loads TensorFlow: after the checks.
+    """Returns the tally of all ids of a split, read through a Ray Dataset."""
+    from textgen.evaluation.scoring import (
+        CHUNK_IDS,
+        NUM_LANES,
+        Scorer,
+    )  # Loads TensorFlow, so imported after the checks.
     from textgen.model.sliding import as_trained
 
     num_ids = manifest.split(split).num_ids
@@ -106,14 +123,18 @@ def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -
 
 
 def check_fit(checkpoint: Checkpoint, manifest: Manifest, *, split: str) -> None:
-    """Makes sure that a checkpoint can score a split of a manifest."""
+    """Checks that a checkpoint can score a split of a manifest.
+
+    Raises:
+        UserError: their vocabularies differ, or the split is empty.
+    """
     if checkpoint.vocabulary != manifest.vocabulary:
         raise UserError(
-            f"{checkpoint.uri} has a vocabulary of {checkpoint.vocabulary.size} ids and {manifest.uri} another one of "
+            f"{checkpoint.uri} has a vocabulary of {checkpoint.vocabulary.size} ids and {manifest.uri} one of "
             f"{manifest.vocabulary.size}; evaluate on the windows that it was trained on, {checkpoint.manifest_uri}"
         )
     if not manifest.split(split).num_ids:
         others = [name for name in SPLITS if manifest.split(name).num_ids]
         raise UserError(
-            f"the split {split} of {manifest.uri} is empty; name one that has text with --split: {', '.join(others)}"
+            f"the split {split} of {manifest.uri} is empty; use one with text, --split: {', '.join(others)}"
         )

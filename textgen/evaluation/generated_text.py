@@ -1,6 +1,6 @@
-"""Figures of what a model writes: novelty, copying, repetition, beside those of held-out text that people wrote.
+"""Measures generated text: novelty, copying and repetition, compared with held-out text written by people.
 
-The completions go on from passages of `train`, where a model that has learnt its text by heart would recite it.
+The prompts are passages of `train`, because a model that has memorized its corpus would recite what follows them.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from textgen.windows.shards import IdReader
 from textgen.windows.vocabulary import Ids, Vocabulary
 
 COPY_CHARS = 40
-"""A text with a copied run of so many characters counts as a copy: the length of the published recipe's prompt."""
+"""A text with a copied passage of this many characters counts as a copy: the published recipe's prompt length."""
 LOOP_SHARE = 0.5
-"""A text of which so large a share is its closing loop counts as looping."""
+"""A text counts as looping if its closing loop is more than this share of it."""
 DRAWS = 50
-"""Places that are tried for a passage inside of one document."""
+"""Positions tried to find a passage within one document."""
 SEARCHED_IDS = 200
-"""Ids after a place in which a space is sought."""
+"""Ids after a position that are searched for a space."""
 
 MOST_IDS = 4
-"""Ids of a character, at most."""
+"""Maximum number of ids per character."""
 
 
 def completion_figures(
     checkpoint: Checkpoint, manifest: Manifest, *, num_completions: int, split: str, say: Say
 ) -> dict[str, Any]:
-    """Returns the figures of completions of passages of `train`, and under `held_out` those of passages of `split`.
+    """Returns the figures of completions of passages of `train`, and those of passages of `split` under `held_out`.
 
-    Prompts have `windows.context_length` characters, and sampling settings the checkpoint's.
+    Prompts have `windows.context_length` characters; sampling uses the checkpoint's settings.
     """
     settings, windows = sampling_of(checkpoint, {}), checkpoint.spec.windows
     prompts = passages(
         manifest, split="train", num_passages=num_completions, length=windows.context_length, seed=settings.seed
     )
-    say(f"completing {len(prompts)} passages of train by up to {settings.max_new_chars} characters")
+    say(f"completing {len(prompts)} passages of train with up to {settings.max_new_chars} characters each")
     requests = [Request(prompt=prompt, settings=settings, index=index) for index, prompt in enumerate(prompts)]
     completions = [completion.completion for completion in engine_of(checkpoint).generate(requests)]
     mean_chars = sum(map(len, completions)) // len(completions)
@@ -68,7 +68,7 @@ def completion_figures(
 def text_figures(
     texts: Sequence[str], manifest: Manifest, *, windows: WindowsSpec, prompts: Sequence[str] = ()
 ) -> dict[str, float]:
-    """Returns the figures of texts against `train`; with `prompts` that stood before them, novelty with those too."""
+    """Returns the figures of texts compared with `train`; with their `prompts`, also the novelty including these."""
     joined = [prompt + text for prompt, text in zip(prompts, texts, strict=bool(prompts))]
     known = training_windows(manifest, context_length=windows.context_length, stride=windows.stride)
     novelty = distances([*texts, *joined], known)
@@ -90,7 +90,7 @@ def text_figures(
 
 
 def copied_chars(texts: Sequence[str], manifest: Manifest) -> npt.NDArray[np.int64]:
-    """Returns the length of each text's longest run that stands in `train`, in characters, shape [number of texts]."""
+    """Returns the length in characters of each text's longest passage in `train`, shape [number of texts]."""
     vocabulary = manifest.vocabulary
     rows = [vocabulary.encode(mark(text, manifest.mark_rules)) for text in texts]
     runs = longest_runs(rows, training_ids(manifest), vocab_size=vocabulary.size)
@@ -105,10 +105,10 @@ def copied_chars(texts: Sequence[str], manifest: Manifest) -> npt.NDArray[np.int
 
 
 def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, seed: int) -> list[str]:
-    """Returns passages of a split that begin at a space and lie in one document, drawn by `seed`.
+    """Returns random passages of a split, each within one document and starting at a space.
 
-    They have `length` characters as people read them; where documents are shorter, so are the passages, and where a
-    text has no spaces, they begin anywhere.
+    They have `length` characters after unmarking. Passages of shorter documents are shorter, and passages of a text
+    without spaces start anywhere.
 
     Raises:
         UserError: the split has no text.
@@ -118,8 +118,8 @@ def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, 
     reader = IdReader(manifest, split)
     try:
         if not reader.num_ids:
-            raise UserError(f"the split {split} of {manifest.uri} is empty; take another one, or ingest more text")
-        # A character has more ids than one where bytes are read, and where marks stand before it.
+            raise UserError(f"the split {split} of {manifest.uri} is empty; use another split, or ingest more text")
+        # With bytes as ids, or with marks, a character can have several ids.
         num_ids = length * (MOST_IDS if vocabulary.unit == "bytes" or manifest.mark_rules else 1)
         found = []
         for _ in range(num_passages):
@@ -127,7 +127,7 @@ def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, 
             for place in drawn.integers(reader.num_ids, size=DRAWS).tolist():
                 ids = _passage(reader.read(place, place + SEARCHED_IDS + num_ids), vocabulary, length=num_ids)
                 text = vocabulary.decode(ids)
-                if vocabulary.unit == "bytes":  # Parts of characters, where it was cut.
+                if vocabulary.unit == "bytes":  # Partial characters at the ends.
                     text = text.strip("\N{REPLACEMENT CHARACTER}")
                 longest = max(longest, unmark(text, manifest.mark_rules)[:length], key=len)
                 if len(longest) == length:
@@ -139,7 +139,7 @@ def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, 
 
 
 def _passage(ids: Ids, vocabulary: Vocabulary, *, length: int) -> Ids:
-    """Returns at most `length` ids from the first space on (or the first id), up to END."""
+    """Returns at most `length` ids, from the first space (or the first id) up to END."""
     is_space = ids == vocabulary.encode(" ")[0] if not vocabulary.missing(" ") else np.ones(1, dtype=np.bool_)
     start = int(is_space[:SEARCHED_IDS].argmax())
     passage = ids[start : start + length]

@@ -1,4 +1,4 @@
-"""Labels of texts that nobody has labelled: what a classifier says of each, how sure it is, and when it is silent."""
+"""Labels new texts with a classifier: label, confidence, and the reason if it abstains."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from textgen.model.classifier import build_classifier
 from textgen.windows.vocabulary import codes_of
 
 MAX_LISTED = 20
-"""Unknown words that are listed of a text."""
+"""Maximum number of unknown words listed per text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A text to label, and what stood beside it in its line."""
+    """A text to label, with the other fields of its line."""
 
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -31,25 +31,25 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """What a classifier says of a text."""
+    """A classifier's result for a text."""
 
     text: str
     label: str | None
-    """None says that it does not know."""
+    """None if the classifier abstains."""
     confidence: float
     """Probability of the likeliest label, calibrated on `val`."""
     likeliest: str
-    """The label that it would give, were it asked to guess."""
+    """The most probable label, even if the classifier abstains."""
     reason: str | None
-    """Why it does not know; None where it gives a label."""
+    """Why the classifier abstains; None if it gives a label."""
     unknown: tuple[str, ...]
-    """Words (characters, where it reads those) of the text that it has no id for: the first of them."""
+    """The first words of the text without an id (or characters, if the classifier reads these)."""
     unknown_share: float
-    """Share of the text's words (characters) that it has no id for."""
+    """Share of the text's words (or characters) without an id."""
 
 
 class Labeller:
-    """Labels texts with a checkpoint's classifier, cleaned as the texts that it learnt from."""
+    """Labels texts with a checkpoint's classifier; cleans them as its training texts were cleaned."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Loads the classifier.
@@ -67,9 +67,13 @@ class Labeller:
         self.unit = self._abstention.unit
 
     def label(self, texts: Sequence[str]) -> list[Labelled]:
-        """Returns what the classifier says of each text, in order."""
+        """Returns a result per text, in order.
+
+        Raises:
+            UserError: a text contains half a character (a lone surrogate).
+        """
         for text in texts:
-            codes_of(text, "bytes")  # Half a character is refused here, as it is no text.
+            codes_of(text, "bytes")  # Refuses lone surrogates.
         cleaned = [clean_text(text, self._spec.corpus) for text in texts]
         ids = [self._vocabulary.encode(text) for text in cleaned]
         shares = probabilities(self._scorer.logits(ids), temperature=self._calibration.temperature)
@@ -94,7 +98,7 @@ class Labeller:
 
 
 def as_row(labelled: Labelled, fields: Mapping[str, Any], *, unit: str) -> dict[str, Any]:
-    """Returns a result as its JSON line; what stood beside the text comes first, its label as `given_label`."""
+    """Returns a result as a JSON object; the other fields of its line come first, with `label` as `given_label`."""
     beside = {"given_label" if name == "label" else name: value for name, value in fields.items()}
     return beside | {
         "text": labelled.text,
@@ -108,10 +112,12 @@ def as_row(labelled: Labelled, fields: Mapping[str, Any], *, unit: str) -> dict[
 
 
 def texts_of(lines: Iterable[str], *, is_json: bool, name: str) -> list[Text]:
-    """Returns the texts of lines that are not empty: each a text, or an object such as {"text": "a fine film"}.
+    """Returns the texts of all lines that are not blank.
+
+    Each line is a text or, with `is_json`, an object such as {"text": "a fine film"}.
 
     Raises:
-        UserError: a line is not such an object.
+        UserError: a line does not have that form.
     """
     kept = [(number, line.rstrip("\r\n")) for number, line in enumerate(lines, start=1) if line.strip()]
     return [_text_of(line, name, number) if is_json else Text(text=line) for number, line in kept]
@@ -124,5 +130,5 @@ def _text_of(line: str, name: str, number: int) -> Text:
     except (TypeError, ValueError):
         text = None
     if not isinstance(text, str):
-        raise UserError(f'line {number} of {name} is not of the form {{"text": "a text"}}; correct that line')
+        raise UserError(f'line {number} of {name} does not have the form {{"text": "a text"}}; correct that line')
     return Text(text=text, fields=fields)

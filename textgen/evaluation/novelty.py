@@ -1,8 +1,8 @@
-"""How far a completion lies from the nearest training text: TF-IDF cosine distance over words.
+"""Novelty of a text: the TF-IDF cosine distance over words to the nearest training window.
 
-The published figure of the recipe `tweets` is the mean over ten texts, the copied prompt included, of the distance to
-the nearest training window, with scikit-learn's defaults: words of two letters or more, in lower case, counted and
-weighted on the training windows alone.
+The published figure of the recipe `tweets` is the mean distance of ten texts, including the copied prompt, to the
+nearest training window, with scikit-learn's defaults: lower-case words of two letters or more, with vocabulary and
+weights from the training windows only.
 
 Letters: `N` texts, `M` windows.
 """
@@ -20,14 +20,14 @@ from textgen.windows.shards import IdReader
 from textgen.windows.vocabulary import Ids, Vocabulary
 
 MAX_WINDOWS = 200_000
-"""Training windows that a text is compared with; of a larger corpus as many, evenly spaced."""
+"""Maximum number of training windows to compare with; a larger corpus contributes evenly spaced ones."""
 ROWS = 16
-"""Texts that are compared with all windows at once: their likenesses take up to ROWS * M numbers."""
+"""Texts compared with all windows at once: their similarities take up to ROWS * M numbers."""
 
 
 def distances(texts: Sequence[str], windows: Iterable[str]) -> npt.NDArray[np.float64]:
-    """Returns the distance of each text to the nearest window, shape [N]: 0 is a copy, 1 shares no word with any."""
-    from sklearn.feature_extraction.text import TfidfVectorizer  # Takes a second, which only this figure needs.
+    """Returns the distance of each text to the nearest window, shape [N]: 0 for a copy, 1 without shared words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # Takes a second to import.
 
     vectorizer = TfidfVectorizer()
     try:
@@ -36,13 +36,13 @@ def distances(texts: Sequence[str], windows: Iterable[str]) -> npt.NDArray[np.fl
         return np.ones(len(texts))
     nearest = [np.zeros(0)]
     for start in range(0, len(texts), ROWS):
-        likeness = vectorizer.transform(texts[start : start + ROWS]) @ known.T
-        nearest.append(likeness.max(axis=1).toarray().ravel())
+        similarity = vectorizer.transform(texts[start : start + ROWS]) @ known.T
+        nearest.append(similarity.max(axis=1).toarray().ravel())
     return 1 - np.minimum(np.concatenate(nearest), 1)
 
 
 def training_windows(manifest: Manifest, *, context_length: int, stride: int) -> Iterator[str]:
-    """Yields the texts of the windows of `train`, evenly spaced ones where they are more than MAX_WINDOWS."""
+    """Yields the texts of the windows of `train`, or of MAX_WINDOWS evenly spaced ones if there are more."""
     reader, rules = IdReader(manifest, "train"), manifest.mark_rules
     try:
         span = max(reader.num_ids - context_length, 0)
@@ -54,7 +54,7 @@ def training_windows(manifest: Manifest, *, context_length: int, stride: int) ->
 
 
 def window_text(ids: Ids, vocabulary: Vocabulary) -> str:
-    """Returns the text of ids that may span documents, a line break in the place of END."""
+    """Returns the text of ids that may span documents, with a line break for END."""
     if vocabulary.end_id is None:
         return vocabulary.decode(ids)
     return "\n".join(vocabulary.decode(part) for part in np.split(ids, np.flatnonzero(ids == vocabulary.end_id)))

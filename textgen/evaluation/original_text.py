@@ -1,8 +1,8 @@
-"""Counts a scored text as it was before cleaning rules set marks in it.
+"""Counts the characters of a scored text before cleaning rules added marks.
 
-With `mark_capitals` and its like a text has other characters than its author wrote: a mark before a capital, a digit
-for a run of dots. Bits per character must not depend on that, or marks that cost next to nothing would look like a
-gain. So the nats of all ids, those of the marks too, are divided by the characters that the text had.
+Rules such as `mark_capitals` change the characters of a text: a mark before a capital, a digit for a run of dots. Bits
+per character must not depend on this, or marks that cost almost nothing would look like a gain. Therefore the nats of
+all ids, including the marks, are divided by the number of original characters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ READ_IDS = 2**21
 
 
 class OriginalSizes:
-    """How many characters and bytes the first ids of a split were; where no rule sets marks, what a tally counts."""
+    """The number of original characters and bytes of the first ids of a split; without marks, those of the tally."""
 
     def __init__(self, manifest: Manifest, split: str, *, max_ids: int | None = None) -> None:
         self._sizes: tuple[int, int] | None = None
@@ -31,7 +31,7 @@ class OriginalSizes:
             self._sizes = _sizes(manifest, split, num_ids=min(num_ids, num_ids if max_ids is None else max_ids))
 
     def counted(self, tally: Tally) -> Tally:
-        """Returns the tally of all these ids with the characters and bytes that they were."""
+        """Returns the tally of these ids with the number of original characters and bytes."""
         if self._sizes is None:
             return tally
         num_characters, num_bytes = self._sizes
@@ -39,7 +39,7 @@ class OriginalSizes:
 
 
 def _sizes(manifest: Manifest, split: str, *, num_ids: int) -> tuple[int, int]:
-    """Returns characters + ENDs, and UTF-8 bytes with one for each END."""
+    """Returns the number of characters and of UTF-8 bytes; each END adds one to both."""
     num_characters = num_bytes = 0
     for ids, has_end in _documents(manifest, split, num_ids=num_ids):
         text = unmark(manifest.vocabulary.decode(ids), manifest.mark_rules)
@@ -49,9 +49,9 @@ def _sizes(manifest: Manifest, split: str, *, num_ids: int) -> tuple[int, int]:
 
 
 def _documents(manifest: Manifest, split: str, *, num_ids: int) -> Iterator[tuple[Ids, bool]]:
-    """Yields the ids of each document of the first ids, without the END after it, and whether there is one.
+    """Yields the ids of each document without its END, and whether it has one.
 
-    Where a text joins the documents, all are one: no mark reaches over the text between two of them.
+    If a separator joins the documents, they count as one: no mark extends across the separator.
     """
     vocabulary = manifest.vocabulary
     reader = IdReader(manifest, split)

@@ -1,4 +1,4 @@
-"""How far a text repeats itself: runs of words said before, and the loop that it ends in."""
+"""Measures repetition in a text: repeated word n-grams, and the loop at its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NGRAM_WORDS = 4
 
 
 def repeated_ngrams(text: str, *, length: int = NGRAM_WORDS) -> tuple[int, int]:
-    """Returns how many of a text's runs of `length` words stood in it before, and how many runs it has."""
+    """Returns how many of a text's word n-grams repeat an earlier one, and the number of all its n-grams."""
     words = text.split()
     ngrams = [tuple(words[start : start + length]) for start in range(len(words) - length + 1)]
     return len(ngrams) - len(set(ngrams)), len(ngrams)
@@ -16,18 +16,18 @@ def repeated_ngrams(text: str, *, length: int = NGRAM_WORDS) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """The end of a text as far as it repeats itself, said twice at least."""
+    """A repetition at the end of a text, with at least two periods."""
 
     period: int
-    """Characters after which it repeats; 0 where the text ends in no repetition."""
+    """Length of the period in characters; 0 without a repetition."""
     num_chars: int
-    """Characters of the end that do."""
+    """Length of the whole repetition in characters."""
 
 
 def closing_loop(text: str) -> Loop:
-    """Returns the longest repetition that a text ends in, of equally long ones that with the shortest period.
+    """Returns the longest repetition at the end of a text, and among equally long ones that with the shortest period.
 
-    Most texts end in a short one (`ll`, `...`): what counts is its share of the text.
+    Most texts end in a short one (`ll`, `...`), so only its share of the text is meaningful.
     """
     backwards = text[::-1]
     best = Loop(period=0, num_chars=0)
@@ -39,9 +39,9 @@ def closing_loop(text: str) -> Loop:
 
 
 def _matches_with_start(text: str) -> list[int]:
-    """Returns for each place how many characters from there on are those that the text begins with (Z function)."""
+    """Returns the Z function: for each position, the length of the longest match with the start of the text."""
     matches = [0] * len(text)
-    left = right = 0  # The match that reaches furthest: text[left:right] == text[: right - left].
+    left = right = 0  # The match that extends furthest: text[left:right] == text[: right - left].
     for place in range(1, len(text)):
         count = min(matches[place - left], right - place) if place < right else 0
         while place + count < len(text) and text[count] == text[place + count]:

@@ -1,7 +1,7 @@
-"""Scores a language model on text: every id once, in contiguous lanes with the state carried along each.
+"""Scores a language model on text: each id once, in contiguous lanes along which the state is carried.
 
-A model that looks back over a fixed number of ids (`model.sliding`) first reads those before its lane, uncounted, so
-that what an id costs does not depend on where the lanes begin.
+A sliding model (`model.sliding`) first reads the ids before its lane without counting them, so that the cost of an id
+does not depend on where the lanes begin.
 
 Letters: `R` rows (lanes), `T` ids of a chunk, `V` vocabulary.
 """
@@ -21,13 +21,13 @@ from textgen.windows.batches import Batch
 from textgen.windows.vocabulary import Vocabulary
 
 NUM_LANES = 32
-"""Lanes of every evaluation, whatever the batch size of the training was."""
+"""Number of lanes in every evaluation, independent of the training's batch size."""
 CHUNK_IDS = 128
-"""Ids of a lane that one call scores; the result does not depend on it."""
+"""Ids per lane and call; does not affect the result."""
 
 
 class Scorer:
-    """Scores a model as its weights are at each call; compiled once, so that validations may reuse it."""
+    """Scores a model with its weights at the time of each call; compiled once, so validations reuse it."""
 
     def __init__(self, model: LanguageModel | SlidingModel, vocabulary: Vocabulary) -> None:
         self._model = model
@@ -36,9 +36,9 @@ class Scorer:
         self._step = tf.function(self._score_chunk, reduce_retracing=True)
 
     def score(self, batches: Iterable[Batch], *, progress: Callable[[int], None] | None = None) -> Tally:
-        """Returns the tally of consecutive chunks of the same lanes; the state starts at zero in each.
+        """Returns the tally of consecutive chunks of the same lanes; each lane starts with a zero state.
 
-        `progress` receives the number of ids scored so far, after every chunk.
+        After every chunk, `progress` receives the number of ids scored so far.
         """
         total = Tally()
         state: list[Any] | None = None
@@ -55,7 +55,7 @@ class Scorer:
         return total
 
     def _score_chunk(self, inputs: tf.Tensor, targets: tf.Tensor, counts: tf.Tensor, state: list[Any]) -> Any:
-        """Returns nats (float64), right ids, and the state after inputs [R, T]; `counts` [R, T] says which matter."""
+        """Returns nats (float64), correct ids, and the state after inputs [R, T]; `counts` [R, T] marks scored ids."""
         logits, state = self._model(inputs, state)  # [R, T, V]
         nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         nats = tf.where(counts, tf.cast(nats, tf.float64), tf.zeros([], tf.float64))

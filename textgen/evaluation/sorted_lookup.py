@@ -1,4 +1,4 @@
-"""Numbers of keys among sorted ones: by a table where the keys are few enough for one, else by search."""
+"""Finds the indices of keys in a sorted array, by a table if one fits and by binary search otherwise."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Keys = npt.NDArray[np.int64]
 
 
 def numbers_of(keys: Keys, *, sorted_keys: Keys, table: npt.NDArray[Any] | None) -> Keys:
-    """Returns where keys stand among the sorted ones, -1 for those that are not there; same shape.
+    """Returns the indices of keys in `sorted_keys`, -1 for missing ones; same shape.
 
-    `table`, where there is one, holds that number for every possible key.
+    `table`, if given, holds the index of every possible key.
     """
     if table is not None:
         return table[keys].astype(np.int64)

@@ -1,6 +1,6 @@
-"""Sums of a scored text, divided once at the end: sum, count, divide.
+"""The sums of a scored text, divided only at the end.
 
-Every model's divisor is characters + ENDs. Where ids are bytes, characters are the bytes that begin one.
+The divisor of every model is characters + ENDs. If ids are bytes, characters are counted by their first bytes.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy.typing as npt
 from textgen.windows.vocabulary import Vocabulary
 
 UNKNOWN_BYTES = len("\N{REPLACEMENT CHARACTER}".encode())
-"""Size of a character without an id: which one it was is no longer known, so it counts as what it is decoded to."""
+"""Size of a character without an id: the original is not known, so it counts as the character it decodes to."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What scoring adds up. Tallies of parts of a text add up to the tally of the whole."""
+    """The sums of scoring a text. The tallies of its parts add up to the tally of the whole."""
 
     nats: float = 0.0
-    """Cost of all ids, in nats; for UNKNOWN, with the cost of naming the symbol among all that have no id."""
+    """Cost of all ids in nats; UNKNOWN includes the cost of choosing the symbol among all symbols without an id."""
     num_ids: int = 0
     num_characters: int = 0
     """Characters + ENDs."""
     num_bytes: int = 0
-    """UTF-8 bytes of the text, one for every END."""
+    """UTF-8 bytes of the text, and one per END."""
     num_correct: int = 0
-    """Ids that were the likeliest; UNKNOWN never counts as right."""
+    """Ids that were the most probable ones; UNKNOWN never counts as correct."""
     num_unknown: int = 0
 
     def __add__(self, other: Tally) -> Tally:
@@ -45,7 +45,7 @@ class Tally:
 
     @property
     def loss(self) -> float:
-        """Nats per character; NaN of no text."""
+        """Nats per character; NaN without text."""
         return self.nats / self.num_characters if self.num_characters else math.nan
 
     @property
@@ -55,12 +55,12 @@ class Tally:
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits per UTF-8 byte; NaN of no text."""
+        """Bits per UTF-8 byte; NaN without text."""
         return self.nats / (self.num_bytes * math.log(2)) if self.num_bytes else math.nan
 
     @property
     def perplexity(self) -> float:
-        """exp(loss); infinite where that is no float any more."""
+        """exp(loss); infinity if that overflows."""
         try:
             return math.exp(self.loss)
         except OverflowError:
@@ -68,17 +68,17 @@ class Tally:
 
     @property
     def accuracy(self) -> float:
-        """Share of the ids that were the likeliest; NaN of no text."""
+        """Share of ids that were the most probable ones; NaN without text."""
         return self.num_correct / self.num_ids if self.num_ids else math.nan
 
     @property
     def unknown_rate(self) -> float:
-        """Share of the ids that are UNKNOWN; NaN of no text."""
+        """Share of ids that are UNKNOWN; NaN without text."""
         return self.num_unknown / self.num_ids if self.num_ids else math.nan
 
 
 class TextSizes:
-    """How many characters and bytes ids stand for, by table."""
+    """Counts the characters and bytes of ids with a table."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._unknown_id = vocabulary.unknown_id
@@ -96,7 +96,7 @@ class TextSizes:
         self._bytes = np.array(reserved + sizes, dtype=np.int64)  # [V]
 
     def tally(self, ids: npt.NDArray[Any], *, nats: float, num_correct: int = 0) -> Tally:
-        """Returns the tally of ids (any shape) that cost `nats`, the naming of UNKNOWN not yet included."""
+        """Returns the tally of ids (any shape) that cost `nats`, without the cost of choosing UNKNOWN's symbol."""
         num_unknown = 0 if self._unknown_id is None else int(np.count_nonzero(ids == self._unknown_id))
         return Tally(
             nats=nats + num_unknown * self._unknown_nats,

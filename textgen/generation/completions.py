@@ -1,4 +1,4 @@
-"""From a checkpoint and prompts to completions: what jobs and servers share."""
+"""Builds an engine, sampling settings and requests from a checkpoint and prompts, for jobs and servers."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from textgen.generation.steering import HeldUnit
 
 SAMPLING_NAME = "sampling.json"
-"""File beside a checkpoint's own, written by a sweep: sampling settings found best for it, by field."""
+"""A file that a sweep writes into a checkpoint: the sampling settings that scored best, by field."""
 
 
 def engine_of(checkpoint: Checkpoint, *, held: Sequence[HeldUnit] = (), guidance: float = 1.0) -> Engine:
-    """Returns an engine for a checkpoint that reads prompts as the checkpoint's corpus was cleaned.
+    """Returns an engine for a checkpoint; it cleans prompts as the checkpoint's corpus was cleaned.
 
     Args:
-        checkpoint: Whose model completes.
-        held: Units whose cell state is held at a value, in every completion.
-        guidance: How far every completion leans to its condition, as `generation.guidance` has it; 1 is as learnt.
+        checkpoint: The language model to generate with.
+        held: Units whose cell state is held at a fixed value, in every completion.
+        guidance: Guidance scale of every completion, see `generation.guidance`; 1 leaves the model unchanged.
 
     Raises:
-        UserError: the model has no such units, keeps no state from id to id, or was trained without conditions.
+        UserError: the model lacks one of the units, carries no state from id to id, or was trained without conditions.
     """
     from textgen.generation.engine import Engine  # Loads TensorFlow.
     from textgen.generation.guidance import GuidedModel
@@ -46,8 +46,8 @@ def engine_of(checkpoint: Checkpoint, *, held: Sequence[HeldUnit] = (), guidance
     normalize = functools.partial(normalize_prompt, spec=checkpoint.spec.corpus)
     if held and checkpoint.spec.training.loss_at == "last":
         raise UserError(
-            f"{checkpoint.uri} was trained with training.loss_at=last and reads every window anew, so that no unit can "
-            "be held; name a checkpoint that was trained with every"
+            f"{checkpoint.uri} was trained with training.loss_at=last: it carries no state from one character to the "
+            "next, so no unit can be held; use a checkpoint that was trained with training.loss_at=every"
         )
     model = checkpoint.build_model()
     stepped: StepModel = as_trained(model, checkpoint.spec)
@@ -59,21 +59,21 @@ def engine_of(checkpoint: Checkpoint, *, held: Sequence[HeldUnit] = (), guidance
 
 
 def sampling_of(checkpoint: Checkpoint, changes: Mapping[str, str]) -> SamplingSpec:
-    """Returns the sampling settings of a checkpoint: its spec's, then its `sampling.json`'s, then `changes`.
+    """Returns the sampling settings of a checkpoint; `changes` override its `sampling.json`, which overrides its spec.
 
     Args:
-        checkpoint: Whose settings.
-        changes: By `sampling.field`, as `--set` gives them.
+        checkpoint: The checkpoint.
+        changes: Values by `sampling.field`, as given to `--set`.
 
     Raises:
-        UserError: a change of another section, or a wrong one.
+        UserError: a change names another section or has an invalid value.
     """
     known = [f"sampling.{name}" for name in field_types(SamplingSpec)]
     for path, value in changes.items():
         if not path.startswith("sampling."):
             if "." not in path and meant_by(path, known):
                 raise unknown_setting(path, value, known)
-            raise UserError(f"--set received {path}; what a trained model can still change is sampling.*")
+            raise UserError(f"--set received {path}; a trained model accepts only sampling.* settings")
     spec = checkpoint.spec
     found = storage.read_if_exists(storage.join(checkpoint.uri, SAMPLING_NAME))
     if found is not None:
@@ -84,43 +84,43 @@ def sampling_of(checkpoint: Checkpoint, changes: Mapping[str, str]) -> SamplingS
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A text to continue, and sampling settings of its own."""
+    """A text to continue, with optional settings that override the job's."""
 
     text: str
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """By field of `SamplingSpec`; the job's settings hold for the others."""
+    """Sampling settings by field of `SamplingSpec`; other fields keep the job's settings."""
     condition: Mapping[str, Any] = field(default_factory=dict)
-    """Values told before the text, by name of the condition; the job's hold for the others."""
+    """Values to condition on, by name of the condition; other conditions keep the job's values."""
 
 
 def requests_of(
     prompts: Sequence[Prompt], settings: SamplingSpec, *, condition: Mapping[str, Any] | None = None
 ) -> list[Request]:
-    """Returns `n` requests a prompt, prompt by prompt."""
+    """Returns `n` requests per prompt, in the order of the prompts."""
     requests = []
     for prompt in prompts:
         own = override(
             RunSpec(preset="", sampling=settings),
             {f"sampling.{name}": value for name, value in prompt.changes.items()},
         ).sampling
-        told = {**(condition or {}), **prompt.condition}
-        requests += [Request(prompt=prompt.text, settings=own, index=index, condition=told) for index in range(own.n)]
+        values = {**(condition or {}), **prompt.condition}
+        requests += [Request(prompt=prompt.text, settings=own, index=index, condition=values) for index in range(own.n)]
     return requests
 
 
 def read_prompts(uri: str) -> list[Prompt]:
-    """Returns the prompts of a file: one a line, or of a `.jsonl` file an object a line.
+    """Returns the prompts of a file: one per line, as plain text or, in a `.jsonl` file, as JSON objects.
 
-    Such an object has the field `prompt`, and may have `condition`, an object of values by name, and fields of
-    `SamplingSpec` beside it.
+    Each object has the field `prompt`. It may also have `condition`, an object of values by name, and fields of
+    `SamplingSpec`.
 
     Raises:
-        UserError: the file does not exist, is not UTF-8, or a line lacks the field.
+        UserError: the file does not exist or is not UTF-8, or a line lacks the field `prompt`.
     """
     try:
         text = storage.read_bytes(uri).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{uri} is not UTF-8; convert it first") from None
+        raise UserError(f"{uri} is not UTF-8; convert it to UTF-8") from None
     lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
     if not uri.endswith((".jsonl", ".json")):
         return [Prompt(text=line) for line in lines]
@@ -134,18 +134,22 @@ def _prompt_of(line: str, uri: str, number: int) -> Prompt:
     except (json.JSONDecodeError, TypeError, ValueError):
         text = None
     if not isinstance(text, str) or not isinstance(condition, dict):
-        raise UserError(f'prompt {number} of {uri} is not of the form {{"prompt": "a text"}}; correct that line')
-    if isinstance(fields.get("stop"), str):  # One text as it is, and no list as a command line writes it.
+        raise UserError(f'prompt {number} of {uri} does not have the form {{"prompt": "a text"}}; correct that line')
+    if isinstance(fields.get("stop"), str):  # One stop text, not a comma-separated list as on the command line.
         fields["stop"] = [fields["stop"]]
     return Prompt(text=text, changes=fields, condition=condition)
 
 
-def parse_condition(told: Sequence[str]) -> dict[str, str]:
-    """Splits `name=value` texts, as `--condition` takes them."""
+def parse_condition(texts: Sequence[str]) -> dict[str, str]:
+    """Returns values by name from the `name=value` texts of `--condition`.
+
+    Raises:
+        UserError: a text does not have that form, or a name occurs twice.
+    """
     pairs = {}
-    for text in told:
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or name.strip() in pairs:
-            raise UserError(f"--condition received {text!r}; write each one once, as label=5")
+            raise UserError(f"--condition received {text!r}; write each condition once, as name=value, such as label=5")
         pairs[name.strip()] = value.strip()
     return pairs

@@ -1,7 +1,7 @@
-"""Completes many prompts at once: streams join free slots at every call of the loop and leave when they are finished.
+"""Continuous batching: streams join free slots at every call of the loop and leave when they are finished.
 
-A completion depends on its prompt, seed, index and settings alone: not on the number of requests, on their order or
-on when they arrive (see `loop` and `stream` for why).
+A completion depends only on its prompt, condition, seed, index and settings, not on the number of requests, their order
+or their time of arrival (`loop` and `stream` explain why).
 
 Letters: S slots, K steps per call, V vocabulary.
 """
@@ -22,11 +22,11 @@ from textgen.model.sliding import SlidingModel
 from textgen.windows.vocabulary import Vocabulary
 
 NUM_SLOTS = 32
-"""Twice as many step no more characters a second on two cores, and one stream then takes twice as long."""
+"""Twice as many slots give no more characters per second on two cores and double the latency of a single stream."""
 SLIDING_SLOTS = 4
-"""Slots of a model that looks back over T ids: each steps T rows, so that more slots only make each one wait."""
+"""Slots of a sliding model: each slot steps T rows, so more slots only add latency."""
 STEPS_PER_CALL = 32
-"""Hides the cost of a call; a request waits no longer than one call, some 10 ms, to join."""
+"""Amortizes the overhead of a call; a request waits at most one call, about 10 ms, for a free slot."""
 
 _Waiting = tuple[Stream, "Future[Completion]"]
 
@@ -34,9 +34,9 @@ _Waiting = tuple[Stream, "Future[Completion]"]
 class Engine:
     """Steps all requests together.
 
-    `generate` is all that a job needs. A server calls `prepare` and `enqueue` from any thread and `run_once` from one
-    thread of its own. The prompt is read by the same loop that generates (its ids are forced), so that a request joins
-    at any call. UNKNOWN and controls are never drawn: their probability goes to the other ids in proportion.
+    A job only needs `generate`. A server calls `prepare` and `enqueue` from any thread and `run_once` from one
+    dedicated thread. The loop that generates also reads the prompt (its ids are forced), so a request can join at any
+    call. UNKNOWN and controls are never drawn: their probability goes to the other ids in proportion.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Engine:
 
         Args:
             model: The language model; its weights are read at every call.
-            vocabulary: The model's.
-            num_slots: Streams that are stepped together; another number rounds differently. None goes by the model.
-            reading: How the model's corpus was written; by default as people write.
-            steer: What becomes of the model's state before every id, as `steering.Steering`; by default nothing.
+            vocabulary: The model's vocabulary.
+            num_slots: Streams that are stepped together; another number rounds differently. None chooses it by model.
+            reading: How the model's corpus was written; by default prompts and completions are not converted.
+            steer: Changes the model's state before every id, such as `steering.Steering`; the default changes nothing.
         """
         self.vocabulary = vocabulary
         self._reading = reading or Reading()
@@ -73,14 +73,16 @@ class Engine:
 
     @property
     def num_unfinished(self) -> int:
-        """Requests that wait or are being completed; those that were cancelled while they waited do not count."""
-        waiting = sum(not future.cancelled() for _, future in tuple(self._waiting))  # Another thread may take some.
+        """Number of requests that are queued or running; requests cancelled in the queue do not count."""
+        waiting = sum(
+            not future.cancelled() for _, future in tuple(self._waiting)
+        )  # A copy: another thread may change the queue.
         return waiting + sum(slot is not None for slot in self._slots)
 
     def generate(
         self, requests: Sequence[Request], *, progress: Callable[[int], None] | None = None
     ) -> list[Completion]:
-        """Returns the completions of all requests, in their order; `progress` receives how many are done."""
+        """Returns the completions of all requests, in order; `progress` receives the number of finished requests."""
         futures = [self.enqueue(stream) for stream in self.prepare(requests)]
         while (num_done := sum(future.done() for future in futures)) < len(futures):
             if progress is not None:
@@ -89,10 +91,10 @@ class Engine:
         return [future.result() for future in futures]
 
     def prepare(self, requests: Sequence[Request]) -> list[Stream]:
-        """Reads the prompts of requests, each prompt once, in any thread.
+        """Returns a stream per request and reads each distinct prompt once; safe to call from any thread.
 
         Raises:
-            RefusedFieldError: the prompt, the condition or a stop text of one cannot be read by this model.
+            RefusedFieldError: the model cannot read the prompt, the condition or a stop text of a request.
         """
         known: dict[tuple[str, str], PreparedPrompt] = {}
         streams = []
@@ -104,18 +106,18 @@ class Engine:
         return streams
 
     def enqueue(self, stream: Stream) -> Future[Completion]:
-        """Queues a prepared request; the future is done when a later `run_once` has finished it. May be cancelled."""
+        """Queues a stream and returns its future, which a later `run_once` completes; the caller may cancel it."""
         future: Future[Completion] = Future()
         self._waiting.append((stream, future))
         return future
 
     def run_once(self) -> bool:
-        """Steps all slots by one call of the loop; returns False, having done nothing, where there is no request."""
+        """Steps all slots by one call of the loop; returns False, without stepping, if there is no request."""
         fresh = self._admit()
         if not any(self._slots):
             return False
         num_slots, num_steps = len(self._slots), self._loop.num_steps
-        forced = np.zeros((num_steps, num_slots), dtype=np.int32)  # A slot without a stream is led along id 0.
+        forced = np.zeros((num_steps, num_slots), dtype=np.int32)  # A slot without a stream reads id 0.
         uniforms = np.zeros((num_steps, num_slots), dtype=np.float32)
         for slot, active in enumerate(self._slots):
             if active is not None:
@@ -136,7 +138,7 @@ class Engine:
         return True
 
     def fail_all(self, error: Exception) -> None:
-        """Ends every unfinished request with an error."""
+        """Ends every unfinished request with `error`."""
         unfinished = [*self._waiting, *(slot for slot in self._slots if slot is not None)]
         self._waiting.clear()
         for slot in range(len(self._slots)):
@@ -146,7 +148,7 @@ class Engine:
                 future.set_exception(error)
 
     def _admit(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Frees slots of cancelled requests, gives free ones to waiting requests, and returns which are new, [S]."""
+        """Frees slots of cancelled requests, fills free slots from the queue and returns which slots are new, [S]."""
         fresh = np.zeros(len(self._slots), dtype=np.bool_)
         for slot, active in enumerate(self._slots):
             if active is not None and active[1].cancelled():
@@ -168,7 +170,7 @@ class Engine:
 
     def _release(self, slot: int) -> None:
         self._slots[slot] = None
-        # A filter that is left behind would cost the others its time.
+        # A filter left in a free slot would slow down every call.
         self._top_k[slot], self._top_p[slot] = self.vocabulary.size, 1.0
 
     def _read(self, slot: int, active: _Waiting, ids: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
@@ -176,5 +178,5 @@ class Engine:
         stream.read(ids)
         if stream.finish_reason is not None:
             self._release(slot)
-            with contextlib.suppress(InvalidStateError):  # Cancelled meanwhile.
+            with contextlib.suppress(InvalidStateError):  # The request was cancelled in the meantime.
                 future.set_result(stream.completion())

@@ -1,8 +1,8 @@
-"""Where a text may end: between graphemes, the characters that a reader sees.
+"""Finds where a text may be cut: between graphemes, the characters that a reader perceives.
 
-A grapheme is a character with all that joins it: combining marks, what a joiner binds to it, a skin tone, the second
-half of a flag. These are the rules of Unicode's annex 29 but for those of scripts whose syllables are composed of
-letters that also stand alone (conjoining jamo, conjuncts of India's scripts): a cut there loses no mark.
+A grapheme is a character with everything that attaches to it: combining marks, characters bound by a joiner, a skin
+tone, the second half of a flag. These are the rules of Unicode Standard Annex 29, without those for scripts whose
+syllables consist of letters that also stand alone (conjoining jamo, Indic conjuncts): a cut there loses no mark.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _EXTENDS = {ZERO_WIDTH_JOINER, "\N{ZERO WIDTH NON-JOINER}"}
 
 
 def whole_length(text: str, limit: int) -> int:
-    """Returns how many characters of a text, at most `limit`, end with a whole grapheme.
+    """Returns the length of the longest prefix of at most `limit` characters that ends with a whole grapheme.
 
-    The character at `limit`, where the text has one, decides whether the grapheme before it is whole.
+    The character at `limit`, if there is one, decides whether the grapheme before it is whole.
     """
     length = min(limit, len(text))
     while 0 < length < len(text) and _joins(text, length):
@@ -25,7 +25,7 @@ def whole_length(text: str, limit: int) -> int:
 
 
 def _joins(text: str, place: int) -> bool:
-    """Says whether the character at a place belongs to the grapheme of the one before it."""
+    """Returns whether the character at `place` belongs to the same grapheme as the one before it."""
     before, character = text[place - 1], text[place]
     if character in _EXTENDS or before == ZERO_WIDTH_JOINER or unicodedata.category(character) in ("Mn", "Me", "Mc"):
         return True

@@ -1,12 +1,12 @@
 """The compiled loop: all slots take a fixed number of steps in one call.
 
-A matrix product rounds differently with another number of rows, so the number of slots is fixed for the life of a
-loop and slots without a stream are stepped along. Rows do not mix: what a slot draws does not depend on its
-neighbours, nor on which slot it is.
+The rounding of a matrix product depends on its number of rows, so the number of slots is fixed for the lifetime of a
+loop, and slots without a stream are stepped too. Rows do not mix: the ids that a slot draws depend neither on its
+neighbours nor on its own number.
 
 XLA compiles the loop in about a second and steps 1.3 to 3 times as fast as TensorFlow's own executor (measured on two
-cores, 1 x 128 to 1 x 1024). Its results were seen equal with 2, 3, 4 and 16 threads, and differently rounded with one:
-leave TensorFlow at least two threads where a seed should give the same text as elsewhere.
+cores, 1 x 128 to 1 x 1024). Results were identical with 2, 3, 4 and 16 threads and rounded differently with one: give
+TensorFlow at least two threads if a seed must give the same text on every machine.
 
 Letters: S slots, K steps per call, V vocabulary, H units.
 """
@@ -25,7 +25,7 @@ from textgen.generation.stream import Floats, IdRows
 
 
 class StepModel(Protocol):
-    """What the loop needs of a language model."""
+    """The interface that the loop needs from a language model."""
 
     vocab_size: int
 
@@ -51,11 +51,11 @@ class SteppingLoop:
         """Prepares the loop; the first call compiles it.
 
         Args:
-            model: Its variables are read at every call: later training is seen.
+            model: The language model. Its variables are read at every call, so later training takes effect.
             num_slots: S.
             num_steps: K.
-            never_sampled: Ids that are never drawn (UNKNOWN, controls); their share goes to the others.
-            steer: What becomes of the state before every id that is read; by default it stays as it is.
+            never_sampled: Ids that are never drawn (UNKNOWN, controls); their probability goes to the others.
+            steer: Changes the state before every id is read; the default leaves it unchanged.
         """
         self.num_slots = num_slots
         self.num_steps = num_steps
@@ -80,9 +80,9 @@ class SteppingLoop:
         """Takes K steps and returns their ids, [K, S].
 
         Args:
-            fresh: [S]; slots whose state is set to zero first.
+            fresh: [S]; slots whose state is reset to zero first.
             last: [S]; the id that each slot reads first.
-            forced: [K, S]; ids that are taken instead of drawn ones, or `stream.SAMPLED`.
+            forced: [K, S]; ids that replace the drawn ones, or `stream.SAMPLED`.
             uniforms: [K, S] in [0, 1).
             temperature: [S].
             top_k: [S].

@@ -1,8 +1,8 @@
-"""Holds units of a language model at values of one's own while it generates.
+"""Holds chosen units of a language model at fixed values while it generates.
 
-A recurrent layer's cell state (an LSTM's c, a GRU's h) is overwritten before every id that is read, those of the prompt
-included, so that the gates go on from the value that was asked for. Values are absolute: those that a unit takes by
-itself are what `jobs.probe` measures.
+The cell state of a recurrent layer (an LSTM's c, a GRU's h) is overwritten before every id that is read, including
+those of the prompt, so the gates start from the held value. Values are absolute; `jobs.probe` measures the values that
+a unit takes by itself.
 
 Letters: S slots, H units.
 """
@@ -25,54 +25,56 @@ _WRITTEN = re.compile(r"(?:(\d+):)?(\d+)=([+-]?(?:\d+\.?\d*|\.\d+))")
 
 @dataclass(frozen=True, kw_only=True)
 class HeldUnit:
-    """One unit of a layer, and the value that its cell state is held at."""
+    """A unit of a recurrent layer and the value at which its cell state is held."""
 
     unit: int
-    """Place in the layer, from 0."""
+    """Index within the layer, from 0."""
     value: float
     layer: int = 1
-    """Recurrent layer, from 1: the one that reads the ids."""
+    """Number of the recurrent layer; 1 is the first, which reads the ids."""
 
     def __str__(self) -> str:
-        """Returns what `parse_held_unit` reads."""
+        """Returns the form that `parse_held_unit` reads."""
         return f"{'' if self.layer == 1 else f'{self.layer}:'}{self.unit}={self.value:+g}"
 
 
 def parse_held_unit(text: str) -> HeldUnit:
-    """Reads `unit=value` or `layer:unit=value`, as `--unit` takes it: `17=+3`, `2:17=-0.5`.
+    """Parses `unit=value` or `layer:unit=value`, the form of `--unit`: `17=+3`, `2:17=-0.5`.
 
     Raises:
-        UserError: the text is not of that form.
+        UserError: the text does not have that form.
     """
     found = _WRITTEN.fullmatch(text.replace(" ", ""))
     if found is None:
-        raise UserError(f"--unit received {text!r}; write unit=value as 17=+3, or layer:unit=value as 2:17=-3")
+        raise UserError(
+            f"--unit received {text!r}; write unit=value, such as 17=+3, or layer:unit=value, such as 2:17=-3"
+        )
     return HeldUnit(layer=int(found[1] or 1), unit=int(found[2]), value=float(found[3]))
 
 
 class Steering:
-    """The same values in every slot, at every step."""
+    """Holds the same units at the same values in every slot, at every step."""
 
     def __init__(self, held: Sequence[HeldUnit], model: LanguageModel) -> None:
         """Prepares the values.
 
         Raises:
-            UserError: the model has no such layer or unit, or a unit is given twice.
+            UserError: the model lacks one of the layers or units, or a unit occurs twice.
         """
         _check(held, model)
         states_per_layer = STATES_PER_LAYER[model.spec.cell]
-        self._by_part: dict[int, tuple[Any, Any]] = {}  # Number of a state's tensor -> which units, their values; [H].
+        self._by_part: dict[int, tuple[Any, Any]] = {}  # By index of the state tensor: mask and values, [H].
         for layer in {one.layer for one in held}:
             is_held = np.zeros(model.spec.widths[layer - 1], dtype=np.bool_)
             values = np.zeros(len(is_held), dtype=np.float32)
             for one in held:
                 if one.layer == layer:
                     is_held[one.unit], values[one.unit] = True, one.value
-            # The cell state is the last of a layer's tensors: c after h, or h alone.
+            # The cell state is the layer's last state tensor: c after h, or h alone.
             self._by_part[layer * states_per_layer - 1] = (tf.constant(is_held), tf.constant(values))
 
     def __call__(self, state: Sequence[Any]) -> list[Any]:
-        """Returns the state, tensors [S, H], with the units at their values."""
+        """Returns the state, tensors [S, H], with the held units at their values."""
         return [
             tf.where(*self._by_part[number], part) if number in self._by_part else part
             for number, part in enumerate(state)
@@ -84,7 +86,9 @@ def _check(held: Sequence[HeldUnit], model: LanguageModel) -> None:
     for number, one in enumerate(held):
         written = f"{one.layer}:{one.unit}"
         if not 1 <= one.layer <= len(widths):
-            raise UserError(f"--unit names {written}, but the model has layers 1 to {len(widths)}; name one of these")
+            raise UserError(
+                f"--unit names {written}, but the model has layers 1 to {len(widths)}; name a unit of one of these"
+            )
         if not 0 <= one.unit < widths[one.layer - 1]:
             raise UserError(
                 f"--unit names {written}, but layer {one.layer} has units 0 to {widths[one.layer - 1] - 1}; "

@@ -1,4 +1,4 @@
-"""One completion in the making: which ids go in, what the ids that come out mean, and when it ends."""
+"""The state of one running completion: the ids it feeds to the model, the text it builds, and when it ends."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FinishReason = Literal["end", "stop", "length"]
 Floats = npt.NDArray[np.float32]
 IdRows = npt.NDArray[np.int32]
 SAMPLED = -1
-"""Stands among the forced ids where the id is drawn."""
+"""Marks positions among the forced ids whose id is drawn."""
 
 
 class RefusedFieldError(UserError):
-    """A field of a request cannot be read by this model."""
+    """The model cannot read a field of a request."""
 
     def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
@@ -45,9 +45,9 @@ class Request:
     prompt: str
     settings: SamplingSpec
     index: int = 0
-    """Which of several completions of a prompt: with prompt and seed it starts the stream's generator."""
+    """Number of this completion among those of its prompt; seeds the generator together with prompt and seed."""
     condition: Mapping[str, object] = field(default_factory=dict)
-    """Values told before the prompt, by name of the condition; the others are told as `none`."""
+    """Values to condition on, by name of the condition; other conditions are `none`."""
 
     def __post_init__(self) -> None:
         _check_whole(self.prompt, "prompt")
@@ -55,58 +55,58 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """What was made of a request."""
+    """The result of a request."""
 
     prompt: str
     completion: str
     finish_reason: FinishReason
-    """`end`: the model ended the document. `stop`: a stop text would have followed. `length`: the limit was reached."""
+    """`end`: the model ended the document. `stop`: a stop text came next. `length`: the limit was reached."""
     temperature: float
     seed: int
     index: int
     condition: Mapping[str, object] = field(default_factory=dict)
-    """What was told before the prompt."""
+    """The values that the completion was conditioned on, by name."""
     unknown_characters: tuple[str, ...] = ()
-    """Characters of the prompt that the vocabulary lacks: the model read UNKNOWN for them."""
+    """Characters of the prompt that the vocabulary lacks: the model read UNKNOWN in their place."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a model's corpus was written: what prompts and stop texts become, and completions come back from."""
+    """How a model's corpus was written: converts prompts and stop texts to that form, and completions back."""
 
     normalize: Callable[[str], str] | None = None
-    """Writes a text as the corpus was; None leaves it as it is."""
+    """Cleans a text as the corpus was cleaned; None leaves it unchanged."""
     mark_rules: tuple[str, ...] = ()
-    """Those of its rules that `corpus.marks` can undo."""
+    """The cleaning rules that `corpus.marks` can undo."""
 
     def read(self, text: str) -> str:
         """Returns a text as the model reads it."""
         return self.normalize(text) if self.normalize is not None else text
 
     def shown(self, text: str) -> str:
-        """Returns a text as a completion shows it: written like the corpus, with its marks undone."""
+        """Returns a text as it appears in a completion: cleaned like the corpus, with its marks undone."""
         return unmark(self.read(text), self.mark_rules)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedPrompt:
-    """What all completions of one prompt share."""
+    """The prompt as read by the model, shared by all completions of it."""
 
     ids: IdRows
-    """Its controls and characters, [P]."""
+    """Ids of the controls and the characters, [P]."""
     key: str
-    """What starts the generators of its completions, with seed and index."""
+    """Seeds the generators of the completions, together with seed and index."""
     unknown_characters: tuple[str, ...]
     unmarking: Unmarking | None
-    """Where a completion goes on, as people read it; None where the model reads what people do."""
+    """State of the unmarking after the prompt; None if the corpus has no marks."""
 
     @classmethod
     def of(cls, request: Request, vocabulary: Vocabulary, reading: Reading) -> PreparedPrompt:
         """Reads a request's prompt.
 
         Raises:
-            RefusedFieldError: a character of the prompt is missing and the vocabulary reserves no id for such, or the
-                model was not trained with such a condition.
+            RefusedFieldError: the vocabulary lacks a character of the prompt and has no UNKNOWN, or the model was not
+                trained with the condition or its value.
         """
         with _blaming("condition"):
             controls = controls_of(vocabulary.conditions, request.condition)
@@ -134,8 +134,8 @@ def _blaming(field: str) -> Iterator[None]:
 class Stream:
     """The ids and the text of one completion.
 
-    A stream reads `start_id` (a document begins), its controls, the prompt's ids, then what was drawn. Position p of
-    the stream has uniform number p of its own generator, so that nothing depends on how positions are grouped into
+    The model reads `start_id` (a document begins), the controls, the prompt's ids, then the drawn ids. Position p
+    uses uniform number p of the stream's own generator, so the result does not depend on how positions are grouped into
     calls.
     """
 
@@ -150,13 +150,13 @@ class Stream:
         """Begins the stream.
 
         Args:
-            request: What to complete.
-            vocabulary: The model's.
-            reading: How the model's corpus was written; by default as people write.
-            prepared: Of the request's prompt, where another completion has it already.
+            request: The prompt to complete, and its settings.
+            vocabulary: The model's vocabulary.
+            reading: How the model's corpus was written; by default texts are not converted.
+            prepared: The prompt as already read for another completion; None reads it.
 
         Raises:
-            RefusedFieldError: the prompt, the condition or a stop text cannot be read by this model.
+            RefusedFieldError: the model cannot read the prompt, the condition or a stop text.
         """
         reading = reading or Reading()
         prepared = prepared or PreparedPrompt.of(request, vocabulary, reading)
@@ -179,7 +179,7 @@ class Stream:
         return forced, self._generator.random(num_steps, dtype=np.float32)
 
     def read(self, ids: IdRows) -> None:
-        """Takes the ids of the positions that `inputs` spoke of, [num_steps], and ends the stream where it is due."""
+        """Takes the ids at the positions of the last `inputs`, [num_steps], and ends the stream if it is finished."""
         drawn = ids[len(self._forced[: len(ids)]) :]
         self._forced = self._forced[len(ids) :]
         ends = np.flatnonzero(drawn == self._end_id) if self._end_id is not None else drawn[:0]
@@ -208,21 +208,21 @@ class Stream:
 def generator_of(prompt: str, *, seed: int, index: int) -> np.random.Generator:
     """Returns the generator of a stream: counter-based (Philox), keyed by prompt, seed and the completion's index.
 
-    With the same numbers after every prompt, completions of different prompts would fall into the same words.
+    Without the prompt in the key, completions of different prompts would draw the same numbers and the same words.
     """
     key = hashlib.blake2b(f"{seed} {index} {prompt}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype="<u8")))
 
 
 def _stop_texts(settings: SamplingSpec, reading: Reading) -> tuple[str, ...]:
-    """Returns the stop texts as they would stand in a completion: a lower-case model never writes `The End`."""
+    """Returns the stop texts as they would appear in a completion: a lower-case model never writes `The End`."""
     texts = []
     for stop in settings.stop:
         _check_whole(stop, "stop")
         texts.append(reading.shown(stop))
         if not texts[-1]:
             raise RefusedFieldError(
-                f"the stop text {stop!r} holds nothing that this model can write; leave it out", "stop"
+                f"the stop text {stop!r} contains nothing that this model can write; leave it out", "stop"
             )
     return tuple(texts)
 
@@ -231,15 +231,17 @@ def _check_whole(text: str, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise RefusedFieldError(f"the {field} {text!r} holds half a character; send it as UTF-8", field) from None
+        raise RefusedFieldError(
+            f"the {field} {text!r} contains half a character (a lone surrogate); send it as UTF-8", field
+        ) from None
 
 
 class _StoppingText:
-    """A text that grows until it is long enough or holds a stop text.
+    """A text that grows until it reaches its limit or contains a stop text.
 
-    Where several stop texts occur, the first that is complete counts, of those complete at the same character the
-    longest: as if the text had grown by one character at a time. At its limit it waits for one character more, which
-    says whether the last grapheme is whole; one that is not is left out.
+    The stop text that is complete first ends the text, and the longest of those complete at the same character: as if
+    the text had grown one character at a time. At its limit, the text waits for one more character, which shows whether
+    the last grapheme is whole; an incomplete one is dropped.
     """
 
     def __init__(self, settings: SamplingSpec) -> None:
@@ -251,7 +253,7 @@ class _StoppingText:
         self._num_chars = 0
 
     def append(self, text: str, *, ended: bool) -> FinishReason | None:
-        """Adds text and returns why it ends there, if it does; `ended` says that nothing can follow."""
+        """Adds text and returns the finish reason, if it ends; `ended` means that nothing can follow."""
         text, beyond = text[: self._room], text[self._room : self._room + 1]
         searched = self._tail + text
         found = [(start + len(stop), start) for stop in self._stop if (start := searched.find(stop)) >= 0]
@@ -273,7 +275,7 @@ class _StoppingText:
 
 
 class _CharacterDecoder:
-    """Ids of characters to text."""
+    """Decodes ids of characters to text."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -283,7 +285,7 @@ class _CharacterDecoder:
 
 
 class _ByteDecoder:
-    """Ids of UTF-8 bytes to whole characters; the bytes of one that is unfinished wait for the rest."""
+    """Decodes ids of UTF-8 bytes to whole characters and keeps incomplete bytes until the rest follows."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._bytes = np.array([0] * vocabulary.num_reserved + list(vocabulary.symbols), dtype=np.uint8)

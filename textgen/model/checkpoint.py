@@ -1,11 +1,11 @@
-"""A checkpoint: a folder or prefix that explains itself and is enough to resume or to generate.
+"""A checkpoint: a self-describing folder or prefix, sufficient to resume training or to generate.
 
     weights.npz       arrays by layer and name
-    training.npz      optimizer, recurrent state of every lane (absent where the checkpoint only generates)
+    training.npz      optimizer, recurrent state of every lane (absent if the checkpoint is for inference only)
     checkpoint.json   spec, vocabulary, position, metrics, lineage
-    COMPLETE          hashes of the others, written last: without it the checkpoint does not exist
+    COMPLETE          hashes of the other files, written last: without it the checkpoint does not exist
 
-A run's folder holds `checkpoints/step-XXXXXXXX/` and `best.json`, which names the best of them.
+A run's folder holds `checkpoints/step-XXXXXXXX/` and `best.json`, which names the best checkpoint.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Everything about a checkpoint but its arrays, which are read when asked for."""
+    """The metadata of a checkpoint; its arrays are read on access."""
 
     uri: str
     spec: RunSpec
@@ -47,14 +47,14 @@ class Checkpoint:
     run_name: str
     manifest_uri: str
     manifest_hash: str
-    """Lineage: the hash of the manifest that it was trained on."""
+    """Hash of the manifest that it was trained on."""
     position: Mapping[str, Any]
-    """`step` (completed), `epoch`, and what else resuming needs."""
+    """`step` (completed), `epoch`, and the other values needed to resume."""
     metrics: Mapping[str, Any]
     classes: tuple[str, ...] = ()
     """A classifier's labels in the order of its outputs; empty for a language model."""
     lineage: Mapping[str, Any] | None = None
-    """The checkpoint of another run that its run began from: `uri`, `weights_sha256` and more; `from` in the file."""
+    """The checkpoint of another run that its run started from: `uri`, `weights_sha256` and more; `from` in the file."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """sha256 of each file."""
 
@@ -82,7 +82,9 @@ class Checkpoint:
         from textgen.model.language_model import LanguageModel  # Loads TensorFlow.
 
         if self.classes:
-            raise UserError(f"{self.uri} is a classifier; give it to jobs.classify, or name one of a language model")
+            raise UserError(
+                f"{self.uri} is a classifier; give it to jobs.classify, or name the checkpoint of a language model"
+            )
 
         vocabulary = self.vocabulary
         model = LanguageModel(self.spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls)
@@ -94,12 +96,12 @@ class Checkpoint:
         files = {"weights.npz": _npz(weights), "checkpoint.json": self._json()}
         if training_arrays is not None:
             files["training.npz"] = _npz(training_arrays)
-        storage.delete(storage.join(self.uri, MARKER_NAME))  # Of an older checkpoint in the same place.
+        storage.delete(storage.join(self.uri, MARKER_NAME))  # Left by an older checkpoint at the same URI.
         for name, content in files.items():
             storage.write_bytes(storage.join(self.uri, name), content)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         storage.write_bytes(storage.join(self.uri, MARKER_NAME), json.dumps(hashes).encode())
-        # Not read again: workers of a driver that was lost may remove it as soon as it is there.
+        # Not read back: workers of another, lost driver may delete it as soon as it exists.
         return dataclasses.replace(self, uri=storage.absolute(self.uri), hashes=hashes)
 
     @classmethod
@@ -107,20 +109,24 @@ class Checkpoint:
         """Reads the checkpoint at exactly `uri`.
 
         Raises:
-            UserError: there is none, it is unfinished, or a file differs from what was written.
+            UserError: the checkpoint does not exist, is incomplete, or its marker or metadata are damaged.
         """
         folder = storage.absolute(uri)
         marker = storage.join(folder, MARKER_NAME)
         text = storage.read_if_exists(marker)
         if text is None:
-            raise MissingError(f"{folder} is no complete checkpoint (it has no file {MARKER_NAME}); name another")
+            raise MissingError(
+                f"{folder} is not a complete checkpoint (the file {MARKER_NAME} is missing); name another"
+            )
         try:
             hashes = dict(json.loads(text))
         except (TypeError, ValueError):
             raise UserError(f"{marker} differs from what was written; use another checkpoint") from None
         content = json.loads(_checked(folder, "checkpoint.json", hashes))
         if content["format_version"] != FORMAT_VERSION:
-            raise UserError(f"{folder} has format version {content['format_version']}; this is for {FORMAT_VERSION}")
+            raise UserError(
+                f"{folder} has format version {content['format_version']}; this release reads version {FORMAT_VERSION}"
+            )
         return cls(
             uri=folder,
             spec=RunSpec.from_dict(content["spec"]),
@@ -136,10 +142,10 @@ class Checkpoint:
         )
 
     def verify(self) -> None:
-        """Makes sure that every file is what was written.
+        """Checks every file against its hash.
 
         Raises:
-            UserError: one is not.
+            UserError: a file differs from what was written.
         """
         for name in self.hashes:
             _checked(self.uri, name, self.hashes)
@@ -161,13 +167,13 @@ class Checkpoint:
 
     def _arrays(self, name: str) -> Arrays:
         if name not in self.hashes:
-            raise UserError(f"{self.uri} has no {name}; name a checkpoint that was written by a training run")
+            raise UserError(f"{self.uri} has no {name}; name a checkpoint written by a training run")
         with np.load(io.BytesIO(_checked(self.uri, name, self.hashes)), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
 
 
 def weights_hash(weights: Arrays) -> str:
-    """Returns the SHA-256 of weights: names, shapes and bits. (A file's also depends on when it was written.)"""
+    """Returns the SHA-256 of weights: names, types, shapes and bits. (A file's hash also depends on timestamps.)"""
     hashed = hashlib.sha256()
     for name, value in sorted(weights.items()):
         hashed.update(json.dumps([name, value.dtype.str, value.shape]).encode())
@@ -176,27 +182,27 @@ def weights_hash(weights: Arrays) -> str:
 
 
 def checkpoint_uri(run_uri: str, step: int) -> str:
-    """Returns where a run keeps its checkpoint after `step` steps."""
+    """Returns the URI of a run's checkpoint after `step` steps."""
     return storage.join(run_uri, "checkpoints", f"step-{step:08d}")
 
 
 def checkpoint_uris(run_uri: str) -> list[str]:
-    """Returns the complete checkpoints of a run, the oldest first."""
+    """Returns the URIs of a run's complete checkpoints, oldest first."""
     return [uri for uri, names in _folders(run_uri).items() if MARKER_NAME in names]
 
 
 def unfinished_uris(run_uri: str) -> list[str]:
-    """Returns what there is of checkpoints that were never finished, or were set aside, the oldest first."""
+    """Returns the URIs of checkpoints that were never completed or have lost their marker, oldest first."""
     return [uri for uri, names in _folders(run_uri).items() if MARKER_NAME not in names]
 
 
 def step_of(uri: str) -> int:
-    """Returns the steps that a checkpoint was written after."""
+    """Returns the number of completed steps in a checkpoint's URI."""
     return int(uri.rsplit("-", 1)[-1])
 
 
 def _folders(run_uri: str) -> dict[str, set[str]]:
-    """Returns the folders of a run that `checkpoint_uri` names, with the names in them; others are nobody's affair."""
+    """Returns the folders of a run that `checkpoint_uri` names, with the file names in each; ignores other folders."""
     place = storage.join(storage.absolute(run_uri), "checkpoints")
     found: dict[str, set[str]] = {}
     for file in storage.list_files(place):
@@ -207,13 +213,13 @@ def _folders(run_uri: str) -> dict[str, set[str]]:
 
 
 def latest_checkpoint(run_uri: str) -> Checkpoint | None:
-    """Returns the newest checkpoint of a run; None where it has none."""
+    """Returns the newest checkpoint of a run, or None."""
     uris = checkpoint_uris(run_uri)
     return Checkpoint.load(uris[-1]) if uris else None
 
 
 def best_checkpoint(run_uri: str) -> Checkpoint | None:
-    """Returns the checkpoint that `best.json` names; None where the run has none."""
+    """Returns the checkpoint that `best.json` names, or None without that file."""
     lost = None
     while (pointer := storage.read_if_exists(storage.join(run_uri, BEST_NAME))) is not None:
         uri = storage.join(run_uri, "checkpoints", json.loads(pointer)["checkpoint"])
@@ -222,19 +228,23 @@ def best_checkpoint(run_uri: str) -> Checkpoint | None:
         except MissingError:
             if uri == lost:
                 raise
-            lost = uri  # A training has named another one meanwhile, and removed this one.
+            lost = uri  # A running training may have deleted this one after naming a better one.
     return None
 
 
 def find_checkpoint(uri: str) -> Checkpoint:
-    """Returns the checkpoint at `uri`, or the best (else the newest) one of the run at `uri`."""
+    """Returns the checkpoint at `uri`, or the best (otherwise the newest) checkpoint of the run at `uri`.
+
+    Raises:
+        UserError: neither exists.
+    """
     folder = storage.absolute(uri)
     if storage.exists(storage.join(folder, MARKER_NAME)):
         return Checkpoint.load(folder)
     found = best_checkpoint(folder) or latest_checkpoint(folder)
     if found is None:
         raise UserError(
-            f"{folder} is neither a checkpoint nor a run with one; name what jobs.train printed as checkpoint_uri"
+            f"{folder} is neither a checkpoint nor a run with one; use the checkpoint_uri that jobs.train printed"
         )
     return found
 

@@ -1,7 +1,7 @@
-"""The classifier: a document in, logits of its labels out.
+"""The classifier: maps a document to logits over labels.
 
-It sees which words a document has, or what a language model's recurrent layers make of its ids: their last output, the
-mean and the maximum of all (concat pooling, Howard and Ruder 2018).
+Its input is either a bag of words or the outputs of a language model's recurrent layers: the last output, the mean and
+the maximum over the document (concat pooling, Howard and Ruder 2018).
 
 Letters: B documents, W words, T ids, H units, C labels.
 """
@@ -23,11 +23,11 @@ from textgen.model.named_weights import NamedWeights, by_name
 from textgen.spec import RunSpec
 
 FIRST_HIDDEN_MASK = 32
-"""Number of the first Dense layer's dropout masks: those before it are the language model's."""
+"""Layer number of the first Dense layer's dropout mask; smaller numbers belong to the language model."""
 
 
 SMALLEST_SPREAD = 1e-4
-"""Of a value that tells documents apart; others keep their scale."""
+"""Values that vary less than this between documents keep their scale."""
 
 
 class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
@@ -43,15 +43,15 @@ class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
         seed: int = 0,
         mixed_precision: bool = False,
     ) -> None:
-        """Makes the layers.
+        """Builds the layers.
 
         Args:
-            spec: its sections `classifier` and, for features of a language model, `model`.
-            num_words: width of a bag of words: the vocabulary without reserved ids.
-            vocab_size: ids that a language model reads.
+            spec: its section `classifier` and, with features of a language model, its section `model` apply.
+            num_words: width of a bag of words, which is the size of the vocabulary without reserved ids.
+            vocab_size: size of the language model's vocabulary, with reserved ids.
             num_classes: C.
-            seed: of the initial weights.
-            mixed_precision: of a language model's layers, as `LanguageModel` has it; the layers above keep 32 bits.
+            seed: seed of the initial weights.
+            mixed_precision: see `LanguageModel`; the classifier's own layers keep 32 bits.
         """
         super().__init__(name="classifier")
         self.spec = spec.classifier
@@ -80,7 +80,7 @@ class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
         self.built = True
 
     def initial_state(self, batch_size: int) -> State:
-        """Returns the state before a document: zeros; none for a bag of words."""
+        """Returns the state before a document: zeros, or no tensors for a bag of words."""
         return [] if self.language_model is None else self.language_model.initial_state(batch_size)
 
     def call(
@@ -89,9 +89,9 @@ class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
         """Returns the logits of the labels, [B, 1, C], and the state after the inputs.
 
         Args:
-            inputs: int32: a bag of words, [B, W] of 0 and 1, or ids, [B, T], with negative ones after a document's end.
-            state: as `initial_state` returns it.
-            dropout: which masks to apply; None applies none (inference).
+            inputs: int32; a bag of words, [B, W] of 0 and 1, or ids, [B, T], padded with negative values.
+            state: see `initial_state`.
+            dropout: the masks to apply; None applies none (inference).
         """
         new_state: State = []
         if self.standardiser is None:
@@ -107,26 +107,27 @@ class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
     def pooled(
         self, ids: tf.Tensor, state: Sequence[tf.Tensor], *, dropout: DropoutKey | None = None
     ) -> tuple[tf.Tensor, State]:
-        """Returns what a language model makes of documents, [B, 3 H], and its state; takes what `call` does."""
+        """Returns the pooled outputs of the language model, [B, 3 H], and its state; see `call` for the arguments."""
         assert self.language_model is not None, "a bag of words is not pooled"
         outputs, new_state = self.language_model.outputs(tf.maximum(ids, 0), state, dropout=dropout)
         return concat_pooled(outputs, tf.reduce_sum(tf.cast(ids >= 0, tf.int32), axis=1)), new_state
 
     def variables_by_name(self) -> dict[str, Any]:
-        """Returns the trainable variables as `layer/name`, in a fixed order; a language model's bear its names."""
+        """Returns the trainable variables as `layer/name`, in a fixed order; a language model's keep their names."""
         return by_name([*self._reading_layers(), self.standardiser, *self.hidden, self.labels])
 
     def layer_groups(self) -> list[list[str]]:
-        """Returns the names of the variables in groups of layers from the input to the output, in the same order.
+        """Returns the names of the variables in groups from input to output, in the order of `variables_by_name`.
 
-        The embedding, each recurrent layer, and what stands above: the Dense layers begin anew, and learn together.
+        The groups are the embedding, each recurrent layer, and all layers above: these start from new weights and
+        learn together.
         """
         above = [self.standardiser, *self.hidden, self.labels]
         groups = [*([layer] for layer in self._reading_layers()), above]
         return [list(by_name(group)) for group in groups]
 
     def vocabulary_axes(self) -> dict[str, int]:
-        """Returns which variables have an entry for each id, and along which axis."""
+        """Returns the axis of the vocabulary of each variable that has one, by name."""
         if self.language_model is None:
             return {}
         own = self.variables_by_name()
@@ -141,11 +142,12 @@ class Classifier(NamedWeights, keras.Model):  # type: ignore[misc]
 
 
 class Standardiser(keras.layers.Layer):  # type: ignore[misc]
-    """Subtracts a shift and multiplies by a scale, one of each a value, which learn like any other weight.
+    """Subtracts a shift from each value and multiplies it by a scale; both are trainable.
 
-    They begin as the mean and the inverse spread over some documents. The pooled outputs of a language model hardly
-    differ between documents, and unscaled, the layers above learn nothing of them for a long time. ULMFiT has batch
-    normalisation in this place, whose statistics would depend on how rows are shared out over workers.
+    They are initialized with the mean and the inverse standard deviation over some documents. The pooled outputs of a
+    language model hardly differ between documents, and without scaling the layers above learn nothing from them for a
+    long time. ULMFiT uses batch normalization here, whose statistics would depend on how rows are distributed over
+    workers.
     """
 
     def __init__(self, width: int, *, name: str) -> None:
@@ -159,18 +161,18 @@ class Standardiser(keras.layers.Layer):  # type: ignore[misc]
         return (values - self.shift) * self.scale
 
     def fit(self, values: np.ndarray[Any, Any]) -> None:
-        """Sets shift and scale so that values like these, [D, 3 H], have mean 0 and spread 1."""
+        """Sets shift and scale so that these values, [D, 3 H], get mean 0 and standard deviation 1."""
         spread = values.std(axis=0)
         self.shift.assign(values.mean(axis=0))
         self.scale.assign(1 / np.where(spread > SMALLEST_SPREAD, spread, 1))
 
 
 def concat_pooled(outputs: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Returns the last output of each row, and the mean and maximum of all, [B, 3 H], in 32 bits.
+    """Returns the last output of each row and the mean and maximum over its outputs, [B, 3 H], in 32 bits.
 
     Args:
         outputs: [B, T, H].
-        lengths: [B]: how many of a row's outputs count; of a row without any, everything is zero.
+        lengths: [B]; the number of valid outputs in each row. A row of length 0 gives zeros.
     """
     counts = tf.sequence_mask(lengths, tf.shape(outputs)[1])[..., None]  # [B, T, 1]
     outputs = tf.where(counts, tf.cast(outputs, tf.float32), 0.0)

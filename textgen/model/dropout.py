@@ -1,4 +1,4 @@
-"""Dropout masks that a row of the global batch gets whichever worker computes it.
+"""Dropout masks that depend on a row's place in the global batch, not on the worker that computes it.
 
 Letters: B batch rows, T time, H units.
 """
@@ -12,27 +12,27 @@ import tensorflow as tf
 
 @dataclass(frozen=True, kw_only=True)
 class DropoutKey:
-    """Says which dropout masks to draw: the same for a row of the global batch, whichever worker computes it."""
+    """Determines the dropout masks: a row of the global batch gets the same mask on every worker."""
 
     seed: int
     step: tf.Tensor
     """Training step, int64 scalar."""
     first_row: int
-    """Row of the global batch at which this batch begins."""
+    """Index in the global batch of the first row of this batch."""
 
 
 def dropped(values: tf.Tensor, rate: float, key: DropoutKey | None, *, layer: int) -> tf.Tensor:
-    """Returns values [B, T, H] with the mask of a layer applied; as they are without a key."""
+    """Returns values [B, T, H] with the mask of a layer applied; without a key, returns them unchanged."""
     if key is None or rate == 0:
         return values
     return values * tf.cast(dropout_mask(tf.shape(values), rate=rate, key=key, layer=layer), values.dtype)
 
 
 def dropout_mask(shape: tf.Tensor, *, rate: float, key: DropoutKey, layer: int) -> tf.Tensor:
-    """Returns a mask of 0 and 1 / (1 - rate), [B, T, H], drawn from (seed, step, layer, global row) alone.
+    """Returns a mask of 0 and 1 / (1 - rate), [B, T, H], that depends only on seed, step, layer and global row.
 
-    A counter-based generator (Philox) turns each counter into four numbers, so that a row's numbers begin at a counter
-    that only its place in the global batch determines.
+    A counter-based generator (Philox) turns each counter into four numbers, so the first counter of a row depends only
+    on the row's place in the global batch.
     """
     row_size = shape[1] * shape[2]
     counters_per_row = (row_size + 3) // 4

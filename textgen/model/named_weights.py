@@ -1,4 +1,4 @@
-"""What every model of ours offers to training and checkpoints: its weights by name."""
+"""The interface of all models for training and checkpoints: their weights by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NamedWeights:
         variables = self.variables_by_name()
         if weights.keys() != variables.keys():
             odd = sorted(weights.keys() ^ variables.keys())
-            raise UserError(f"the weights do not fit the model: {', '.join(odd)} stand only on one side")
+            raise UserError(f"the weights do not fit the model: only one side has {', '.join(odd)}")
         for name, variable in variables.items():
             if weights[name].shape != tuple(variable.shape):
                 raise UserError(
@@ -39,7 +39,7 @@ class NamedWeights:
 
 
 def by_name(layers: list[Any]) -> dict[str, Any]:
-    """Returns the trainable variables of layers (None stands for one that is left out) as `layer/name`."""
+    """Returns the trainable variables of layers (None stands for an absent layer) as `layer/name`."""
     return {
         f"{layer.name}/{variable.name}": variable
         for layer in layers

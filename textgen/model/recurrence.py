@@ -1,15 +1,15 @@
-"""An LSTM layer over a whole window, for training on CPUs: the same function as Keras's layer, in less time.
+"""An LSTM layer over a whole window, for training on CPUs: the same function as Keras's layer, but faster.
 
-What does not depend on the state before is one matrix product over all positions: the inputs' share of the gates
-going forward, the gradient of the recurrent kernel going back. Only the product with the last output is left inside
-the loop, which is laid out in the graph position by position, so that no loop construct is paid for each. Positions
-come first in every array, so that one of them is taken out without a copy.
+Everything that does not depend on the previous state is one matrix product over all positions: the inputs' share of the
+gates in the forward pass, the gradient of the recurrent kernel in the backward pass. Only the product with the previous
+output remains in the loop, which is unrolled in the graph, so no position pays for a loop construct. Positions are the
+first axis of every array, so that slicing out one position needs no copy.
 
-Products can be made of bfloat16 and rounded to it, which CPUs that have instructions for it do twice as fast; gates,
-states and weights keep 32 bits.
+Products can be computed in bfloat16, which is twice as fast on CPUs with instructions for it; gates, states and weights
+keep 32 bits.
 
-Letters: B batch rows, T time, H units. The gates stand in the order input, forget, output, candidate: a sigmoid opens
-the first three of them. Keras has the candidate third.
+Letters: B batch rows, T time, H units. The gates are in the order input, forget, output, candidate, so that one sigmoid
+covers the first three. Keras puts the candidate third.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Gradient = Callable[..., tuple[tf.Tensor, ...]]
 
 
 class _Position(NamedTuple):
-    """What going back needs of a position: the three gates side by side [B, 3H] and one by one, and the rest [B, H]."""
+    """Values that the backward pass needs: the three gates concatenated, [B, 3H], and the other tensors, [B, H]."""
 
     opened: tf.Tensor
     i: tf.Tensor
@@ -35,34 +35,34 @@ class _Position(NamedTuple):
 
 
 def in_order(gates: tf.Tensor) -> tf.Tensor:
-    """Returns a kernel or bias of Keras's, [..., 4H], with its gates in the order of this module."""
+    """Returns a Keras kernel or bias, [..., 4H], with the gates in the order of this module."""
     i, f, candidate, o = tf.split(gates, 4, axis=-1)
     return tf.concat([i, f, o, candidate], axis=-1)
 
 
 def product(left: tf.Tensor, right: tf.Tensor, *, dtype: tf.DType, transpose_a: bool = False) -> tf.Tensor:
-    """Returns the product of two matrices of 32 bits, made of numbers of another type."""
+    """Returns the product of two 32-bit matrices, computed in `dtype` and cast back."""
     return tf.cast(tf.matmul(tf.cast(left, dtype), tf.cast(right, dtype), transpose_a=transpose_a), tf.float32)
 
 
 def lstm(
     projected: tf.Tensor, kernel: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *, dtype: tf.DType = tf.float32
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the outputs at every position, [T, B, H], and the state after the last one, h and c.
+    """Returns the outputs at all positions, [T, B, H], and the final state, h and c.
 
     Args:
         projected: inputs times the kernel, plus the bias, [T, B, 4H]; T is static.
         kernel: the recurrent kernel, [H, 4H].
         h: output before the first position, [B, H].
         c: cell state before it, [B, H].
-        dtype: what products are made of.
+        dtype: the type in which products are computed.
     """
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def layer(
         projected: tf.Tensor, kernel: tf.Tensor, first_h: tf.Tensor, first_c: tf.Tensor
     ) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Gradient]:
-        kernel = tf.cast(kernel, dtype)  # Once, not at every position.
+        kernel = tf.cast(kernel, dtype)  # Cast once, not at every position.
         h, c = first_h, first_c
         outputs, positions = [], []
         for inputs in tf.unstack(projected):
@@ -72,7 +72,7 @@ def lstm(
         stacked = tf.stack(outputs)
 
         def gradient(d_outputs: tf.Tensor, d_h: tf.Tensor, d_c: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            """Goes back through time; `d_h` and `d_c` belong to the state after the last position."""
+            """Backpropagates through time; `d_h` and `d_c` are the gradients of the final state."""
             transposed = tf.transpose(kernel)
             d_gates = []
             for d_output, position in zip(reversed(tf.unstack(d_outputs)), reversed(positions), strict=True):
@@ -92,7 +92,7 @@ def lstm(
 
 
 def _forward(z: tf.Tensor, c_before: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, _Position]:
-    """Returns the state after a position, h and c, for what enters its gates, z [B, 4H]."""
+    """Returns the state after a position, h and c, from the pre-activations of its gates, z [B, 4H]."""
     units = c_before.shape[1]
     opening, closing = tf.split(z, [3 * units, units], axis=1)
     opened, candidate = tf.sigmoid(opening), tf.tanh(closing)
@@ -103,7 +103,7 @@ def _forward(z: tf.Tensor, c_before: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, _
 
 
 def _back(d_h: tf.Tensor, d_c: tf.Tensor, position: _Position) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the gradients of what entered a position's gates, [B, 4H], and of the cell state before it, [B, H]."""
+    """Returns the gradients of a position's pre-activations, [B, 4H], and of the previous cell state, [B, H]."""
     opened, i, f, o, candidate, squashed, c_before = position
     d_c = d_c + tf.raw_ops.TanhGrad(y=squashed, dy=d_h * o)
     d_opened = tf.concat([d_c * candidate, d_c * c_before, d_h * squashed], axis=1)

@@ -1,10 +1,10 @@
-"""A language model that has learnt the last character of windows alone, used as it was trained.
+"""Runs a language model that was trained only on the last character of each window.
 
-It has seen nothing but the last T ids, read from a zero state, so that a state carried further means nothing to it.
-Reading T ids anew for every character takes T steps one after another. Instead the states after the last 1, 2, ... T
-ids are kept side by side, and one more id steps all of them at once: the same products in one matrix, and the same
-interface as that of a model whose state is carried. Until T ids were read, the T-th of them is the state after all of
-them, since the zeros before it have moved up.
+Such a model has only ever read T ids from a zero state, so a state carried further is meaningless to it. Reading the
+last T ids again for every character would take T sequential steps. Instead, this module keeps the states after the last
+1, 2, ... T ids side by side and steps all of them by one id at once: one matrix product, with the same interface as a
+model that carries its state. Before T ids have been read, the T-th state is the state after all ids so far, since it
+started from zeros.
 
 Letters: B batch rows, T context length, C ids of a call, H units, V vocabulary.
 """
@@ -20,17 +20,17 @@ from textgen.spec import RunSpec
 
 
 class SlidingModel:
-    """Logits that depend on the last T ids alone."""
+    """A language model whose logits depend only on the last T ids."""
 
     def __init__(self, model: LanguageModel, *, context_length: int) -> None:
-        """Wraps a model, whose weights are read at every call; `context_length` is T."""
+        """Wraps a model and reads its weights at every call; `context_length` is T."""
         self.vocab_size = model.vocab_size
         self.lead_ids = context_length - 1
         self._model = model
         self._context_length = context_length
 
     def initial_state(self, batch_size: int) -> State:
-        """Returns the state before the first id: zeros [B, T, H], the states after the last 0 to T - 1 ids."""
+        """Returns the state before the first id: zeros [B, T, H], for the last 0 to T - 1 ids."""
         shape = (batch_size, self._context_length)
         return [tf.zeros((*shape, part.shape[-1])) for part in self._model.initial_state(1)]
 
@@ -67,7 +67,7 @@ class SlidingModel:
 
 
 def as_trained(model: LanguageModel, spec: RunSpec) -> LanguageModel | SlidingModel:
-    """Returns what generates and is scored for a model trained as `spec` says: itself, or its sliding form."""
+    """Returns the form of a model to generate with and to score: sliding if it was trained with `loss_at=last`."""
     if spec.training.loss_at == "every":
         return model
     return SlidingModel(model, context_length=spec.windows.context_length)
