@@ -212,7 +212,7 @@ def test_an_upload_that_is_refused_is_told_before_the_work(stub: Stubber) -> Non
 def test_what_a_training_looks_for_costs_one_request_a_look(counting: list[str], folder: str) -> None:
     lease.claim(folder, "driver")
     counting.clear()
-    assert not stopping._asks_for_an_end(folder, "driver")
+    assert not stopping._is_stop_requested(folder, "driver")
     assert lease.has_held(folder, "driver")
     lease.check(folder, "driver")
     assert read_history(folder) == []

@@ -1,4 +1,4 @@
-"""An ingest that is disturbed: its reading workers and its driver are killed, while S3, if any, fails now and then."""
+"""A disturbed ingest: a reading worker and its driver are killed while S3, if it is used, fails now and then."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.chaos.world import PATIENCE_SECONDS, ROOT, World, said
+from tests.chaos.world import PATIENCE_SECONDS, ROOT, World, log
 from tests.faulty_s3 import sometimes
 from textgen.ingest.grouping import GROUP_BYTES
 
@@ -22,25 +22,25 @@ WORDS = ("the", "dog", "ran", "home", "blue", "and", "never", "saw", "rain", "ag
 
 
 def is_same(world: World) -> bool:
-    """Ingests left alone and disturbed, and says whether both wrote the same windows."""
+    """Runs an undisturbed and a disturbed ingest, and returns whether both wrote the same windows."""
     _write_corpus(world)
-    expected = _finished(_started(world, "alone"))
+    expected = _finish(_start(world, "alone"))
     with world.under(sometimes(0.1, "slow_down", "drop", "cut", seed=1)):
-        driver = _started(world, "disturbed")
+        driver = _start(world, "disturbed")
         reading = _await(driver, lambda: _num_staged(world) and world.processes("MapBatches"))
         os.kill(reading[-1].pid, signal.SIGKILL)
-        said(f"ingest: one of {len(reading)} reading workers killed")
+        log(f"ingest: one of {len(reading)} reading workers killed")
         _await(driver, lambda: _num_staged(world) >= 2)
         driver.kill()
         driver.communicate()
-        said(f"ingest: driver killed with {_num_staged(world)} of {NUM_FILES} files staged")
-        result = _finished(_started(world, "disturbed"))
+        log(f"ingest: driver killed with {_num_staged(world)} of {NUM_FILES} files staged")
+        result = _finish(_start(world, "disturbed"))
     same = ("manifest_hash", "records", "documents", "duplicates", "characters")
     return {name: result[name] for name in same} == {name: expected[name] for name in same}
 
 
 def _write_corpus(world: World) -> None:
-    """Writes files that are staged by a task each."""
+    """Writes files so large that each is staged by its own task."""
     draw = random.Random(0)
     folder = world.bucket_folder / "corpus"
     folder.mkdir(parents=True)
@@ -51,7 +51,7 @@ def _write_corpus(world: World) -> None:
                 file.write("\n".join(lines) + "\n")
 
 
-def _started(world: World, name: str) -> subprocess.Popen[str]:
+def _start(world: World, name: str) -> subprocess.Popen[str]:
     driver = subprocess.Popen(
         [
             *(sys.executable, "-m", "jobs.ingest", "--preset", "tiny", "--source", f"{world.home}/corpus"),
@@ -67,15 +67,15 @@ def _started(world: World, name: str) -> subprocess.Popen[str]:
     return driver
 
 
-def _finished(driver: subprocess.Popen[str]) -> dict[str, Any]:
-    out, told = driver.communicate(timeout=PATIENCE_SECONDS)
-    assert driver.returncode == 0, told
+def _finish(driver: subprocess.Popen[str]) -> dict[str, Any]:
+    out, errors = driver.communicate(timeout=PATIENCE_SECONDS)
+    assert driver.returncode == 0, errors
     result: dict[str, Any] = json.loads(out.splitlines()[-1])
     return result
 
 
 def _num_staged(world: World) -> int:
-    """Returns how many source files are staged, as the bucket's folder says."""
+    """Returns the number of staged source files, read from the bucket's folder."""
     with contextlib.suppress(FileNotFoundError):
         return len(list((world.bucket_folder / "ingests" / "disturbed" / "_staging").glob("*.json")))
     return 0

@@ -1,4 +1,4 @@
-"""A training that is disturbed: how to start it, to see it go on, and to do it harm."""
+"""A disturbed training: starts it, watches its progress, and injects faults."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COLOURS = ("red", "blue", "green", "grey")
 
 
 class DisturbedTraining:
-    """One run, whose driver is a process of its own."""
+    """One run, whose driver is a separate process."""
 
     def __init__(
         self, world: World, name: str, *, num_steps: int, seed: int, checkpoint_steps: int = CHECKPOINT_STEPS
@@ -58,30 +58,16 @@ class DisturbedTraining:
             written_manifest(str(world.bucket_folder / "windows"), splits, documents_per_shard=40)
 
     def start(self, *, num_workers: int) -> None:
-        """Gives the command that begins the run or goes on with it."""
+        """Runs the command that starts or resumes the run."""
         self._num_workers = num_workers
-        words = [word for setting in self._settings for word in ("--set", setting)]
+        flags = [word for setting in self._settings for word in ("--set", setting)]
         with open(self._log, "a") as log:
             self._driver = subprocess.Popen(
                 [
-                    *(
-                        sys.executable,
-                        "-m",
-                        "jobs.train",
-                        "--preset",
-                        "tiny",
-                        "--windows",
-                        f"{self._world.home}/windows",
-                    ),
-                    *(
-                        "--output",
-                        f"{self._world.home}/runs",
-                        "--run-name",
-                        self._name,
-                        "--num-workers",
-                        str(num_workers),
-                    ),
-                    *words,
+                    *(sys.executable, "-m", "jobs.train", "--preset", "tiny"),
+                    *("--windows", f"{self._world.home}/windows", "--output", f"{self._world.home}/runs"),
+                    *("--run-name", self._name, "--num-workers", str(num_workers)),
+                    *flags,
                 ],
                 cwd=ROOT,
                 env={**os.environ, "RAY_ADDRESS": self._world.address},
@@ -93,73 +79,73 @@ class DisturbedTraining:
         self._seen = self._newest()
 
     def finish(self) -> dict[str, Any]:
-        """Waits for the end, however long it is away while there is progress, and returns the job's result."""
+        """Waits for the end for as long as there is progress, and returns the job's result."""
         out = None
         while out is None:
             try:
                 out, _ = self._driver.communicate(timeout=PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 newest = self._newest()
-                assert newest > self._seen, f"no new checkpoint: {self._told()}"
+                assert newest > self._seen, f"no new checkpoint: {self._last_lines()}"
                 self._seen = newest
-        assert self._driver.returncode == 0, self._told()
+        assert self._driver.returncode == 0, self._last_lines()
         result: dict[str, Any] = json.loads(out.splitlines()[-1])
         return result
 
     def await_progress(self) -> None:
-        """Waits until the run has written a checkpoint that is newer than all that were seen."""
+        """Waits until the run has written a newer checkpoint than any that was seen."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (newest := self._newest()) <= self._seen:
-            assert self._driver.poll() is None, f"the driver ended: {self._told()}"
-            assert time.monotonic() < deadline, f"no new checkpoint: {self._told()}"
+            assert self._driver.poll() is None, f"the driver ended: {self._last_lines()}"
+            assert time.monotonic() < deadline, f"no new checkpoint: {self._last_lines()}"
             time.sleep(0.05)
         self._seen = newest
 
     def recorded(self) -> dict[int, tuple[int, float]]:
         """Returns the hash of the windows of every step, and its loss."""
-        # As S3 shows them: beside them on the server's disk may lie what is left of an upload that broke off.
+        # Through S3, because the server's disk may also hold remains of unfinished uploads.
         return recorded(f"{self._world.home}/runs/{self._name}")
 
     def kill_worker(self) -> None:
-        """Kills one of the processes that train."""
+        """Kills one of the training workers."""
         os.kill(self._draw.choice(self._world.processes("RayTrainWorker")).pid, signal.SIGKILL)
-        self._forget_what_was_under_way()
+        self._ignore_pending_checkpoint()
 
     def kill_driver(self) -> None:
-        """Kills the driver, and gives its command again, with another number of workers perhaps."""
+        """Kills the driver, and runs its command again with another number of workers."""
         self._driver.kill()
         self._driver.wait()
         self._start_again()
 
-    def end_driver(self) -> None:
-        """Tells the driver to end, and gives its command again."""
+    def stop_driver(self) -> None:
+        """Stops the driver by SIGTERM, and runs its command again with another number of workers."""
         self._driver.terminate()
-        assert self._driver.wait(timeout=PATIENCE_SECONDS) == STOPPED, self._told()
+        assert self._driver.wait(timeout=PATIENCE_SECONDS) == STOPPED, self._last_lines()
         self._start_again()
 
     def kill_node(self) -> None:
-        """Kills a machine."""
+        """Kills a node, and adds another one."""
         self._world.replace_node(self._draw.randrange(2))
-        self._forget_what_was_under_way()
+        self._ignore_pending_checkpoint()
 
     def drain_node(self) -> None:
-        """Announces that a machine will be taken away, and takes it away when the training has gone on."""
+        """Announces the preemption of a node, and removes it when the training has resumed."""
         node = self._world.drain_node(self._draw.randrange(2))
-        self._seen = self._newest() + 2 * CHECKPOINT_STEPS  # It is saved at once, and has then to go on.
+        self._seen = self._newest() + 2 * CHECKPOINT_STEPS  # The training saves at once, and must then resume.
         self.await_progress()
         self._world.remove_node(node)
-        self._forget_what_was_under_way()
+        self._ignore_pending_checkpoint()
 
     def restart_s3(self) -> None:
         """Restarts the S3 server."""
         self._world.restart_s3()
 
     def worsen_s3(self) -> None:
-        """Lets a third of all requests fail in some way."""
+        """Makes about a third of all requests fail in some way."""
         self._world.set_rule(sometimes(0.3, "slow_down", "drop", "cut", seed=self._draw.randrange(2**32)))
 
     def stall_s3(self) -> None:
-        """Lets requests wait in vain: the next write."""
+        """Makes the next write stall."""
         waiting = Counter({"PUT": 1})
 
         def rule(method: str, path: str) -> Any:
@@ -172,13 +158,13 @@ class DisturbedTraining:
         self._driver.communicate()
         self.start(num_workers=self._draw.choice([number for number in NUM_WORKERS if number != self._num_workers]))
 
-    def _forget_what_was_under_way(self) -> None:
-        """A checkpoint that was being written, and may still appear, is no progress."""
+    def _ignore_pending_checkpoint(self) -> None:
+        """Does not count a checkpoint that was being written, and may still appear, as progress."""
         self._seen = self._newest() + CHECKPOINT_STEPS
 
     def _newest(self) -> int:
         uris = checkpoint_uris(str(self._place))
         return step_of(uris[-1]) if uris else 0
 
-    def _told(self) -> str:
+    def _last_lines(self) -> str:
         return "\n".join(self._log.read_text().splitlines()[-40:])

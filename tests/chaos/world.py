@@ -1,4 +1,4 @@
-"""What the disturbed jobs run on: S3 behind a misbehaving proxy, or a local disk, and a Ray cluster whose nodes die."""
+"""The environment of the disturbed jobs: S3 behind a faulty proxy, or a local disk, and a Ray cluster."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ Storage = Literal["s3", "local"]
 ROOT = Path(__file__).resolve().parents[2]
 NUM_NODES = 2
 NODE_CPUS = 2
-"""As Ray counts them: workers that the machine runs in turn."""
+"""As counted by Ray; the machine may have fewer."""
 PATIENCE_SECONDS = 300.0
-"""For a fault to pass; a test that hangs must end."""
+"""Time for a job to recover from a fault, after which the test fails."""
 
 
-def said(line: str) -> None:
-    """Says a line of progress."""
+def log(line: str) -> None:
+    """Prints a line of progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 class World:
-    """A context with everything in one temporary folder; this process and its children see S3, if any, by the proxy."""
+    """A context that keeps everything in one temporary folder, and whose processes reach S3, if used, by the proxy."""
 
     def __init__(self, *, storage: Storage) -> None:
         self._storage = storage
         self.s3: FaultyS3 | None = None
-        """What the jobs see of S3; None where their output lies on the local disk."""
+        """The proxy that the jobs use for S3; None on the local disk."""
 
     def __enter__(self) -> World:
         with contextlib.ExitStack() as stack:
             base = this_checkout().temp_dir
             base.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Short: the path of a Unix socket ends at 107 bytes.
+            # Short, because the path of a Unix socket has at most 107 bytes.
             self.folder = Path(tempfile.mkdtemp(prefix="c", dir=base))
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.checkout = Checkout(
@@ -61,7 +61,7 @@ class World:
             stack.callback(self._cluster.shutdown)
             self.address: str = self._cluster.address
             self.at_end = stack.pop_all()
-            """What is to be done, last first, when the context ends."""
+            """Callbacks that run in reverse order when the context ends."""
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -69,20 +69,20 @@ class World:
 
     @property
     def bucket_folder(self) -> Path:
-        """Where the S3 server keeps the bucket, to be looked at without S3; or where the jobs write."""
+        """The folder in which the S3 server stores the bucket, or to which the jobs write on a local disk."""
         return self.checkout.s3_dir / BUCKET
 
     @property
     def home(self) -> str:
-        """The same place as the jobs see it."""
+        """The same folder as the jobs address it."""
         return f"s3://{BUCKET}" if self.s3 is not None else str(self.bucket_folder)
 
     def under(self, rule: Rule) -> contextlib.AbstractContextManager[None]:
-        """Lets a rule hold for requests to S3 within the context; a local disk knows none."""
+        """Applies a rule to requests to S3 within the context; does nothing on a local disk."""
         return self.s3.under(rule) if self.s3 is not None else contextlib.nullcontext()
 
     def set_rule(self, rule: Rule) -> None:
-        """Lets a rule hold from now on."""
+        """Applies a rule to requests to S3 from now on; does nothing on a local disk."""
         if self.s3 is not None:
             self.s3.rule = rule
 
@@ -92,13 +92,13 @@ class World:
         start_s3(self.checkout)
 
     def replace_node(self, number: int) -> None:
-        """Kills a node with everything on it, and gives the cluster another."""
+        """Kills a node with everything on it, and adds another one."""
         nodes = sorted(self._cluster.worker_nodes, key=lambda node: node.node_id)
         self.remove_node(nodes[number % len(nodes)])
         self._add_node()
 
     def drain_node(self, number: int) -> Any:
-        """Announces that a node goes, as a provider does of a spot machine, gives the cluster another, returns it."""
+        """Announces the preemption of a node, adds another one, and returns the announced node."""
         from ray._raylet import GcsClient
         from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
@@ -107,16 +107,16 @@ class World:
         self._add_node()
         deadline = round(1000 * (time.time() + PATIENCE_SECONDS))
         reason = DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION
-        accepted, why = GcsClient(address=self.address).drain_node(node.node_id, reason, "it goes", deadline)
+        accepted, why = GcsClient(address=self.address).drain_node(node.node_id, reason, "preempted", deadline)
         assert accepted, why
         return node
 
     def remove_node(self, node: Any) -> None:
-        """Ends a node with everything on it."""
+        """Kills a node with everything on it."""
         self._cluster.remove_node(node, allow_graceful=False)
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """Returns the Ray workers of this cluster that are busy with what begins with `name`."""
+        """Returns the Ray workers of this cluster whose task or actor starts with `name`."""
         return ray_workers(self.folder, name)
 
     def _set_environment(self) -> None:
@@ -138,10 +138,10 @@ class World:
         )
 
     def _start_cluster(self) -> Any:
-        from ray.cluster_utils import Cluster  # After the settings that Ray reads when it is imported.
+        from ray.cluster_utils import Cluster  # After the variables that Ray reads at import.
 
         cluster = Cluster()
-        # The head computes nothing: it holds what a cluster cannot lose.
+        # The head computes nothing, because a cluster cannot survive its loss.
         self._node: dict[str, Any] = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
         cluster.add_node(num_cpus=0, gcs_server_port=free_port(), temp_dir=str(self.folder / "ray"), **self._node)
         self._cluster = cluster

@@ -1,4 +1,4 @@
-"""Settings of a training follow from the windows, a run, or what is given; what does not fit is refused."""
+"""Settings of a training follow from the windows, a run, or the command; settings that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = {"train": ["the cat sat"] * 30, "val": ["the hat"] * 3}
 
 
 def made_with(folder: Path, preset: str, *, recorded: bool = True, **changes: Any) -> Manifest:
-    """Writes windows as an ingest with a preset and settings would have left them, and reads them back."""
+    """Writes windows as an ingest with a preset and settings would write them, and reads them back."""
     spec = override(presets.preset(preset), {name.replace("__", "."): value for name, value in changes.items()})
     written = written_manifest(str(folder), TEXTS, unit=spec.windows.unit, separator=spec.windows.separator, spec=spec)
     dataclasses.replace(written, preset=preset if recorded else None).save()
@@ -41,7 +41,7 @@ def test_every_preset_trains_the_windows_that_it_made(name: str, tmp_path: Path)
     assert name in fitting_presets(manifest)
 
 
-def test_without_a_preset_it_is_that_of_the_windows_with_their_settings(tmp_path: Path) -> None:
+def test_without_a_preset_the_windows_decide_preset_and_settings(tmp_path: Path) -> None:
     settings = {"windows__min_count": 3, "windows__context_length": 24, "windows__stride": 24}
     manifest = made_with(tmp_path, "tiny", corpus__condition_on=("label",), **settings)
     spec, reason = vars(chosen(manifest)).values()
@@ -52,7 +52,7 @@ def test_without_a_preset_it_is_that_of_the_windows_with_their_settings(tmp_path
     assert chosen(manifest, "tiny").spec == spec
 
 
-def test_the_lengths_of_windows_may_differ_and_what_made_the_ids_may_not(tmp_path: Path) -> None:
+def test_the_lengths_of_windows_may_differ_but_settings_that_determine_ids_may_not(tmp_path: Path) -> None:
     manifest = made_with(tmp_path, "reviews")
     spec = chosen(manifest, windows__context_length="16", windows__stride="16", corpus__origin="a shop").spec
     assert (spec.windows.context_length, spec.windows.min_count, spec.corpus.origin) == (16, 5, "a shop")
@@ -71,7 +71,7 @@ def test_another_preset_of_the_same_kind_brings_its_model_and_lengths(tmp_path: 
     assert larger.reason == f"preset reviews_best, as given; {manifest.uri} was made with tiny"
 
 
-def test_a_preset_whose_text_or_units_are_others_is_refused_and_told_what_made_the_windows(tmp_path: Path) -> None:
+def test_a_preset_with_other_rules_or_units_is_refused_with_the_settings_of_the_windows(tmp_path: Path) -> None:
     manifest = made_with(tmp_path / "tiny", "tiny")
     with pytest.raises(
         UserError, match=r"--preset novel_best does not fit .* made with the preset tiny, corpus\.rules"
@@ -91,7 +91,7 @@ def test_rules_given_to_the_ingest_hold_for_every_preset_of_its_kind(tmp_path: P
     start_run(spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="run")
 
 
-def test_windows_of_an_earlier_version_name_their_preset_where_one_alone_fits(tmp_path: Path) -> None:
+def test_the_preset_of_older_windows_is_known_if_only_one_fits(tmp_path: Path) -> None:
     tiny = made_with(tmp_path / "tiny", "tiny", recorded=False, windows__context_length=24, windows__stride=24)
     assert (chosen(tiny).spec.preset, chosen(tiny).spec.windows.context_length) == ("tiny", 24)
     assert "the only one" in chosen(tiny).reason
@@ -101,12 +101,12 @@ def test_windows_of_an_earlier_version_name_their_preset_where_one_alone_fits(tm
     own = made_with(tmp_path / "own", "reviews", recorded=False, corpus__rules=("lower",))
     with pytest.raises(UserError, match=r"none would fit; name one with --preset"):
         chosen(own)
-    assert chosen(own, "tweets_best").spec.corpus.rules == ("lower",)  # Whoever wrote them knows what fits.
+    assert chosen(own, "tweets_best").spec.corpus.rules == ("lower",)  # The rules are the user's, who knows what fits.
     with pytest.raises(UserError, match="does not fit"):
         chosen(reviews, "tweets")
 
 
-def test_a_manifest_that_lacks_later_fields_is_read_as_it_was_meant(tmp_path: Path) -> None:
+def test_a_manifest_that_lacks_later_fields_keeps_its_meaning(tmp_path: Path) -> None:
     manifest = made_with(tmp_path, "tiny", recorded=False)
     old = {name: value for name, value in manifest.corpus.items() if name not in ("condition_on", "keep_categories")}
     assert chosen(dataclasses.replace(manifest, corpus=old)).spec.preset == "tiny"
@@ -118,22 +118,20 @@ def test_an_unknown_preset_in_a_manifest_is_named(tmp_path: Path) -> None:
         chosen(manifest)
 
 
-def test_a_run_goes_on_with_its_own_settings(tmp_path: Path) -> None:
+def test_a_run_resumes_with_its_own_settings(tmp_path: Path) -> None:
     manifest = made_with(tmp_path / "windows", "tiny")
-    begun = override(tiny_spec(), {"training.learning_rate": 0.5})
-    start_run(begun, manifest_uri=manifest.uri, output=str(tmp_path), run_name="run")
+    started = override(tiny_spec(), {"training.learning_rate": 0.5})
+    start_run(started, manifest_uri=manifest.uri, output=str(tmp_path), run_name="run")
     run_uri = str(tmp_path / "run")
     longer = chosen_spec(manifest, preset=None, settings={"training.max_steps": "900"}, run_uri=run_uri)
-    assert longer.spec == override(begun, {"training.max_steps": 900})
-    assert longer.reason == f"preset tiny: the run {run_uri} was begun with it, and its settings hold"
+    assert longer.spec == override(started, {"training.max_steps": 900})
+    assert longer.reason == f"preset tiny: the run {run_uri} was started with it and keeps its settings"
     check_resumes(run_uri, longer.spec, manifest)
-    anew = chosen_spec(manifest, preset=None, settings={}, run_uri=str(tmp_path / "other"))
-    assert anew.spec == presets.preset("tiny")
+    new = chosen_spec(manifest, preset=None, settings={}, run_uri=str(tmp_path / "other"))
+    assert new.spec == presets.preset("tiny")
 
 
-def test_a_run_of_an_earlier_version_goes_on_whose_windows_settings_were_not_those_of_the_manifest(
-    tmp_path: Path,
-) -> None:
+def test_an_older_run_resumes_even_if_its_windows_settings_differ_from_the_manifest(tmp_path: Path) -> None:
     manifest = made_with(tmp_path / "windows", "tiny", windows__min_count=2)
     before: RunSpec = presets.preset("tiny")
     content = {"manifest_uri": manifest.uri, "manifest_hash": manifest.hash, "spec": before.to_dict()}

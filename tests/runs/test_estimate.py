@@ -1,4 +1,4 @@
-"""How long a training takes is said before it starts, with what is shorter: by operations, not by a clock."""
+"""The duration of a training is estimated before it starts, from operations and not by a clock."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_more_work_takes_longer_and_more_cores_less(manifest: Manifest) -> None:
         ("reviews_best", 2, 0.7738, 5.86e10),
     ],
 )
-def test_the_estimate_is_within_two_of_what_was_measured(
+def test_the_estimate_is_within_a_factor_of_two_of_measured_steps(
     preset: str, num_threads: int, measured: float, speed: float, manifest: Manifest
 ) -> None:
     """The seconds of a step in 32 bits on two cores of an AMD EPYC, and `measured_speed` in the same process."""
@@ -66,7 +66,7 @@ def test_the_estimate_is_within_two_of_what_was_measured(
 
 
 @pytest.mark.parametrize(("is_able", "factor"), [(True, 0.6), (False, 1.2)])
-def test_products_of_bfloat16_are_counted_as_the_cpu_makes_them(
+def test_bfloat16_products_take_longer_on_cpus_without_instructions(
     is_able: bool, factor: float, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "multiplies_bfloat16", lambda: is_able)
@@ -79,13 +79,13 @@ def test_products_of_bfloat16_are_counted_as_the_cpu_makes_them(
     assert mixed / plain == pytest.approx(factor)
 
 
-def test_a_long_training_is_told_the_steps_and_the_presets_that_are_shorter(manifest: Manifest) -> None:
+def test_for_a_long_training_fewer_steps_and_shorter_presets_are_suggested(manifest: Manifest) -> None:
     spec = tiny_spec(training__max_steps=900_000, training__epochs=1e6, model__units=400)
     plan = TrainingPlan.of(spec, manifest)
-    words = shorter(spec, plan, manifest, MACHINE)
-    assert "--preset demo with another --run-name (" in words
-    assert "--preset tiny" not in words  # Its own preset: the layers alone were changed.
-    num_steps = int(words.partition("--steps ")[2].split()[0])
+    message = shorter(spec, plan, manifest, MACHINE)
+    assert "--preset demo with another --run-name (" in message
+    assert "--preset tiny" not in message  # Its own preset; only the layers were changed.
+    num_steps = int(message.partition("--steps ")[2].split()[0])
     fewer = tiny_spec(training__max_steps=num_steps, training__epochs=1e6, model__units=400)
     assert 0.8 * estimate.LONG_SECONDS < seconds_of(fewer, manifest) <= 1.02 * estimate.LONG_SECONDS
     later = shorter(spec, plan, manifest, MACHINE, first_step=700_000)
@@ -102,10 +102,10 @@ def test_a_core_has_a_speed() -> None:
     assert 1e7 < measured_speed() < 1e13
 
 
-def test_what_is_left_is_not_counted_by_the_first_step_which_builds_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_left_ignores_the_first_step_which_builds_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "MAX_PROGRESS_SECONDS", 0.0)  # A line a step.
-    said: list[str] = []
-    lines = ProgressLines(said.append, num_steps=9)
+    reported: list[str] = []
+    lines = ProgressLines(reported.append, num_steps=9)
     for step, seconds in enumerate((600.0, 2.0, 4.0), start=1):
         lines.step(step, 0.0, nats=1.0, characters=1.0, seconds=seconds)
-    assert [line.rsplit("  ", 1)[-1] for line in said] == ["1h20m left", "14s left", "18s left"]
+    assert [line.rsplit("  ", 1)[-1] for line in reported] == ["1h20m left", "14s left", "18s left"]

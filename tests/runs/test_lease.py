@@ -26,16 +26,16 @@ from textgen.training.loop import train_worker  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 
 
-def test_the_last_one_that_took_a_folder_works_there(tmp_path: Path) -> None:
+def test_the_last_driver_that_claimed_a_folder_holds_its_lease(tmp_path: Path) -> None:
     uri = str(tmp_path)
-    lease.check(uri, "first")  # Nobody has taken it.
+    lease.check(uri, "first")  # Nobody has claimed it.
     for driver in ("first", "first", "second"):
         lease.claim(uri, driver)
         lease.check(uri, driver)
-    told = r"another command works on \S+ since 20\S+ \(process \d+ on \S+\)"
-    for look in (lease.check, lease.claim):  # Also where its workers are started again.
-        with pytest.raises(LeaseLostError, match=told):
-            look(uri, "first")
+    message = r"another command claimed \S+ at 20\S+ \(process \d+ on \S+\)"
+    for act in (lease.check, lease.claim):  # Also when its workers are restarted.
+        with pytest.raises(LeaseLostError, match=message):
+            act(uri, "first")
     lines = (tmp_path / DRIVERS_NAME).read_text().splitlines()
     assert [json.loads(line)["driver"] for line in lines] == ["first", "second"]
 
@@ -74,32 +74,32 @@ def test_of_two_drivers_of_a_run_the_older_one_ends_before_it_writes(
     whole = trained(run_of(spec, manifest, tmp_path, "whole"))
     older, newer = run_of(spec, manifest, tmp_path), run_of(spec, manifest, tmp_path)
 
-    def left() -> list[Any]:
+    def written() -> list[Any]:
         files = [HISTORY_NAME, *(f"steps/from-00000000-rank-{rank}.jsonl" for rank in range(num_workers))]
         return [checkpoint_uris(older.run_uri), *((tmp_path / "run" / name).read_text() for name in files)]
 
-    then: list[list[Any]] = []
+    before: list[list[Any]] = []
 
-    def another_begins(figures: Mapping[str, Any]) -> None:
-        if not then:
+    def another_claims(figures: Mapping[str, Any]) -> None:
+        if not before:
             lease.claim(newer.run_uri, newer.driver)
-            then.append(left())
+            before.append(written())
 
     def work(member: Collective) -> None:
         with pytest.raises(LeaseLostError):
-            trained(older, another_begins if member.rank == 0 else None, collective=member)
+            trained(older, another_claims if member.rank == 0 else None, collective=member)
 
     if num_workers == 1:
         work(Alone())
     else:
         together(num_workers, work)
-    assert left() == then[0]
+    assert written() == before[0]
     outcome = trained(newer)
     assert outcome["step"] == 12
     assert outcome["val_loss"] == pytest.approx(whole["val_loss"], rel=1e-4)
 
 
-def test_an_outcome_is_its_driver_s(manifest: Manifest, tmp_path: Path) -> None:
+def test_an_outcome_belongs_to_its_driver(manifest: Manifest, tmp_path: Path) -> None:
     older, newer = run_of(spec_with(), manifest, tmp_path), run_of(spec_with(), manifest, tmp_path)
     assert outcome_of(older, num_steps=12) is None
     lease.claim(older.run_uri, older.driver)
@@ -113,9 +113,7 @@ def test_an_outcome_is_its_driver_s(manifest: Manifest, tmp_path: Path) -> None:
     assert outcome_of(older, num_steps=12) == {"step": 3}
 
 
-def test_a_mistake_that_a_run_meets_when_it_goes_on_is_told_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_error_while_resuming_is_reported_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))  # Another test's shards may hold the same bytes.
     texts = [f"the cat sat {i % 7} times" for i in range(60)]
     manifest = written_manifest(str(tmp_path / "windows"), {"train": texts, "val": texts[:7], "test": texts[:5]})
@@ -129,11 +127,11 @@ def test_a_mistake_that_a_run_meets_when_it_goes_on_is_told_as_it_is(
     assert outcome_of(run, num_steps=12) == {"user_error": "it does not exist"}
 
 
-def test_a_start_that_is_refused_disturbs_nobody(manifest: Manifest, tmp_path: Path) -> None:
+def test_a_refused_start_does_not_disturb_a_training(manifest: Manifest, tmp_path: Path) -> None:
     training = run_of(spec_with(), manifest, tmp_path)
     lease.claim(training.run_uri, training.driver)
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         run_of(tiny_spec(model__units=77), manifest, tmp_path)
-    run_of(spec_with(), manifest, tmp_path)  # One whose workers have not begun.
+    run_of(spec_with(), manifest, tmp_path)  # One whose workers have not started.
     lease.check(training.run_uri, training.driver)
     assert not (tmp_path / "run" / OUTCOME_NAME).exists()

@@ -1,4 +1,4 @@
-"""A training that begins from another's checkpoint, over another vocabulary."""
+"""A training that starts from another run's checkpoint, with another vocabulary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from textgen.training.loop import train_worker  # noqa: E402
 from textgen.windows.manifest import Manifest  # noqa: E402
 
 STILL = 1e-30
-"""A learning rate at which nothing moves."""
+"""A learning rate at which no weight changes."""
 
 
 def spec_with(**changes: Any) -> RunSpec:
@@ -59,14 +59,14 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return written_manifest(str(tmp_path_factory.mktemp("windows")), {"train": texts, "val": texts[:3]})
 
 
-def begun(source: Checkpoint, manifest: Manifest, folder: Path, spec: RunSpec) -> Run:
-    asked = Source(uri=source.uri)
-    return start_run(spec, manifest_uri=manifest.uri, output=str(folder), run_name="run", source=asked).run
+def started(source: Checkpoint, manifest: Manifest, folder: Path, spec: RunSpec) -> Run:
+    given = Source(uri=source.uri)
+    return start_run(spec, manifest_uri=manifest.uri, output=str(folder), run_name="run", source=given).run
 
 
-def test_a_run_begins_with_its_sources_weights(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_run_starts_with_its_sources_weights(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
     spec = spec_with(training__learning_rate=STILL, training__optimizer="sgd")
-    first = trained(begun(source, manifest, tmp_path, spec))
+    first = trained(started(source, manifest, tmp_path, spec))
     assert first.spec.model == source.spec.model
     assert first.vocabulary == manifest.vocabulary
     assert first.lineage is not None
@@ -82,7 +82,7 @@ def test_a_run_begins_with_its_sources_weights(source: Checkpoint, manifest: Man
     np.testing.assert_array_equal(after["lstm_1/recurrent_kernel"], before["lstm_1/recurrent_kernel"])
 
 
-def test_a_bag_of_other_words_is_no_beginning(tmp_path: Path) -> None:
+def test_a_source_with_other_words_is_refused(tmp_path: Path) -> None:
     spec = classifier_spec(training__max_steps=2)
     words = labelled_manifest(tmp_path / "words")
     trained(start_run(spec, manifest_uri=words.uri, output=str(tmp_path), run_name="source").run)
@@ -92,25 +92,25 @@ def test_a_bag_of_other_words_is_no_beginning(tmp_path: Path) -> None:
     splits = {"train": texts, "val": texts[:4], "test": texts[:4]}
     labels = {split: ["pos", "neg"] * (len(own) // 2) for split, own in splits.items()}
     others = written_manifest(str(tmp_path / "others"), splits, unit="words", labels=labels)
-    with pytest.raises(UserError, match=r"knows words by their ranks, and these windows have other words at them"):
+    with pytest.raises(UserError, match=r"identifies words by their rank, and these windows rank other words"):
         start_run(spec, manifest_uri=others.uri, output=str(tmp_path), run_name="other", source=source)
 
 
-def test_a_run_goes_on_without_its_source(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_run_resumes_without_its_source(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
     mine = tmp_path / "source"
     shutil.copytree(source.uri, mine)
     copied = Checkpoint.load(str(mine))
-    first = trained(begun(copied, manifest, tmp_path, spec_with()))
+    first = trained(started(copied, manifest, tmp_path, spec_with()))
     shutil.rmtree(mine)
     longer = spec_with(training__max_steps=5)
-    last = trained(begun(copied, manifest, tmp_path, longer))
+    last = trained(started(copied, manifest, tmp_path, longer))
     assert (first.step, last.step) == (3, 5)
     assert last.lineage == first.lineage
 
 
-def test_several_workers_begin_with_the_same_weights(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
-    alone = trained(begun(source, manifest, tmp_path / "one", spec_with()))
-    run = begun(source, manifest, tmp_path / "two", spec_with())
+def test_several_workers_start_with_the_same_weights(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+    alone = trained(started(source, manifest, tmp_path / "one", spec_with()))
+    run = started(source, manifest, tmp_path / "two", spec_with())
 
     def work(member: Member) -> None:
         train_worker(run, member, say=[].append, report=[].append)
@@ -122,9 +122,9 @@ def test_several_workers_begin_with_the_same_weights(source: Checkpoint, manifes
         np.testing.assert_allclose(both.weights[name], value, atol=1e-4)
 
 
-def test_a_source_that_was_written_anew_is_refused(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+def test_an_overwritten_source_is_refused(source: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
     copied = Checkpoint.load(str(shutil.copytree(source.uri, tmp_path / "source")))
-    run = begun(copied, manifest, tmp_path, spec_with())
+    run = started(copied, manifest, tmp_path, spec_with())
     copied.save(weights={name: value + 1 for name, value in copied.weights.items()})
-    with pytest.raises(UserError, match="has been written anew since this run was begun"):
+    with pytest.raises(UserError, match="was overwritten after this run was started"):
         trained(run)

@@ -1,4 +1,4 @@
-"""The card of a finished run: what it says of data, lineage and ethics."""
+"""The card of a finished run: data, figures, lineage, limits and ethics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OUTCOME = {"step": 12, "epoch": 1.5, "stopped_early": False}
 
 
 def finished(tmp_path: Path, *, source: Source | None = None, **changes: Any) -> Start:
-    """A run with one checkpoint, of made-up weights."""
+    """Returns a run with one checkpoint of made-up weights."""
     spec = tiny_spec(**changes)
     manifest = written_manifest(
         str(tmp_path / "windows"),
@@ -55,7 +55,7 @@ def card_of(start: Start, tmp_path: Path) -> str:
     return (tmp_path / "run" / CARD_NAME).read_text()
 
 
-def test_the_card_says_what_the_run_knows(tmp_path: Path) -> None:
+def test_the_card_shows_what_the_run_stores(tmp_path: Path) -> None:
     start = finished(tmp_path)
     card = card_of(start, tmp_path)
     assert card.startswith("# Model card: run\n")
@@ -79,14 +79,14 @@ def test_personal_data_is_counted_and_never_shown(tmp_path: Path) -> None:
     assert not any(found in card for found in ("ann", "bob", "carl", "a.example"))
 
 
-def test_what_the_card_says_is_so_of_the_preset(tmp_path: Path) -> None:
+def test_statements_depend_on_the_preset_and_the_splits(tmp_path: Path) -> None:
     held_out = card_of(finished(tmp_path), tmp_path)
-    assert "was chosen by the loss in training, since no text was held out as `val`" in held_out  # Written so above.
-    assert "only `jobs.evaluate` on `test` says" in held_out
-    assert "are all the same to it" in held_out
+    assert "was chosen by the training loss, because no text was held out as `val`" in held_out
+    assert "only `jobs.evaluate` on `test` measures it" in held_out
+    assert "reads all characters that its training texts lack as the same one" in held_out
     (tmp_path / "joined").mkdir()
     joined = card_of(finished(tmp_path / "joined", windows__separator=" "), tmp_path / "joined")
-    assert "A prompt with a character that its training texts lack is refused." in joined
+    assert "It refuses prompts with a character that its training texts lack." in joined
     (tmp_path / "words").mkdir()
     changes = {"windows__unit": "words", "classifier__features": "bag_of_words", "training__order": "shuffled"}
     words = card_of(finished(tmp_path / "words", **changes), tmp_path / "words")
@@ -94,9 +94,7 @@ def test_what_the_card_says_is_so_of_the_preset(tmp_path: Path) -> None:
     assert "windows of" not in words.partition("## Limits")[2].partition("## ETHICS")[0]
 
 
-def test_a_large_corpus_is_searched_in_part_and_the_card_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_a_part_of_a_large_corpus_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_card, "MAX_SCANNED_IDS", 50)
     card = card_of(finished(tmp_path), tmp_path)
     assert "the first 50 of 549 ids of `train`: 1 e-mail addresses, 0 phone numbers, 1 @handles, 1 URLs." in card
@@ -106,10 +104,10 @@ def test_a_large_corpus_is_searched_in_part_and_the_card_says_so(
 def test_consent_is_what_was_acknowledged(tmp_path: Path, single_author: bool) -> None:
     card = card_of(finished(tmp_path, corpus__single_author=single_author), tmp_path)
     assert ("**one person's**" in card) == single_author
-    assert ("nobody was asked" in card) == (not single_author)
+    assert ("no acknowledgement was required" in card) == (not single_author)
 
 
-def test_lineage_names_the_checkpoint_it_began_from(tmp_path: Path) -> None:
+def test_lineage_names_the_checkpoint_that_the_run_started_from(tmp_path: Path) -> None:
     source = saved_at(str(tmp_path / "source"), finished(tmp_path))
     (tmp_path / "second").mkdir()
     start = finished(tmp_path / "second", source=Source(uri=source.uri))

@@ -1,4 +1,4 @@
-"""What a training knows of itself before it starts."""
+"""The plan of a training, and which settings may change when it resumes."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ def test_the_plan_counts_windows_steps_and_parameters(tmp_path: Path) -> None:
     assert plan.lanes.num_windows == 8  # 7 ids and the one after: starts 0, 7, ..., 49.
     assert plan.num_steps == 6  # 3 steps of 3 windows, twice.
     assert plan.num_parameters == 5 * 5 + 4 * 6 * (5 + 6 + 1) + 7 * 5
-    words = plan.describe(spec, num_workers=2)
-    assert "8 windows of 7 -> 6 steps of 3 = 2.00 epochs" in words
-    assert "348 parameters; 2 workers" in words
+    line = plan.describe(spec, num_workers=2)
+    assert "8 windows of 7 -> 6 steps of 3 = 2.00 epochs" in line
+    assert "348 parameters; 2 workers" in line
 
 
-def test_more_workers_need_less_memory_each_and_more_units_more(tmp_path: Path) -> None:
+def test_more_workers_need_less_memory_each_and_more_units_need_more(tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), {"train": ["abcab"] * 50})
     small, large = tiny_spec(), tiny_spec(model__units=600)
     plan, large_plan = TrainingPlan.of(small, manifest), TrainingPlan.of(large, manifest)
@@ -37,7 +37,7 @@ def test_a_corpus_smaller_than_a_batch_names_the_number_to_change(tmp_path: Path
         TrainingPlan.of(tiny_spec(), manifest)
 
 
-def test_a_run_goes_on_longer_but_not_with_another_model() -> None:
+def test_a_run_may_resume_with_more_steps_but_not_with_another_model() -> None:
     spec = tiny_spec()
     check_resumable(spec, override(spec, {"training.max_steps": 9000, "training.patience": 2}), run_uri="r")
     changed = override(spec, {"model.units": 9, "training.learning_rate": 0.5})
@@ -55,7 +55,7 @@ def test_a_run_is_named_by_the_widths_of_its_layers(tmp_path: Path) -> None:
 
 
 def test_operations_are_those_of_the_products() -> None:
-    # One layer of 6 units behind a table: 4 gates of 6 from 6; then 6 to 9 logits, where there is a loss.
+    # One layer of 6 units after an embedding: 4 gates of 6 x 6; then 6 x 9 for the logits of each loss.
     assert flops_per_input(tiny_spec(), vocab_size=9) == 6 * (4 * 6 * 6 + 6 * 9)
     last = tiny_spec(training__order="shuffled", training__loss_at="last")
     assert flops_per_input(last, vocab_size=9) == round(6 * (4 * 6 * 6 + 6 * 9 / 7))

@@ -1,4 +1,4 @@
-"""Which validation of a training is its best, and when it has stalled."""
+"""The best validation of a training, and the number of validations since."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOSSES = st.lists(st.sampled_from([0.5, 1.0, 2.0, 3.0, math.nan, math.inf]), max
 
 
 @given(LOSSES)
-def test_the_best_is_the_first_of_the_least_that_are_numbers(losses: list[float]) -> None:
+def test_the_best_is_the_first_validation_with_the_lowest_finite_loss(losses: list[float]) -> None:
     position = Position()
     bests = [number for number, loss in enumerate(losses) if position.note_validation(loss)]
     numbers = [loss for loss in losses if math.isfinite(loss)]
@@ -30,7 +30,7 @@ def test_the_best_is_the_first_of_the_least_that_are_numbers(losses: list[float]
 
 
 @pytest.mark.parametrize("kept", [math.nan, None, math.inf])
-def test_a_position_of_old_whose_best_is_no_number_takes_the_next_that_is(kept: float | None) -> None:
+def test_a_stored_best_loss_that_is_not_finite_is_replaced_by_the_next_finite_one(kept: float | None) -> None:
     position = Position(**asdict(Position(step=3, best_loss=kept)))
     assert not position.is_at_its_best
     assert position.note_validation(4.0)

@@ -1,4 +1,4 @@
-"""What a training is told about its CPU."""
+"""Detection of bfloat16 instructions, and the choice of `training.mixed_precision`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARM = "processor\t: 0\nFeatures\t: fp asimd i8mm bf16 dgh\n"
 UNABLE = "model name\t: avx512_bf16\nflags\t\t: fpu avx512f avx512_bf16x sse\n"
 
 TOO_LONG = {"windows.context_length": LONGEST_UNROLLED + 1, "windows.stride": LONGEST_UNROLLED + 1}
-WITHOUT_A_SAY = (
+UNAFFECTED = (
     presets.sentiment(),
     override(presets.tiny(), {"model.cell": "gru"}),
     override(presets.tiny(), TOO_LONG),
@@ -31,7 +31,7 @@ def cpu_info(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("content", "expected"), [(ABLE, True), (ARM, True), (UNABLE, False), ("", False)])
-def test_instructions_are_found_among_the_flags_alone(cpu_info: Path, content: str, expected: bool) -> None:
+def test_instructions_are_read_from_the_flags_only(cpu_info: Path, content: str, expected: bool) -> None:
     assert not multiplies_bfloat16(cpu_info)
     cpu_info.write_text(content)
     assert multiplies_bfloat16(cpu_info) is expected
@@ -46,37 +46,39 @@ def test_instructions_are_found_among_the_flags_alone(cpu_info: Path, content: s
         (UNABLE, False, "no instructions for bfloat16"),
     ],
 )
-def test_the_log_says_what_is_computed_and_what_would_be_faster(
+def test_the_log_line_names_the_precision_and_a_faster_one(
     cpu_info: Path, content: str, is_mixed: bool, expected: str
 ) -> None:
     spec = override(presets.tiny(), {"training.mixed_precision": is_mixed})
-    assert precision_line(spec, cpu_info=cpu_info) is None  # There is no such file.
+    assert precision_line(spec, cpu_info=cpu_info) is None  # The file does not exist yet.
     cpu_info.write_text(content)
     line = precision_line(spec, cpu_info=cpu_info)
     assert line is not None
     assert line.endswith(expected)
 
 
-def test_the_log_says_nothing_where_the_setting_does_nothing(cpu_info: Path) -> None:
+def test_there_is_no_log_line_if_the_setting_does_not_affect_the_speed(cpu_info: Path) -> None:
     cpu_info.write_text(ABLE)
-    for spec in WITHOUT_A_SAY:
+    for spec in UNAFFECTED:
         assert precision_line(spec, cpu_info=cpu_info) is None
 
 
 @pytest.mark.parametrize("is_able", [True, False])
-def test_what_a_spec_leaves_open_is_decided_by_the_cpu(is_able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spec_without_precision_takes_the_faster_one_of_the_cpu(
+    is_able: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: is_able)
     for spec in (presets.tiny(), presets.sentiment_finetuned()):
         assert spec.training.mixed_precision is None
         decided = with_precision(spec, on_gpu=False)
         assert decided == override(spec, {"training.mixed_precision": is_able})
         assert with_precision(spec, on_gpu=True).training.mixed_precision is False
-    for spec in WITHOUT_A_SAY:
+    for spec in UNAFFECTED:
         assert with_precision(spec, on_gpu=False).training.mixed_precision is False
 
 
 @pytest.mark.parametrize("chosen", [True, False])
-def test_what_a_spec_says_stays(chosen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spec_with_precision_keeps_it(chosen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: not chosen)
     spec = override(presets.tiny(), {"training.mixed_precision": chosen})
     assert with_precision(spec, on_gpu=True) is spec

@@ -1,4 +1,4 @@
-"""Writing beside the steps: in order, one at a time, and no failure unheard."""
+"""Background writes run in order and one at a time, and no failure is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from textgen.runs.saving import BackgroundWriter
 
 
-def test_writes_happen_beside_the_caller_one_at_a_time_and_in_order() -> None:
+def test_writes_run_in_the_background_one_at_a_time_and_in_order() -> None:
     may_write, written = threading.Event(), []
 
     def first() -> None:
@@ -18,10 +18,10 @@ def test_writes_happen_beside_the_caller_one_at_a_time_and_in_order() -> None:
 
     with BackgroundWriter() as writer:
         writer.write(first)
-        assert written == []  # The caller goes on.
+        assert written == []  # The caller does not wait.
         may_write.set()
         writer.write(lambda: written.append("second"))
-        assert "first" in written  # At most one is under way.
+        assert "first" in written  # At most one is pending.
         writer.write(lambda: written.append("third"))
         writer.wait()
         assert written == ["first", "second", "third"]
@@ -39,7 +39,7 @@ def test_a_failure_reaches_the_caller_at_the_next_write_or_the_end() -> None:
         writer.write(fail)
         with pytest.raises(OSError, match="disk is full"):
             writer.write(lambda: written.append("never"))
-        writer.wait()  # Told once.
+        writer.wait()  # Raised only once.
         writer.write(lambda: written.append("again"))
     assert written == ["again"]
     with pytest.raises(OSError, match="disk is full"), BackgroundWriter() as writer:

@@ -12,12 +12,12 @@ def test_warm_up_rises_linearly_to_the_peak_and_the_cosine_falls_to_the_final_sh
     rates = [learning_rate(step, spec, num_steps=15) for step in range(15)]
     assert rates[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert rates[4] == pytest.approx(0.8)
-    assert rates[9] == pytest.approx(0.8 * (0.25 + 0.75 / 2))  # Half of the way down.
+    assert rates[9] == pytest.approx(0.8 * (0.25 + 0.75 / 2))  # Halfway down.
     assert rates[14] == pytest.approx(0.2)
     assert rates[4:] == sorted(rates[4:], reverse=True)
 
 
-def test_without_decay_the_rate_stays() -> None:
+def test_without_decay_the_rate_is_constant() -> None:
     spec = TrainingSpec(learning_rate=0.8, warmup_steps=0, decay="constant")
     assert {learning_rate(step, spec, num_steps=9) for step in range(9)} == {0.8}
 
@@ -68,7 +68,7 @@ def test_layers_learn_at_a_lower_rate_the_nearer_they_are_to_the_input() -> None
     assert learns_by_groups(TrainingSpec(unfreeze_every_steps=5))
 
 
-def test_groups_begin_to_learn_from_the_last_one_down() -> None:
+def test_groups_start_to_learn_from_the_last_one_down() -> None:
     spec = TrainingSpec(unfreeze_every_steps=3)
     assert [num_frozen(step, spec, num_groups=3) for step in range(9)] == [2, 2, 2, 1, 1, 1, 0, 0, 0]
     assert num_frozen(0, TrainingSpec(), num_groups=3) == 0

@@ -1,4 +1,4 @@
-"""A trace: the text and the documents of a row are those that the training read."""
+"""A trace shows the text and the documents that a training read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def trained(spec: RunSpec, manifest: Manifest) -> Trained:
 
 
 @pytest.mark.parametrize("order", ["stateful", "shuffled"])
-def test_rows_have_the_text_and_the_documents_of_their_windows(order: str, tmp_path: Path) -> None:
+def test_rows_show_the_text_and_the_documents_of_their_windows(order: str, tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), SPLITS, documents_per_shard=6)
     spec = tiny_spec(training__order=order, training__global_batch_size=5, training__block_windows=2)
     written = list(iter_documents(manifest, "train"))
@@ -70,7 +70,7 @@ def test_rows_of_a_classifier_are_documents(tmp_path: Path) -> None:
         assert one["label"] in ("bad", "good")
 
 
-def test_what_is_not_there_is_explained(tmp_path: Path) -> None:
+def test_steps_rows_and_windows_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     manifest = written_manifest(str(tmp_path), SPLITS)
     run = trained(tiny_spec(training__global_batch_size=5), manifest)
     with pytest.raises(ValueError, match="--row is 5; the global batch has rows 0 to 4"):

@@ -1,4 +1,4 @@
-"""Weights that go from one vocabulary to another."""
+"""Transfer of weights from one vocabulary to another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def vocabulary(symbols: str, separator: str | None = None) -> Vocabulary:
 
 
 def weights(vocab_size: int, *, first: float = 0.0) -> dict[str, np.ndarray]:
-    """3 wide embedding, 5 units: every number another one."""
+    """Returns weights of an embedding of width 3 and 5 units, all numbers distinct."""
     shapes = {"embedding/embeddings": (vocab_size, 3), "lstm_1/kernel": (3, 20), "logits/kernel": (5, vocab_size)}
     made, start = {}, first
     for name, shape in {**shapes, "logits/bias": (vocab_size,)}.items():
@@ -58,12 +58,12 @@ def test_a_vocabulary_in_another_order_and_back_changes_nothing() -> None:
         np.testing.assert_array_equal(back[name], value)
 
 
-def test_new_entries_lie_round_the_mean_of_the_known_ones_and_differ_from_each_other() -> None:
+def test_new_entries_lie_around_the_mean_of_the_known_ones_and_differ() -> None:
     old, new = vocabulary("abcdefgh"), vocabulary("abcdéß")
     rng = np.random.default_rng(4)
     before = {name: rng.normal(3.0, 0.5, value.shape) for name, value in weights(old.size).items()}
     after = transferred(before, weights(new.size), ids=known_ids(old, new), axes=AXES, seed=1)
-    known = before["embedding/embeddings"][:6]  # UNKNOWN, END, a, b, c, d: not the gone e, f, g, h.
+    known = before["embedding/embeddings"][:6]  # UNKNOWN, END, a, b, c, d; without the dropped e, f, g, h.
     added = after["embedding/embeddings"][new.encode("éß")]
     np.testing.assert_allclose(added, np.tile(known.mean(axis=0), (2, 1)), atol=0.2)
     assert (added[0] != added[1]).all()
@@ -71,7 +71,7 @@ def test_new_entries_lie_round_the_mean_of_the_known_ones_and_differ_from_each_o
     np.testing.assert_array_equal(again["embedding/embeddings"], after["embedding/embeddings"])
 
 
-def test_reserved_ids_are_new_where_the_old_vocabulary_has_none() -> None:
+def test_reserved_ids_are_new_if_the_old_vocabulary_has_none() -> None:
     old, new = vocabulary("ab", separator=" "), vocabulary(" ab")
     ids = known_ids(old, new)
     assert ids.new.tolist() == [2, 3, 4]
@@ -79,7 +79,7 @@ def test_reserved_ids_are_new_where_the_old_vocabulary_has_none() -> None:
     assert ids.num_added == 2
 
 
-def test_a_condition_is_known_where_its_column_and_value_are() -> None:
+def test_a_condition_is_known_if_its_column_and_value_are() -> None:
     def conditioned(*values: str) -> Vocabulary:
         conditions = (Condition(column="label", values=values),)
         return Vocabulary.from_counts({97: 1}, unit="characters", conditions=conditions)
@@ -89,7 +89,7 @@ def test_a_condition_is_known_where_its_column_and_value_are() -> None:
     assert ids.old.tolist() == [0, 1, 2, 3, 5]
 
 
-def test_what_the_old_model_lacks_stays_as_it_is() -> None:
+def test_weights_that_the_old_model_lacks_keep_their_initial_values() -> None:
     old = vocabulary("ab")
     before, initial = weights(old.size), weights(old.size, first=900)
     del before["logits/kernel"], before["logits/bias"]
@@ -101,7 +101,7 @@ def test_what_the_old_model_lacks_stays_as_it_is() -> None:
 def test_other_layers_and_other_units_are_refused() -> None:
     old = vocabulary("ab")
     wider = weights(old.size) | {"lstm_1/kernel": np.zeros((3, 24), np.float32)}
-    with pytest.raises(UserError, match=r"lstm_1/kernel is \(3, 24\) and the model's \(3, 20\); begin from"):
+    with pytest.raises(UserError, match=r"lstm_1/kernel has the shape \(3, 24\) and the model's \(3, 20\); start from"):
         transferred(wider, weights(old.size), ids=known_ids(old, old), axes=AXES, seed=0)
     with pytest.raises(UserError, match=r"reads bytes and the windows hold characters; ingest with windows"):
         known_ids(Vocabulary(unit="bytes", symbols=(97,)), old)

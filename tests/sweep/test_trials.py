@@ -100,7 +100,7 @@ def train_8_units(output: Path, *, driver: str) -> None:
 def test_a_trial_of_a_sweep_that_was_begun_anew_does_not_train(tmp_path: Path) -> None:
     for driver in ("older", "newer"):
         lease.claim(str(tmp_path), driver)
-    with pytest.raises(LeaseLostError, match="another command works on"):
+    with pytest.raises(LeaseLostError, match="another command claimed"):
         train_8_units(tmp_path, driver="older")
 
 

@@ -51,12 +51,12 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
 
 
 def train(
-    manifest: Manifest, folder: Path, spec: RunSpec, *, collective: Collective | None = None, leave_at: int = 0
+    manifest: Manifest, folder: Path, spec: RunSpec, *, collective: Collective | None = None, stop_at: int = 0
 ) -> dict[str, Any]:
-    """Trains in this process and returns the outcome; breaks off at a report of the step `leave_at`."""
+    """Trains in this process and returns the outcome; interrupts at the report of the step `stop_at`."""
 
     def report(metrics: Mapping[str, Any]) -> None:
-        if metrics["step"] == leave_at:
+        if metrics["step"] == stop_at:
             raise InterruptedError
 
     run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=str(folder), run_name="run")
@@ -66,7 +66,7 @@ def train(
 @pytest.mark.parametrize(
     ("features", "is_mixed"), [("bag_of_words", False), ("language_model", False), ("language_model", True)]
 )
-def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
+def test_a_training_interrupted_in_mid_epoch_ends_bit_for_bit_like_an_uninterrupted_one(
     manifests: dict[str, Manifest], tmp_path: Path, features: str, is_mixed: bool
 ) -> None:
     spec = classifier_spec(features, training__mixed_precision=is_mixed)
@@ -76,7 +76,7 @@ def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
         assert ended["weights_sha256"] != exact["weights_sha256"]
         assert ended["loss"] == pytest.approx(exact["loss"], rel=0.02)
     with pytest.raises(InterruptedError):
-        train(manifests[features], tmp_path / "cut", spec, leave_at=10)  # Of epochs of 8.
+        train(manifests[features], tmp_path / "cut", spec, stop_at=10)  # Of epochs of 8.
     train(manifests[features], tmp_path / "cut", spec)
     whole, cut = latest_checkpoint(str(tmp_path / "whole")), latest_checkpoint(str(tmp_path / "cut"))
     assert whole is not None
@@ -109,7 +109,7 @@ def test_two_workers_see_the_same_documents_and_validate_as_one(
     assert [entry[1] for entry in two.values()] == pytest.approx([entry[1] for entry in one.values()], rel=1e-4)
 
 
-def test_a_classifier_learns_and_its_checkpoint_is_enough_to_label_and_to_measure(
+def test_a_classifier_learns_and_its_checkpoint_suffices_for_labels_and_figures(
     manifests: dict[str, Manifest], tmp_path: Path
 ) -> None:
     manifest = manifests["bag_of_words"]
@@ -145,20 +145,20 @@ def test_a_classifier_learns_and_its_checkpoint_is_enough_to_label_and_to_measur
     assert results[4].reason == "the text has no words"
     assert results[5].reason is not None
     assert results[5].reason.startswith("the confidence")
-    assert [labeller.label([text])[0] for text in texts] == results  # Whatever else is labelled beside it.
+    assert [labeller.label([text])[0] for text in texts] == results  # Regardless of the other texts in the batch.
 
     with pytest.raises(UserError, match=r"is a classifier; give it to jobs\.classify"):
         checkpoint.build_model()
 
 
-def test_a_bag_of_words_is_one_input_of_the_speed() -> None:
+def test_a_bag_of_words_counts_as_one_input() -> None:
     spec = classifier_spec()
     assert spec.classifier.features == "bag_of_words"
     assert inputs_per_row(spec) == 1
     assert inputs_per_row(tiny_spec(windows__context_length=9, windows__stride=9)) == 9
 
 
-def test_documents_without_val_leave_the_calibration_out(tmp_path: Path) -> None:
+def test_without_val_there_is_no_calibration(tmp_path: Path) -> None:
     texts = ["good film", "bad film"] * 6
     manifest = written_manifest(
         str(tmp_path / "windows"), {"train": texts}, unit="words", labels={"train": ["1", "0"] * 6}
@@ -191,9 +191,9 @@ def test_the_planned_parameters_are_the_model_s(manifests: dict[str, Manifest], 
 
 
 def test_windows_of_another_unit_are_refused(manifests: dict[str, Manifest]) -> None:
-    with pytest.raises(UserError, match=r"holds ids of characters and the run reads words"):
+    with pytest.raises(UserError, match=r"holds ids of characters, but the run reads words"):
         TrainingPlan.of(classifier_spec(), manifests["language_model"])
-    with pytest.raises(UserError, match=r"holds ids of words and the run reads characters"):
+    with pytest.raises(UserError, match=r"holds ids of words, but the run reads characters"):
         TrainingPlan.of(tiny_spec(), manifests["bag_of_words"])
 
 

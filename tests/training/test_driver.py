@@ -1,4 +1,4 @@
-"""Trainings by Ray Train on two workers, over S3: what one worker learns, and nothing lost when one is killed."""
+"""Trainings by Ray Train with two workers, over S3: equal to one worker, with no step lost when a worker is killed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from textgen.runs.lease import DRIVERS_NAME
 from textgen.runs.position import Run
 from textgen.runs.stopping import STOP_NAME, StoppedError
 from textgen.spec import RunSpec, override
-from textgen.training.driver import Device, _lost_workers, shared_out, train
+from textgen.training.driver import Device, shared_out, train
+from textgen.training.lost_workers import lost_workers_error
 from textgen.windows.manifest import Manifest
 
 pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
@@ -37,7 +38,7 @@ COLOURS = ("red", "blue", "green", "grey")
 
 
 def say_nothing(line: str) -> None:
-    """Takes a line of progress."""
+    """Discards a line of progress."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def manifest(s3_server: str) -> Manifest:
 
 
 def spec_with(optimizer: str, **changes: Any) -> RunSpec:
-    """A training with everything that could differ between workers switched on."""
+    """A training with every feature that could differ between workers switched on."""
     return tiny_spec(
         **{
             "training__optimizer": optimizer,
@@ -69,7 +70,7 @@ def spec_with(optimizer: str, **changes: Any) -> RunSpec:
 
 
 def workers_of(head: Checkout) -> list[psutil.Process]:
-    """Returns the training workers of a head, and of no other on this machine."""
+    """Returns the training workers of a head, without those of other heads on this machine."""
     return ray_workers(head.temp_dir, "RayTrainWorker")
 
 
@@ -83,9 +84,9 @@ def wait_until(condition: Callable[[], bool], *, ended: threading.Event, seconds
 
 
 def resumed(lines: list[str]) -> list[int]:
-    """Returns the steps that a run has gone on from."""
-    said = "resumed run from step "
-    return [int(line.removeprefix(said).replace(",", "")) for line in lines if line.startswith(said)]
+    """Returns the steps that a run has resumed from."""
+    prefix = "resumed run from step "
+    return [int(line.removeprefix(prefix).replace(",", "")) for line in lines if line.startswith(prefix)]
 
 
 def newest(run_uri: str) -> int:
@@ -125,14 +126,14 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
         training = pool.submit(run)
         wait_until(lambda: len(checkpoint_uris(f"{output}/run")) >= 2, ended=ended)
         driver = json.loads(storage.read_bytes(f"{output}/run/{DRIVERS_NAME}"))["driver"]
-        storage.write_bytes(f"{output}/run/{STOP_NAME}", driver.encode())  # As it does that receives SIGTERM.
+        storage.write_bytes(f"{output}/run/{STOP_NAME}", driver.encode())  # As a driver does when it receives SIGTERM.
         with pytest.raises(StoppedError) as stopped:
             training.result()
         ended.clear()
         training = pool.submit(run, num_workers=1)
         wait_until(lambda: newest(f"{output}/run") > stopped.value.step, ended=ended)
-        lease.claim(f"{output}/run", "another")  # As the workers do that the same command starts elsewhere.
-        with pytest.raises(UserError, match=r"another command works on \S+/run since 20"):
+        lease.claim(f"{output}/run", "another")  # As workers do when the same command runs elsewhere.
+        with pytest.raises(UserError, match=r"another command claimed \S+/run at 20"):
             training.result()
         ended.clear()
         left_at = newest(f"{output}/run")
@@ -148,7 +149,7 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
     assert result["checkpoint_uri"].startswith(f"{output}/run/checkpoints/step-")
     assert any("800 steps of 6" in line for line in lines)
     assert len(resumed(lines)) == 3
-    assert f"told to stop: saved step {stopped.value.step:,}" in lines
+    assert f"stopped: saved step {stopped.value.step:,}" in lines
     undisturbed = train(
         spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="alone", num_workers=1, say=say_nothing
     )
@@ -172,11 +173,11 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
         )
 
 
-def test_a_mistake_that_one_worker_meets_ends_all_of_them(ray_head: Checkout, s3_server: str, tmp_path: Path) -> None:
+def test_a_user_error_in_one_worker_ends_all_of_them(ray_head: Checkout, s3_server: str, tmp_path: Path) -> None:
     texts = [f"the {COLOURS[i % 4]} dog ran {i % 11} times round the {COLOURS[i % 3]} house" for i in range(90)]
     uri = f"{s3_server}/training/damaged"
     damaged = written_manifest(uri, {"train": texts, "val": texts[:9], "test": texts[:4]}, documents_per_shard=30)
-    storage.delete(storage.join(uri, damaged.split("train").shards[-1].name))  # The first worker's lanes end before.
+    storage.delete(storage.join(uri, damaged.split("train").shards[-1].name))  # The first worker reads none of it.
     with pytest.raises(UserError, match=r"train\S+ does not exist"):
         train(
             spec_with("sgd"),
@@ -189,19 +190,19 @@ def test_a_mistake_that_one_worker_meets_ends_all_of_them(ray_head: Checkout, s3
     assert not workers_of(ray_head)
 
 
-def test_workers_that_are_lost_too_often_are_told_in_a_sentence(tmp_path: Path) -> None:
+def test_workers_that_are_lost_too_often_end_with_a_user_error(tmp_path: Path) -> None:
     run = Run(spec=tiny_spec(), manifest_uri="x", run_uri=str(tmp_path), run_name="run")
     died = WorkerHealthCheckFailedError("A worker's health check failed.", RuntimeError("SIGKILL"))
     others = UserExceptionWithTraceback(ConnectionError("no answer"), "Traceback ...")
-    told = _lost_workers(WorkerGroupError("two failed", {0: others, 1: died}), run)
-    assert str(told) == (
-        f"workers of {tmp_path} were lost more often than training.max_failures allows (3), the last time by: A "
-        "worker's health check failed. It has no checkpoint yet, and the same command goes on from there; "
-        "where memory was short, take fewer workers or a smaller training.global_batch_size"
+    error = lost_workers_error(WorkerGroupError("two failed", {0: others, 1: died}), run)
+    assert str(error) == (
+        f"workers of {tmp_path} were lost more often than training.max_failures allows (3); the last error was: "
+        "A worker's health check failed. The run has no checkpoint yet, and the same command resumes it; "
+        "if memory was short, use fewer workers or a smaller training.global_batch_size"
     )
-    assert _lost_workers(WorkerGroupError("one failed", {0: others}), run) is None  # A fault of ours: a traceback.
+    assert lost_workers_error(WorkerGroupError("one failed", {0: others}), run) is None  # A bug: shows a traceback.
     mistake = UserExceptionWithTraceback(UserError("wrong"), "Traceback ...")
-    assert _lost_workers(WorkerGroupError("two failed", {0: mistake, 1: died}), run) is None
+    assert lost_workers_error(WorkerGroupError("two failed", {0: mistake, 1: died}), run) is None
 
 
 @pytest.mark.parametrize(
@@ -209,13 +210,13 @@ def test_workers_that_are_lost_too_often_are_told_in_a_sentence(tmp_path: Path) 
     [
         (0, None, "auto", (1, False)),
         (3, None, "auto", (3, True)),
-        (1, 2, "auto", (2, False)),  # Not a wait for a second one.
+        (1, 2, "auto", (2, False)),  # It does not wait for a second GPU.
         (2, 2, "auto", (2, True)),
         (1, 2, "gpu", (2, True)),
         (2, 2, "cpu", (2, False)),
     ],
 )
-def test_workers_have_gpus_where_there_are_as_many(
+def test_workers_use_gpus_if_there_is_one_per_worker(
     num_gpus: int,
     num_workers: int | None,
     device: Device,
@@ -230,8 +231,8 @@ def test_workers_have_gpus_where_there_are_as_many(
     assert reserved.get("GPU", 0) == int(use_gpu)
 
 
-def test_more_workers_than_there_are_cpus_are_refused(ray_head: Checkout, manifest: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--num-workers 5 needs as many CPUs and the cluster has 2"):
+def test_more_workers_than_cpus_are_refused(ray_head: Checkout, manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--num-workers 5 needs a CPU per worker, but the cluster has 2"):
         train(
             spec_with("sgd"),
             manifest_uri=manifest.uri,

@@ -1,7 +1,7 @@
-"""Which settings a training on given windows begins with: those that the windows were made with, where none are named.
+"""Chooses the settings of a training from its windows: by default those that the windows were made with.
 
-Ids are fixed when a corpus is ingested, so `corpus` and `windows` of a spec are the manifest's. Windows are virtual:
-their length and stride alone may differ from it.
+Ids are fixed when a corpus is ingested, so a spec takes its sections `corpus` and `windows` from the manifest. Windows
+are virtual, so only their length and stride may differ from it.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ FREE_FIELDS = {
     "corpus": ("origin", "single_author", "max_rejected_share"),
     "windows": (*UNHASHED_WINDOWS_FIELDS, "shard_bytes"),
 }
-"""Fields of the sections that an ingest fixes which a training may still be given: they change no id."""
+"""Fields of the sections fixed by an ingest that a training may still set, because they change no id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenSpec:
-    """The settings of a training, and why they are these."""
+    """The settings of a training, and why they were chosen."""
 
     spec: RunSpec
     reason: str
-    """Which preset they begin with and why, as a line of the log."""
+    """The preset and why it was chosen, as a log line."""
 
 
 def chosen_spec(
     manifest: Manifest, *, preset: str | None, settings: Mapping[str, Any], run_uri: str | None = None
 ) -> ChosenSpec:
-    """Returns what to train with on a manifest.
+    """Returns the settings of a training on a manifest's windows.
 
     Args:
-        manifest: of the windows.
-        preset: as given; None takes that of the run, or else that of the manifest.
-        settings: changes by `section.field`, as given.
-        run_uri: where the run is, if it was named; its own settings hold where it exists and no preset is given.
+        manifest: the manifest of the windows.
+        preset: the preset as given; None takes the run's preset, or else the manifest's.
+        settings: the given changes, by `section.field`.
+        run_uri: the run, if it was named; if it exists and no preset is given, it keeps its own settings.
 
     Raises:
-        UserError: the preset or a setting does not fit the manifest, or it is not known which preset made it.
+        UserError: the preset or a setting does not fit the manifest, or the manifest's preset is unknown.
     """
     before = stored_run(run_uri) if run_uri is not None and preset is None else None
     if before is not None:
         spec = RunSpec.from_dict(before["spec"])
-        reason = f"preset {spec.preset}: the run {run_uri} was begun with it, and its settings hold"
+        reason = f"preset {spec.preset}: the run {run_uri} was started with it and keeps its settings"
         return ChosenSpec(spec=override(spec, settings), reason=reason)
     if preset is None:
         name, reason = _preset_of(manifest)
@@ -64,14 +64,14 @@ def chosen_spec(
         lengths = dict(manifest.windows) if same else dataclasses.asdict(presets.preset(name).windows)
     corpus, windows = _sections(manifest)
     windows = dataclasses.replace(windows, **{field: lengths[field] for field in UNHASHED_WINDOWS_FIELDS})
-    # At once: two sections may be valid only together, and with the given settings.
+    # In one call, because the sections may be valid only together and with the given settings.
     spec = override(presets.preset(name), {**_changes(corpus=corpus, windows=windows), **settings})
     _check_settings(spec, settings, corpus=corpus, windows=windows, uri=manifest.uri)
     return ChosenSpec(spec=spec, reason=reason)
 
 
 def fitting_presets(manifest: Manifest) -> list[str]:
-    """Returns the presets whose sections `corpus` and `windows` are a manifest's, but for what changes no id."""
+    """Returns the presets whose sections `corpus` and `windows` equal a manifest's, except for `FREE_FIELDS`."""
     corpus, windows = _sections(manifest)
     made = (_fixed("corpus", corpus), _fixed("windows", windows))
     specs = {name: presets.preset(name) for name in presets.PRESET_NAMES}
@@ -81,7 +81,7 @@ def fitting_presets(manifest: Manifest) -> list[str]:
 
 
 def _preset_of(manifest: Manifest) -> tuple[str, str]:
-    """Returns the preset that a manifest was made with, and how that is known."""
+    """Returns the preset that a manifest was made with, and the reason for that conclusion."""
     if manifest.preset is not None:
         if manifest.preset not in presets.PRESET_NAMES:
             raise UserError(
@@ -100,31 +100,31 @@ def _preset_of(manifest: Manifest) -> tuple[str, str]:
 
 
 def _sections(manifest: Manifest) -> tuple[CorpusSpec, WindowsSpec]:
-    """Returns the sections that a manifest was made with; an older one takes what was in force then."""
+    """Returns a manifest's sections; fields that it lacks take the values in force when it was written."""
     return section_from_dict("corpus", manifest.corpus), section_from_dict("windows", manifest.windows)
 
 
 def _changes(**sections: CorpusSpec | WindowsSpec) -> dict[str, Any]:
-    """Returns sections as `override` takes them."""
+    """Returns the fields of sections by `section.field`, as `override` expects them."""
     return {f"{name}.{field}": value for name, values in sections.items() for field, value in vars(values).items()}
 
 
 def _fixed(section: str, values: CorpusSpec | WindowsSpec) -> dict[str, Any]:
-    """Returns the fields of a section that decide about ids."""
+    """Returns the fields of a section that determine ids."""
     return {name: value for name, value in dataclasses.asdict(values).items() if name not in FREE_FIELDS[section]}
 
 
 def _check_fits(preset: RunSpec, manifest: Manifest) -> None:
-    """Makes sure that a preset's way of reading text is that of the windows.
+    """Checks that a preset reads text the way its windows do.
 
-    Where both are of one kind, what else differs (how rare a symbol may be, say) is the manifest's.
+    Other differences, such as the minimum count of a symbol, are settled by the manifest.
 
     Raises:
-        UserError: it reads other units, or other rules cleaned its text.
+        UserError: the preset reads other units, or its text is cleaned by other rules.
     """
     rules = tuple(manifest.corpus.get("rules", ()))
     made = [manifest.preset] if manifest.preset in presets.PRESET_NAMES else []
-    # Without a record, the windows are those of the presets that have their rules; rules that none has are the user's.
+    # An older manifest names no preset: take the presets with its rules. Rules that no preset has come from the user.
     made = made or [name for name in presets.PRESET_NAMES if presets.preset(name).corpus.rules == rules]
     known = {presets.preset(name).corpus.rules for name in made if name is not None}
     unit = manifest.vocabulary.unit
@@ -137,27 +137,27 @@ def _check_fits(preset: RunSpec, manifest: Manifest) -> None:
         by = f"the preset {manifest.preset}, " if manifest.preset else ""
         raise UserError(
             f"--preset {preset.preset} does not fit {manifest.uri}, which was made with {by}{' and '.join(differing)}; "
-            f"leave --preset out to train as the windows were made, or run jobs.ingest with --preset {preset.preset}"
+            f"leave --preset out to use the settings of the windows, or run jobs.ingest with --preset {preset.preset}"
         )
 
 
 def _check_settings(
     spec: RunSpec, settings: Mapping[str, Any], *, corpus: CorpusSpec, windows: WindowsSpec, uri: str
 ) -> None:
-    """Makes sure that no setting asks for other ids than there are.
+    """Checks that no setting requires other ids than the windows hold.
 
     Raises:
-        UserError: one does.
+        UserError: a setting does.
     """
     for path in settings:
         section, _, name = path.partition(".")
         made = {"corpus": corpus, "windows": windows}.get(section)
         if made is None or name in FREE_FIELDS[section]:
             continue
-        asked, there = getattr(getattr(spec, section), name), getattr(made, name)
-        if asked != there:
+        given, stored = getattr(getattr(spec, section), name), getattr(made, name)
+        if given != stored:
             raise UserError(
-                f"{path} is {_shown(asked)} but {uri} was made with {_shown(there)}, which training cannot change; "
+                f"{path} is {_shown(given)} but {uri} was made with {_shown(stored)}, which training cannot change; "
                 "leave the setting out, or run jobs.ingest with it"
             )
 
@@ -167,5 +167,5 @@ def _shown(value: Any) -> Any:
 
 
 def run_uri_of(output: str, run_name: str | None) -> str | None:
-    """Returns where a named run is; None without a name."""
+    """Returns the URI of a named run; None without a name."""
     return None if run_name is None else storage.join(storage.absolute(output), run_name)

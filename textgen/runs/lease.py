@@ -1,11 +1,11 @@
-"""One driver trains a run at a time, the newest: of two that were given the same run, the older one ends.
+"""The lease of a run: only its newest driver trains it, and an older driver ends.
 
-The newest, because a driver that is thought to be lost is replaced by giving its command again. A driver takes the run
-when its workers begin, and not before: one that is refused, or waits for machines, disturbs nobody. The older one finds
-out before its next validation or checkpoint, and ends in place of it.
+The newest driver wins because a driver that is thought to be lost is replaced by giving its command again. A driver
+claims the lease when its workers start, and not before, so a driver that is refused or waits for machines disturbs
+nobody. The older driver finds out before it records its next validation or checkpoint, and ends without writing it.
 
-S3 has no locks: between a look and the write behind it another driver may begin. What is written then is the same
-run's, by the same rules.
+S3 has no locks: another driver may claim the lease between a check and the write that follows it. That write still
+belongs to the same run and follows the same rules.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from textgen import storage
 from textgen.errors import UserError
 
 DRIVERS_NAME = "drivers.jsonl"
-"""File of a folder that says who has worked there, a line each; the last one does."""
+"""File of a folder that lists its drivers, one JSON line each; the last one holds the lease."""
 
 
 class LeaseLostError(UserError):
-    """Another driver works on the same since."""
+    """Another driver has claimed the lease since."""
 
 
 def claim(uri: str, driver: str) -> None:
-    """Makes a driver the one that works in a folder, where it has not been that before.
+    """Claims the lease of a folder for a driver, unless the driver has held it before.
 
     Raises:
-        LeaseLostError: it has, and another one does since.
+        LeaseLostError: it has, and another driver has claimed the lease since.
     """
     if has_held(uri, driver):
         check(uri, driver)
@@ -44,23 +44,23 @@ def claim(uri: str, driver: str) -> None:
 
 
 def check(uri: str, driver: str) -> None:
-    """Makes sure that a driver is the one that works in a folder.
+    """Checks that no other driver holds the lease of a folder.
 
     Raises:
-        LeaseLostError: another one does.
+        LeaseLostError: another driver does.
     """
     drivers = _drivers(uri)
     if not drivers or drivers[-1]["driver"] == driver:
         return
     newest = drivers[-1]
     raise LeaseLostError(
-        f"another command works on {uri} since {newest['since']} (process {newest['process']} on {newest['host']}), so "
-        "that this one has ended; leave it to that one, or give another name or --output to this one"
+        f"another command claimed {uri} at {newest['since']} (process {newest['process']} on {newest['host']}), so "
+        "this one has ended; let the other one continue, or give this one another name or --output"
     )
 
 
 def has_held(uri: str, driver: str) -> bool:
-    """Says whether a driver has ever been the one that works in a folder."""
+    """Returns whether a driver has ever held the lease of a folder."""
     return driver in [one["driver"] for one in _drivers(uri)]
 
 

@@ -1,4 +1,4 @@
-"""Where a run's first weights come from, if not from chance: a checkpoint of another run."""
+"""The checkpoint of another run that a run's first weights come from, if they are not random."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 WEIGHTS_NAME = "weights.npz"
 CHANGEABLE_MODEL_FIELDS = ("dropout", "dense_dropout")
-"""Fields of `ModelSpec` that shape no weight: they say how the weights learn, and so are the new run's own."""
+"""Fields of `ModelSpec` that determine no weight's shape, only how the weights learn: the new run sets its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The checkpoint that a run is asked to begin from."""
+    """The checkpoint that a run is to start from."""
 
     uri: str
-    """A checkpoint, or a run: its best one."""
+    """A checkpoint, or a run, which stands for its best checkpoint."""
     model_settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the section `model` that were given beside it, by `model.field`: all but dropout must be the
-    checkpoint's own."""
+    """Settings of the section `model` that were given with it, by `model.field`; all except dropout must equal the
+    checkpoint's."""
 
     @property
     def absolute_uri(self) -> str:
-        """The same, whatever the working directory."""
+        """The URI, independent of the working directory."""
         return storage.absolute(self.uri)
 
 
 def source_of(uri: str | None, settings: Mapping[str, Any]) -> Source | None:
-    """Returns the source that a command line names, with those of its settings that shape a model; None without one."""
+    """Returns the source that a command line names, with the given settings of the model; None if it names none."""
     if uri is None:
         return None
     return Source(uri=uri, model_settings={k: value for k, value in settings.items() if k.startswith("model.")})
@@ -47,17 +47,17 @@ def source_of(uri: str | None, settings: Mapping[str, Any]) -> Source | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """The checkpoint that a run began from: kept in `run.json`, and in every checkpoint of the run as `from`."""
+    """The checkpoint that a run started from; stored in `run.json`, and in every checkpoint of the run as `from`."""
 
     uri: str
     given_uri: str
-    """As it was asked for: a run, say, whose best checkpoint it was then."""
+    """The URI as given, for example of a run, whose best checkpoint at that time is `uri`."""
     weights_sha256: str
     run_name: str
     step: int
     manifest_hash: str
     num_known_ids: int
-    """Ids whose entries were kept."""
+    """Ids whose entries in the weights were kept."""
     num_added_ids: int
     """Ids that the checkpoint did not have."""
 
@@ -67,7 +67,7 @@ class Lineage:
 
 
 def lineage_of(source: Source, vocabulary: Vocabulary) -> tuple[Lineage, Checkpoint]:
-    """Looks the source up and returns what is kept of it, and the checkpoint itself.
+    """Returns the lineage of a run that starts from `source`, and the source's checkpoint.
 
     Raises:
         UserError: there is no such checkpoint, or its vocabulary is of another kind.
@@ -76,13 +76,13 @@ def lineage_of(source: Source, vocabulary: Vocabulary) -> tuple[Lineage, Checkpo
     ids = known_ids(checkpoint.vocabulary, vocabulary)
     if checkpoint.spec.model.input == "scaled" and checkpoint.vocabulary != vocabulary:
         raise UserError(
-            f"{checkpoint.uri} reads ids as numbers (model.input=scaled), which another vocabulary numbers anew; "
-            "begin from a checkpoint with model.input=embedding or one_hot"
+            f"{checkpoint.uri} reads ids as numbers (model.input=scaled), which differ between vocabularies; "
+            "start from a checkpoint with model.input=embedding or one_hot"
         )
     if vocabulary.unit == "words" and checkpoint.vocabulary != vocabulary:
         raise UserError(
-            f"{checkpoint.uri} knows words by their ranks, and these windows have other words at them; begin without "
-            "--from, or with windows of the same words"
+            f"{checkpoint.uri} identifies words by their rank, and these windows rank other words; leave out --from, "
+            "or use windows with the same words"
         )
     lineage = Lineage(
         uri=checkpoint.uri,
@@ -98,34 +98,34 @@ def lineage_of(source: Source, vocabulary: Vocabulary) -> tuple[Lineage, Checkpo
 
 
 def with_model(spec: RunSpec, model: ModelSpec, source: Source) -> RunSpec:
-    """Returns the spec with the layers of the source's model; dropout, which shapes none, stays the spec's own.
+    """Returns the spec with the layers of the source's model; dropout, which shapes no weights, stays the spec's own.
 
     Raises:
-        UserError: a setting asks for other layers.
+        UserError: a setting requires other layers.
     """
-    asked = override(RunSpec(preset="", model=model), source.model_settings).model
+    given = override(RunSpec(preset="", model=model), source.model_settings).model
     differing = [
-        f"model.{name} is {getattr(asked, name)} and the checkpoint's {getattr(model, name)}"
+        f"model.{name} is {getattr(given, name)} but the checkpoint has {getattr(model, name)}"
         for name in model.__dataclass_fields__
-        if name not in CHANGEABLE_MODEL_FIELDS and getattr(asked, name) != getattr(model, name)
+        if name not in CHANGEABLE_MODEL_FIELDS and getattr(given, name) != getattr(model, name)
     ]
     if differing:
         raise UserError(
-            f"{'; '.join(differing)}: with --from the layers are those of {source.uri}; leave the setting out"
+            f"{'; '.join(differing)}; with --from, the layers are those of {source.uri}: leave the setting out"
         )
     dropout = {name: getattr(spec.model, name) for name in CHANGEABLE_MODEL_FIELDS}
     return dataclasses.replace(spec, model=dataclasses.replace(model, **dropout))
 
 
 def first_weights(lineage: Lineage, model: LanguageModel, vocabulary: Vocabulary, *, seed: int) -> dict[str, Any]:
-    """Returns the weights that a run begins with: the source's, fitted to the run's vocabulary.
+    """Returns the weights that a run starts with: the source's, fitted to the run's vocabulary.
 
     Raises:
-        UserError: the source is gone, or has been written anew since.
+        UserError: the source no longer exists, or was overwritten.
     """
     checkpoint = Checkpoint.load(lineage.uri)
     if checkpoint.hashes[WEIGHTS_NAME] != lineage.weights_sha256:
-        raise UserError(f"{lineage.uri} has been written anew since this run was begun; begin another --run-name")
+        raise UserError(f"{lineage.uri} was overwritten after this run was started; start another --run-name")
     return transferred(
         checkpoint.weights,
         model.get_weights_by_name(),

@@ -1,4 +1,4 @@
-"""What a training will do, known before it starts: windows, steps, parameters, memory."""
+"""Computes what a training will do before it starts: windows, steps, parameters, memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from textgen.windows.manifest import UNHASHED_WINDOWS_FIELDS, Manifest
 from textgen.windows.vocabulary import Vocabulary
 
 PROCESS_BYTES = 1000 * 2**20
-"""Peak resident size of a worker of the smallest models: Ray, TensorFlow, and a checkpoint being written; measured."""
+"""Measured peak resident size of a worker with the smallest models: Ray, TensorFlow, a checkpoint being written."""
 FLOAT_BYTES = 4
 NUM_POOLED = 3
-"""Vectors that concat pooling makes of the outputs of the last recurrent layer."""
+"""Vectors that concat pooling makes from the outputs of the last recurrent layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,14 @@ class TrainingPlan:
     num_steps: int
     num_parameters: int
     flops_per_input: int
-    """Floating-point operations that learning from an input takes."""
+    """Floating-point operations to learn from one input."""
     chars_per_step: int
-    """Inputs of a step, over all workers."""
+    """Inputs of a step, summed over all workers."""
     vocab_size: int
     classes: tuple[str, ...] = ()
-    """Labels that a classifier tells apart; empty for a language model."""
+    """Labels that a classifier distinguishes; empty for a language model."""
     documents: DocumentLabels | None = None
-    """What a classifier learns from, each a row of the lanes; None for a language model."""
+    """The documents that a classifier learns from, each a row of the lanes; None for a language model."""
 
     @classmethod
     def of(cls, spec: RunSpec, manifest: Manifest) -> TrainingPlan:
@@ -81,7 +81,7 @@ class TrainingPlan:
         )
 
     def worker_bytes(self, spec: RunSpec, *, num_workers: int) -> int:
-        """Estimates the resident size of a worker: it depends on model and batch, not on the corpus."""
+        """Estimates the resident size of a worker, which depends on model and batch but not on the corpus."""
         optimizer_copies = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 0}[spec.training.optimizer]
         parameters = self.num_parameters * (3 + optimizer_copies)  # Weights, gradients, their flat sum.
         model = spec.model
@@ -93,7 +93,7 @@ class TrainingPlan:
         return PROCESS_BYTES + FLOAT_BYTES * (parameters + activations)
 
     def describe(self, spec: RunSpec, *, num_workers: int) -> str:
-        """Returns the plan in words."""
+        """Returns the plan as a log line."""
         epochs = self.num_steps / self.lanes.steps_per_epoch
         workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
         rows = f"windows of {spec.windows.context_length}"
@@ -110,31 +110,30 @@ class TrainingPlan:
 
 
 def check_unit(spec: RunSpec, manifest: Manifest) -> None:
-    """Makes sure that the ids of a manifest are what a spec's model reads.
+    """Checks that a spec's model reads the kind of ids that a manifest holds.
 
     Raises:
-        UserError: the one has words and the other has not.
+        UserError: one has words and the other does not.
     """
     unit = manifest.vocabulary.unit
     if (unit == "words") != (spec.windows.unit == "words"):
         raise UserError(
-            f"{manifest.uri} holds ids of {unit} and the run reads {spec.windows.unit}; "
-            "ingest with the preset, or the settings of windows.*, that the run is trained with"
+            f"{manifest.uri} holds ids of {unit}, but the run reads {spec.windows.unit}; "
+            "ingest with the preset, or the windows.* settings, of the run"
         )
 
 
 def inputs_per_row(spec: RunSpec) -> int:
-    """Returns the inputs of a row of the global batch: ids, or one bag of words."""
+    """Returns the number of inputs in a row of the global batch: ids, or one bag of words."""
     if spec.classifier.features is None:
         return spec.windows.context_length
     return 1 if spec.classifier.features == "bag_of_words" else spec.classifier.max_document_ids
 
 
 def flops_per_input(spec: RunSpec, *, vocab_size: int, num_classes: int = 0) -> int:
-    """Returns the operations of the products that learning from an input takes: 2 a weight, and twice that back.
+    """Returns the operations of the matrix products for one input: 2 per weight forward, and twice as many backward.
 
-    What an id adds to the first layer is a row that is looked up, and counts nothing; neither do biases, nor what is
-    done element by element.
+    The first layer looks up a row for each id, which counts nothing; neither do biases and element-wise operations.
     """
     widths = spec.model.widths
     gates = 4 if spec.model.cell == "lstm" else 3
@@ -151,7 +150,7 @@ def flops_per_input(spec: RunSpec, *, vocab_size: int, num_classes: int = 0) -> 
 
 
 def num_parameters(spec: ModelSpec, *, vocab_size: int, is_conditioned: bool = False) -> int:
-    """Returns the number of weights of a language model, which may be told conditions."""
+    """Returns the number of weights of a language model, which may be conditioned."""
     total, width = _reading_parameters(spec, vocab_size=vocab_size)
     dense = (spec.dense_units,) if spec.dense_units is not None else ()
     if is_conditioned and spec.holds_controls:
@@ -170,23 +169,23 @@ def num_classifier_parameters(spec: RunSpec, vocabulary: Vocabulary, *, num_clas
 
 
 def input_width(spec: ModelSpec, *, vocab_size: int) -> int:
-    """Returns how many values the first recurrent layer reads of an id."""
+    """Returns the number of values that the first recurrent layer reads per id."""
     return {"embedding": spec.embedding_dim, "one_hot": vocab_size, "scaled": 1}[spec.input]
 
 
 def _reading_parameters(spec: ModelSpec, *, vocab_size: int) -> tuple[int, int]:
-    """Returns the weights of what reads ids, up to the last recurrent layer, and that layer's width."""
+    """Returns the number of weights up to the last recurrent layer, and that layer's width."""
     width = input_width(spec, vocab_size=vocab_size)
     total = vocab_size * spec.embedding_dim if spec.input == "embedding" else 0
     for units in spec.widths:
-        # A GRU adds a bias of its own to what it remembers, as cuDNN's does.
+        # A GRU has a second bias, in its recurrent product, like cuDNN's.
         total += units * (4 * (width + units + 1) if spec.cell == "lstm" else 3 * (width + units + 2))
         width = units
     return total, width
 
 
 def _dense_parameters(widths: Sequence[int]) -> int:
-    """Returns the weights of Dense layers between layers of these widths."""
+    """Returns the number of weights of Dense layers between layers of these widths."""
     return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
 
 
@@ -195,28 +194,29 @@ CHANGEABLE = {
     "keep_checkpoints", "sample_temperatures", "sample_chars", "max_failures", "record_steps",
     "nonfinite",
 }  # fmt: skip
-"""Fields of `TrainingSpec` that a run may change when it goes on: they do not change what was learnt so far."""
+"""Fields of `TrainingSpec` that may change when a run resumes, because they do not affect what was learnt so far."""
 
 
 def num_parts(spec: TrainingSpec, *, num_workers: int) -> int:
-    """Returns how many parts the rows of a batch are shared out in: virtual workers', or the workers' own.
+    """Returns the number of parts that a batch's rows are divided into: virtual workers in `fixed_order`, else workers.
 
-    Products of other numbers of rows round differently, so that in `fixed_order` no part may depend on the workers.
+    Products over different numbers of rows round differently, so in `fixed_order` the parts must not depend on the
+    number of workers.
     """
     return spec.virtual_workers if spec.reduction == "fixed_order" else num_workers
 
 
 def check_resumable(old: RunSpec, new: RunSpec, *, run_uri: str) -> None:
-    """Makes sure that a run that goes on is the same run.
+    """Checks that a run may resume with a new spec.
 
     Raises:
-        UserError: a setting that shaped what was learnt so far differs.
+        UserError: a setting that affects what was learnt so far differs.
     """
     differing = []
     for section in ("windows", "model", "classifier", "training"):
         before, after = getattr(old, section), getattr(new, section)
         skipped = CHANGEABLE if isinstance(before, TrainingSpec) else set()
-        if isinstance(before, WindowsSpec):  # The others are the manifest's, which is the same one.
+        if isinstance(before, WindowsSpec):  # The other fields come from the manifest, which is the same.
             skipped = set(before.__dataclass_fields__) - set(UNHASHED_WINDOWS_FIELDS)
         differing += [
             f"{section}.{name} ({getattr(before, name)} -> {getattr(after, name)})"
@@ -225,6 +225,6 @@ def check_resumable(old: RunSpec, new: RunSpec, *, run_uri: str) -> None:
         ]
     if differing:
         raise UserError(
-            f"the run at {run_uri} was begun with other settings: {', '.join(differing)}; "
-            "give them as they were, or another --run-name"
+            f"the run at {run_uri} was started with other settings: {', '.join(differing)}; "
+            "restore them, or give another --run-name"
         )

@@ -1,4 +1,4 @@
-"""Where a training stands, and the checkpoints that keep it."""
+"""The position of a training, and the checkpoints that store it."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from textgen.windows.manifest import Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Which run is trained, and where it lives."""
+    """The run that is trained, and where it is stored."""
 
     spec: RunSpec
     manifest_uri: str
     run_uri: str
     run_name: str
     lineage: Lineage | None = None
-    """The checkpoint that it began from; None where its first weights were random."""
+    """The checkpoint that it started from; None if its first weights were random."""
     driver: str = field(default_factory=lambda: secrets.token_hex(8), compare=False)
-    """Names who trains it now; drawn anew by each (`runs.lease`)."""
+    """Random id of the driver that trains the run now (`runs.lease`)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what `from_dict` reads: JSON-ready."""
+        """Returns the JSON-ready dictionary that `from_dict` reads."""
         return asdict(self) | {"spec": self.spec.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Run:
-        """Builds a run from `to_dict`'s result."""
+        """Builds a run from the result of `to_dict`."""
         lineage = values["lineage"]
         return cls(
             **{
@@ -57,31 +57,31 @@ class Run:
 
 @dataclass(kw_only=True)
 class Position:
-    """What resuming needs beside the arrays."""
+    """The state that resuming needs besides the arrays."""
 
     step: int = 0
     """Completed steps."""
     epoch: float = 0.0
     interval_nats: float = 0.0
-    """Sums since the last validation, of which `loss` is the quotient."""
+    """Sums since the last validation, whose quotient is `loss`."""
     interval_characters: float = 0.0
     best_loss: float | None = None
     stale_validations: int = 0
     """Validations since the best one."""
     skipped_steps: int = 0
-    """Steps that were left out because their loss or gradient was no number."""
+    """Steps that were skipped because their loss or gradient was not finite."""
     predictions: int = 0
-    """Characters (labels, by a classifier) predicted, over all steps."""
+    """Characters (labels for a classifier) predicted, over all steps."""
     seconds: float = 0.0
-    """Time that the steps took, over all starts of the run; validations and checkpoints left out."""
+    """Time of the steps over all starts of the run, without validations and checkpoints."""
     cpu_seconds: float = 0.0
-    """CPU time of the first worker over the same steps, all its threads together."""
+    """CPU time of the first worker over the same steps, summed over its threads."""
     metrics: dict[str, Any] = field(default_factory=dict)
-    """`loss`, and what the last validation measured."""
+    """`loss`, and the metrics of the last validation."""
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What a validation is kept with."""
+        """The figures that are recorded for a validation."""
         return {
             "step": self.step,
             "epoch": self.epoch,
@@ -93,7 +93,7 @@ class Position:
 
     @property
     def is_at_its_best(self) -> bool:
-        """Whether the validation of this very step was the best so far."""
+        """Whether the current step was validated, with the best loss so far."""
         return comparable(self.best_loss) < math.inf and not self.stale_validations and not self.interval_characters
 
     def note_step(
@@ -111,15 +111,15 @@ class Position:
             self.metrics["loss"] = self.interval_nats / self.interval_characters
 
     def note_skipped(self, *, steps_per_epoch: int) -> None:
-        """Adds a step that was left out."""
+        """Adds a skipped step."""
         self.step += 1
         self.skipped_steps += 1
         self.epoch = self.step / steps_per_epoch
 
     def note_validation(self, loss: float) -> bool:
-        """Adds a validation's loss, begins the next interval, and says whether it is the best so far.
+        """Adds a validation's loss, starts the next interval, and returns whether it is the best so far.
 
-        A loss that is not a finite number never is.
+        A loss that is not finite never is.
         """
         is_best = comparable(loss) < comparable(self.best_loss)
         self.best_loss = loss if is_best else self.best_loss
@@ -138,7 +138,7 @@ def save_checkpoint(
     training_arrays: Arrays,
     is_best: bool,
 ) -> None:
-    """Writes the checkpoint of a position, names it the best if it is, and removes those that nobody needs."""
+    """Writes the checkpoint of a position, records it as the best if it is, and deletes those no longer needed."""
     values = asdict(position)
     metrics = values.pop("metrics")
     saved = Checkpoint(
@@ -160,23 +160,23 @@ def save_checkpoint(
     for uri in checkpoint_uris(run.run_uri)[: -run.spec.training.keep_checkpoints]:
         if uri.rsplit("/", 1)[-1] != best:
             storage.delete(uri)
-    _remove_unfinished(run.run_uri)
+    _delete_unfinished(run.run_uri)
 
 
 def name_best(place: str, name: str, *, loss: float | None) -> None:
-    """Writes which checkpoint is a run's best."""
+    """Records which checkpoint is a run's best."""
     storage.write_bytes(place, json.dumps({"checkpoint": name, "loss": loss}).encode())
 
 
 def named_best(place: str) -> str | None:
-    """Returns which checkpoint is named a run's best; None where none is."""
+    """Returns the name of a run's best checkpoint; None if none is recorded."""
     content = storage.read_if_exists(place)
     return str(json.loads(content)["checkpoint"]) if content is not None else None
 
 
-def _remove_unfinished(run_uri: str) -> None:
-    """Removes what was left of checkpoints that were never finished, or set aside, before the oldest whole one."""
-    oldest = next(map(step_of, checkpoint_uris(run_uri)), 0)  # None where another driver's worker removes them too.
+def _delete_unfinished(run_uri: str) -> None:
+    """Deletes unfinished checkpoints, and those that were set aside, older than the oldest complete one."""
+    oldest = next(map(step_of, checkpoint_uris(run_uri)), 0)  # None if another driver's worker deletes them too.
     for uri in unfinished_uris(run_uri):
         if step_of(uri) < oldest:
             storage.delete(uri)

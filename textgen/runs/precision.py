@@ -1,4 +1,4 @@
-"""What this machine's processor can do, as far as it decides how fast a training is."""
+"""What this machine's CPU supports, as far as it affects the speed of a training."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from textgen.spec.model import LONGEST_UNROLLED
 
 CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Instructions that multiply bfloat16, as Linux names them on x86-64 and on Arm."""
+"""Instructions that multiply bfloat16, by their Linux names on x86-64 and Arm."""
 
 
 def multiplies_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
-    """Says whether the CPU has instructions that multiply bfloat16; False where that cannot be found out."""
+    """Returns whether the CPU has instructions that multiply bfloat16; False if that cannot be determined."""
     if not cpu_info.exists():
         return False
     flags = {
@@ -27,36 +27,36 @@ def multiplies_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
 
 
 def with_precision(spec: RunSpec, *, on_gpu: bool) -> RunSpec:
-    """Returns a spec whose `training.mixed_precision` is decided: as it says, or by this machine's CPU.
+    """Returns a spec whose `training.mixed_precision` is decided: as given, or by what this machine's CPU supports.
 
-    On GPUs 32 bits are kept: bfloat16 was not tried there.
+    Trainings on GPUs keep 32 bits, because bfloat16 was not measured there.
     """
     if spec.training.mixed_precision is not None:
         return spec
-    is_faster = not on_gpu and _has_a_say(spec) and multiplies_bfloat16()
+    is_faster = not on_gpu and _affects_speed(spec) and multiplies_bfloat16()
     return override(spec, {"training.mixed_precision": is_faster})
 
 
 def precision_line(spec: RunSpec, *, cpu_info: Path = CPU_INFO) -> str | None:
-    """Returns what the log of a training on this CPU says of `training.mixed_precision`; None where it does nothing.
+    """Returns the log line about `training.mixed_precision` on this CPU; None if the setting does not affect the speed.
 
-    On two cores of an AMD EPYC with instructions for bfloat16 a step took 0.83 of its time at 128 units, 0.6 at 256 and
-    512; without them, imitated, more than twice its time.
+    On two cores of an AMD EPYC with instructions for bfloat16, a step took 0.83 of its 32-bit time at 128 units, and
+    0.6 at 256 and 512. Without them bfloat16 is emulated, and a step took more than twice its 32-bit time.
     """
-    if not _has_a_say(spec) or not cpu_info.exists():
+    if not _affects_speed(spec) or not cpu_info.exists():
         return None
     is_able, is_mixed = multiplies_bfloat16(cpu_info), bool(spec.training.mixed_precision)
     if is_mixed:
-        kind = "multiplies in bfloat16 (training.mixed_precision)"
-        return kind if is_able else f"{kind}, which this CPU has no instructions for: false would train faster"
-    kind = "multiplies in 32 bits"
+        kind = "computes products in bfloat16 (training.mixed_precision)"
+        return kind if is_able else f"{kind}, but this CPU has no instructions for it: false would train faster"
+    kind = "computes products in 32 bits"
     if is_able:
         return f"{kind}; this CPU has instructions for bfloat16: training.mixed_precision=true would train faster"
     return f"{kind}: this CPU has no instructions for bfloat16"
 
 
-def _has_a_say(spec: RunSpec) -> bool:
-    """Says whether the setting changes how fast a training on a CPU is: LSTM layers in windows that are unrolled."""
+def _affects_speed(spec: RunSpec) -> bool:
+    """Returns whether the setting affects the speed of a training on CPUs: only LSTM layers over unrolled windows."""
     return (
         spec.classifier.features != "bag_of_words"
         and spec.model.cell == "lstm"

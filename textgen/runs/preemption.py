@@ -1,8 +1,8 @@
-"""A machine that is taken away, as spot instances are: its training saves and goes on elsewhere.
+"""Detects that a worker's machine is being preempted, such as a spot instance; the training resumes elsewhere.
 
-Ray knows of it where it is told, as by `ray drain-node`, by Kubernetes, or by SIGTERM to `ray start --block`. Each
-worker looks after its own machine; all save after the same step and end, and Ray Train starts them where there is room,
-which is never on such a machine. Ray Train's own watcher would take a meeting of all workers at every look.
+Ray learns of a preemption from `ray drain-node`, from Kubernetes, or from SIGTERM to `ray start --block`. Each worker
+watches its own machine. All workers save after the same step and end, and Ray Train restarts them where there is room,
+which is never on such a machine. Ray Train's own watcher would require a meeting of all workers at every poll.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from textgen.runs.stopping import acting_once
 
 
 class PreemptedError(RuntimeError):
-    """A worker's machine is about to go; the training is saved at `step`, and is to be started again."""
+    """A worker's machine is about to be preempted; the training is saved at `step`, and must be restarted."""
 
     def __init__(self, step: int) -> None:
         super().__init__(step)
         self.step = step
 
     def __str__(self) -> str:
-        """Returns what happened."""
-        return f"a machine is being taken away; saved at step {self.step:,}"
+        """Returns the reason and the saved step."""
+        return f"a machine is being preempted; saved at step {self.step:,}"
 
 
 @contextlib.contextmanager
 def watching_for_preemption() -> Iterator[threading.Event]:
-    """Gives the event that this worker's machine is about to go, for as long as the context lasts."""
-    leaves = threading.Event()
-    own = ray.get_runtime_context().get_node_id()
-    with acting_once(lambda: own in _draining_nodes(), leaves.set):
-        yield leaves
+    """Yields an event that is set when this worker's machine is about to be preempted."""
+    preempted = threading.Event()
+    own_node = ray.get_runtime_context().get_node_id()
+    with acting_once(lambda: own_node in _draining_nodes(), preempted.set):
+        yield preempted
 
 
 def _draining_nodes() -> dict[str, int]:
-    """Returns the nodes that Ray empties; none where it does not answer, until the next look."""
+    """Returns the nodes that Ray drains; none if Ray does not answer, until the next poll."""
     try:
-        found: dict[str, int] = ray._private.state.state.get_draining_nodes()  # As Ray Train's watcher asks.
+        nodes: dict[str, int] = ray._private.state.state.get_draining_nodes()  # The call of Ray Train's watcher.
     except Exception:
         return {}
-    return found
+    return nodes

@@ -1,4 +1,4 @@
-"""Writes checkpoints beside the steps, so that a slow disk or S3 does not stop them."""
+"""Writes checkpoints in the background, so that a slow disk or S3 does not delay the steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class BackgroundWriter:
-    """Writes one thing at a time, in the order they are given; its context ends when the last one is written."""
+    """Runs one write at a time, in order; its context ends when the last one is complete."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
@@ -21,23 +21,23 @@ class BackgroundWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown()
-        if error is None:  # Otherwise it is that error which is to be told.
+        if error is None:  # Otherwise that error is the one to report.
             self.wait()
 
-    def write(self, content: Callable[[], None]) -> None:
-        """Begins to write; waits where the one before is not written yet, so that at most one is held in memory.
+    def write(self, write: Callable[[], None]) -> None:
+        """Starts a write after waiting for the previous one, so that at most one is held in memory.
 
         Raises:
-            Exception: what the one before raised.
+            Exception: the error of the previous write.
         """
         self.wait()
-        self._writing = self._pool.submit(content)
+        self._writing = self._pool.submit(write)
 
     def wait(self) -> None:
-        """Returns when everything is written.
+        """Waits until everything is written.
 
         Raises:
-            Exception: what the last one raised.
+            Exception: the error of the last write.
         """
         writing, self._writing = self._writing, None
         if writing is not None:

@@ -1,4 +1,4 @@
-"""Learning rates and length of a training, as functions of its spec and the step alone.
+"""Learning rates and length of a training, as functions of its spec and the step only.
 
 Letters: G groups of layers, from the input to the output.
 """
@@ -11,13 +11,13 @@ from textgen.spec import TrainingSpec
 from textgen.windows.lanes import Lanes
 
 ONE_CYCLE_PEAK_AT = 0.25
-"""Share of the steps after which `one_cycle` is at its peak, as fastai has it."""
+"""Share of the steps after which `one_cycle` is at its peak, as in fastai."""
 ONE_CYCLE_FIRST_SHARE = 1 / 25
-"""Rate of its first step as a share of the peak, as fastai has it."""
+"""Rate of its first step as a share of the peak, as in fastai."""
 SLANTED_PEAK_AT = 0.1
 """Share of the steps after which `slanted_triangular` is at its peak: `cut_frac` of Howard and Ruder (2018)."""
 SLANTED_LOWEST_SHARE = 1 / 32
-"""Rate of its first and last step as a share of the peak: 1 / `ratio` of the same."""
+"""Rate of its first and last step as a share of the peak: 1 / `ratio` in that paper."""
 
 
 def total_steps(spec: TrainingSpec, lanes: Lanes) -> int:
@@ -27,7 +27,7 @@ def total_steps(spec: TrainingSpec, lanes: Lanes) -> int:
 
 
 def learning_rate(step: int, spec: TrainingSpec, *, num_steps: int) -> float:
-    """Returns the learning rate of a step, that of the last group of layers: up to the peak, then as `decay` says."""
+    """Returns a step's learning rate for the last group of layers: a rise to the peak, then `decay`."""
     if spec.decay == "one_cycle":
         peak_step = ONE_CYCLE_PEAK_AT * (num_steps - 1)
         if step < peak_step:
@@ -46,24 +46,24 @@ def learning_rate(step: int, spec: TrainingSpec, *, num_steps: int) -> float:
 
 
 def learns_by_groups(spec: TrainingSpec) -> bool:
-    """Says whether layers differ in their rates, or in when they learn."""
+    """Returns whether layers differ in their rates, or in when they start to learn."""
     return spec.layer_rate_factor != 1 or spec.unfreeze_every_steps is not None
 
 
 def rate_shares(spec: TrainingSpec, *, num_groups: int) -> list[float]:
-    """Returns each group's learning rate as a share of the last one's, [G]: `layer_rate_factor` less a group."""
+    """Returns each group's learning rate as a share of the last one's, [G]: `layer_rate_factor` lower per group."""
     return [spec.layer_rate_factor ** (group + 1 - num_groups) for group in range(num_groups)]
 
 
 def num_frozen(step: int, spec: TrainingSpec, *, num_groups: int) -> int:
-    """Returns how many groups, counted from the input, do not learn at a step."""
+    """Returns the number of groups, counted from the input, that do not learn at a step."""
     if spec.unfreeze_every_steps is None:
         return 0
     return max(0, num_groups - 1 - step // spec.unfreeze_every_steps)
 
 
 def _progress(step: int, peak_step: float, num_steps: int) -> float:
-    """Returns how far a step is on the way from the peak to the last step, in [0, 1]."""
+    """Returns the progress of a step from the peak to the last step, in [0, 1]."""
     return min(1.0, (step - peak_step) / max(1.0, num_steps - 1 - peak_step))
 
 

@@ -1,4 +1,4 @@
-"""How a run starts, or goes on: what it is stands in `run.json`, and every start must be of the same run."""
+"""Starts or resumes a run: `run.json` stores what the run is, and every start must be of the same run."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ OUTCOME_NAME = "outcome.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A run that is about to train, or has trained."""
+    """A run that is about to train, or is finished."""
 
     run: Run
     manifest: Manifest
     plan: TrainingPlan
     outcome: dict[str, Any] | None
-    """What it said when it ended; None where it has not."""
+    """The outcome of a finished run; None if it is not finished."""
     kept_settings: Mapping[str, Any]
-    """Settings that an older version of textgen began the run with and that this one would choose otherwise."""
+    """Settings that the run keeps from the older version of textgen that started it, where defaults changed since."""
 
 
 def start_run(
@@ -48,69 +48,86 @@ def start_run(
     acknowledge: bool = False,
     on_gpu: Callable[[], bool] = lambda: False,
 ) -> Start:
-    """Writes down what a run is, or checks it against what was.
+    """Records what a run is, or checks it against the record of an earlier start.
 
-    A run that began from a checkpoint is given the same one when it goes on, and does not read it again. What a spec
-    leaves to the hardware is decided when the run begins, and the run keeps it on any other.
+    A run that started from a checkpoint must name the same one when it resumes, but does not read it again. Settings
+    that a spec leaves to the hardware are decided when the run starts, and are kept on any other hardware.
 
     Args:
         spec: what determines the run.
         manifest_uri: the windows to train on.
-        output: where the run lives, under its name.
+        output: folder or prefix of runs; this one is stored under its name.
         run_name: None derives it from spec, windows and source.
-        source: the checkpoint that it begins from.
-        acknowledge: says that one person's texts may be used.
-        on_gpu: says whether the run will be computed on GPUs; asked where it begins.
+        source: the checkpoint that it starts from.
+        acknowledge: confirms that one person's texts may be used.
+        on_gpu: returns whether the run trains on GPUs; called when a new run leaves the precision open.
 
     Raises:
-        UserError: it is another run than that of the name, it cannot be trained, or it needs an acknowledgement.
+        UserError: another run has this name, this one cannot be trained, or it needs an acknowledgement.
     """
     manifest = Manifest.load(manifest_uri)
     run_name = default_run_name(spec, manifest, source=source) if run_name is None else run_name
     check_name(run_name, flag="--run-name")
     run_uri = storage.join(storage.absolute(output), run_name)
     before = stored_run(run_uri)
-    lineage = None
-    kept_settings: dict[str, Any] = {}
     if before is not None:
-        lineage = _same_lineage(before, source, run_uri)
-        if source is not None:
-            spec = with_model(spec, RunSpec.from_dict(before["spec"]).model, source)
-        kept_settings = settings_in_force(spec, before["spec"])
-        spec = _as_decided(override(spec, kept_settings), before)
-        _check_same(before, spec, manifest, run_uri)
-    elif source is not None:
-        lineage, checkpoint = lineage_of(source, manifest.vocabulary)
-        spec = with_model(spec, checkpoint.spec.model, source)
+        spec, lineage, kept_settings = _resumed(before, spec, manifest, source=source, run_uri=run_uri)
+    else:
+        spec, lineage, kept_settings = *_started(spec, manifest, source), {}
     _check_marks(spec, manifest)
     plan = TrainingPlan.of(spec, manifest)
-    acknowledged = _acknowledged(before or {}, spec, manifest, acknowledge=acknowledge)
+    acknowledge = acknowledge or bool((before or {}).get("acknowledged"))
+    check_acknowledged(spec, manifest, acknowledge=acknowledge)
     if spec.training.mixed_precision is None:
         spec = with_precision(spec, on_gpu=on_gpu())
+    run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage)
+    _write_run(run, manifest, before, acknowledged=acknowledge)
+    _, outcome = _stored_outcome(run_uri)
+    is_finished = outcome is not None and _is_finished(outcome, spec, num_steps=plan.num_steps)
+    return Start(
+        run=run, manifest=manifest, plan=plan, outcome=outcome if is_finished else None, kept_settings=kept_settings
+    )
+
+
+def _started(spec: RunSpec, manifest: Manifest, source: Source | None) -> tuple[RunSpec, Lineage | None]:
+    """Returns the spec and the lineage of a new run."""
+    if source is None:
+        return spec, None
+    lineage, checkpoint = lineage_of(source, manifest.vocabulary)
+    return with_model(spec, checkpoint.spec.model, source), lineage
+
+
+def _resumed(
+    before: Mapping[str, Any], spec: RunSpec, manifest: Manifest, *, source: Source | None, run_uri: str
+) -> tuple[RunSpec, Lineage | None, dict[str, Any]]:
+    """Returns the spec of a run that resumes, its lineage, and the settings that it keeps from an older version."""
+    lineage = _same_lineage(before, source, run_uri)
+    if source is not None:
+        spec = with_model(spec, RunSpec.from_dict(before["spec"]).model, source)
+    kept_settings = settings_in_force(spec, before["spec"])
+    spec = _as_decided(override(spec, kept_settings), before)
+    _check_same(before, spec, manifest, run_uri)
+    return spec, lineage, kept_settings
+
+
+def _write_run(run: Run, manifest: Manifest, before: Mapping[str, Any] | None, *, acknowledged: bool) -> None:
     content = {
         "manifest_uri": manifest.uri,
         "manifest_hash": manifest.hash,
-        "from": lineage.to_dict() if lineage is not None else None,
+        "from": run.lineage.to_dict() if run.lineage is not None else None,
         "acknowledged": acknowledged,
-        # With the version that began the run: by it the next start knows which settings are not its own choice either.
-        "spec": spec.to_dict() | ({} if before is None else {VERSION_KEY: version_of(before["spec"])}),
+        # The version that started the run is kept: it tells the next start which settings were not chosen by the user.
+        "spec": run.spec.to_dict() | ({} if before is None else {VERSION_KEY: version_of(before["spec"])}),
     }
-    storage.write_bytes(storage.join(run_uri, RUN_NAME), json.dumps(content, ensure_ascii=False, indent=1).encode())
-    _, outcome = _kept_outcome(run_uri)
-    return Start(
-        run=Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage),
-        manifest=manifest,
-        plan=plan,
-        outcome=outcome if outcome is not None and _is_finished(outcome, spec, num_steps=plan.num_steps) else None,
-        kept_settings=kept_settings,
-    )
+    content_bytes = json.dumps(content, ensure_ascii=False, indent=1).encode()
+    storage.write_bytes(storage.join(run.run_uri, RUN_NAME), content_bytes)
 
 
 def settings_in_force(spec: RunSpec, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings by which a stored spec differs from `spec` because an older version wrote it.
 
-    They are the fields that came, or changed their default, since then. Whoever gives the command of that time again
-    cannot have meant today's value of such a field, unless it is another one than the preset's.
+    These are the fields that were added, or whose default changed, since then. A user who repeats a command from that
+    time cannot have meant today's value of such a field, unless it differs from the preset's.
     """
     older = RunSpec.from_dict(stored)
     default = presets.preset(spec.preset) if spec.preset in presets.PRESET_NAMES else RunSpec(preset=spec.preset)
@@ -124,10 +141,10 @@ def settings_in_force(spec: RunSpec, stored: Mapping[str, Any]) -> dict[str, Any
 
 
 def check_resumes(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
-    """Makes sure that a run, where there is one, can go on with a spec and windows.
+    """Checks that a run, if it exists, can resume with a spec and windows.
 
     Raises:
-        UserError: it was begun with others.
+        UserError: it was started with others.
     """
     before = stored_run(run_uri)
     if before is not None:
@@ -136,7 +153,7 @@ def check_resumes(run_uri: str, spec: RunSpec, manifest: Manifest) -> None:
 
 
 def default_run_name(spec: RunSpec, manifest: Manifest, *, source: Source | None = None) -> str:
-    """Returns a name that the same spec, windows and source always get."""
+    """Returns a name that is always the same for the same spec, windows and source."""
     if source is not None:
         return f"{spec.preset}-{manifest.hash[:8]}-from-{hashlib.sha256(source.absolute_uri.encode()).hexdigest()[:8]}"
     widths = spec.classifier.hidden_units if spec.classifier.features == "bag_of_words" else spec.model.widths
@@ -145,49 +162,44 @@ def default_run_name(spec: RunSpec, manifest: Manifest, *, source: Source | None
 
 
 def is_single_author(spec: RunSpec, manifest: Manifest) -> bool:
-    """Says whether the texts are one person's, as the ingest or this run was told."""
+    """Returns whether the texts are one person's, as declared for the ingest or for this run."""
     return spec.corpus.single_author or bool(manifest.corpus.get("single_author"))
 
 
 def check_acknowledged(spec: RunSpec, manifest: Manifest, *, acknowledge: bool) -> None:
-    """Makes sure that whoever trains on one person's texts has said that they may.
+    """Checks that the use of one person's texts was acknowledged.
 
     Raises:
-        UserError: they have not.
+        UserError: it was not.
     """
     if is_single_author(spec, manifest) and not acknowledge:
         raise UserError(
-            f"the texts of {manifest.uri} are one person's (corpus.single_author); add --acknowledge to say, once for "
-            "a run, that this person agreed or the texts are yours to use so, that what the model writes will be shown "
-            "as a machine's and never as theirs, and that it will not be used to deceive or to harm them"
+            f"the texts of {manifest.uri} are one person's (corpus.single_author); add --acknowledge, once per run, to "
+            "confirm that this person agreed or that you have the right to use the texts in this way, that the model's "
+            "output will be labelled as machine-generated and never presented as theirs, and that it will not be used "
+            "to deceive or harm them"
         )
 
 
-def _acknowledged(before: Mapping[str, Any], spec: RunSpec, manifest: Manifest, *, acknowledge: bool) -> bool:
-    acknowledge = acknowledge or bool(before.get("acknowledged"))
-    check_acknowledged(spec, manifest, acknowledge=acknowledge)
-    return acknowledge
-
-
 def _as_decided(spec: RunSpec, before: Mapping[str, Any]) -> RunSpec:
-    """Returns a spec with what was decided for it when its run began, on whatever hardware that was."""
+    """Returns a spec with the precision that was decided when its run started, on whatever hardware that was."""
     if spec.training.mixed_precision is not None:
         return spec
     return override(spec, {"training.mixed_precision": before["spec"]["training"].get("mixed_precision", False)})
 
 
 def _check_marks(spec: RunSpec, manifest: Manifest) -> None:
-    """Makes sure that prompts and completions will be marked and unmarked as the windows were."""
+    """Checks that prompts and completions will be marked and unmarked in the same way as the windows."""
     if mark_rules(spec.corpus.rules) != manifest.mark_rules:
         there, here = (", ".join(rules) or "none" for rules in (manifest.mark_rules, mark_rules(spec.corpus.rules)))
         raise UserError(
-            f"the texts of {manifest.uri} bear the marks of these rules: {there}; the run's corpus.rules set others: "
-            f"{here}; give the preset or the --set corpus.rules that jobs.ingest was given"
+            f"the texts of {manifest.uri} are marked by these rules: {there}; the run's corpus.rules set others: "
+            f"{here}; give the same preset or --set corpus.rules as to jobs.ingest"
         )
 
 
 def stored_run(run_uri: str) -> dict[str, Any] | None:
-    """Returns what `run.json` says of a run since it began; None where it has not."""
+    """Returns the contents of a run's `run.json`; None if the run has not started."""
     place = storage.join(run_uri, RUN_NAME)
     content = storage.read_if_exists(place)
     return json.loads(content) if content is not None else None
@@ -198,14 +210,14 @@ def _same_lineage(before: Mapping[str, Any], source: Source | None, run_uri: str
     known = lineage and {lineage.given_uri, lineage.uri}
     if source is None and lineage is not None:
         raise UserError(
-            f"the run at {run_uri} was begun from {lineage.given_uri}; give --from {lineage.given_uri}, "
+            f"the run at {run_uri} was started from {lineage.given_uri}; give --from {lineage.given_uri}, "
             "or another --run-name"
         )
     if source is not None and source.absolute_uri not in (known or ()):
-        begun = f"from {lineage.given_uri}" if lineage is not None else "without --from"
+        origin = f"from {lineage.given_uri}" if lineage is not None else "without --from"
         raise UserError(
-            f"the run at {run_uri} was begun {begun}, not from {source.absolute_uri}; "
-            "give the same command again, or another --run-name"
+            f"the run at {run_uri} was started {origin}, not from {source.absolute_uri}; "
+            "repeat its command, or give another --run-name"
         )
     return lineage
 
@@ -213,17 +225,17 @@ def _same_lineage(before: Mapping[str, Any], source: Source | None, run_uri: str
 def _check_same(before: Mapping[str, Any], spec: RunSpec, manifest: Manifest, run_uri: str) -> None:
     if before["manifest_hash"] != manifest.hash:
         raise UserError(
-            f"the run at {run_uri} was begun on other windows ({before['manifest_uri']}) than {manifest.uri}; "
+            f"the run at {run_uri} was started on other windows ({before['manifest_uri']}) than {manifest.uri}; "
             "give those, or another --run-name"
         )
     check_resumable(RunSpec.from_dict(before["spec"]), spec, run_uri=run_uri)
 
 
 def keep_outcome(run: Run, outcome: Mapping[str, Any]) -> None:
-    """Writes down what a run says at its end.
+    """Stores the outcome of a run.
 
     Raises:
-        LeaseLostError: it is another driver's by now.
+        LeaseLostError: another driver holds the run's lease.
     """
     lease.check(run.run_uri, run.driver)
     content = json.dumps({**outcome, "driver": run.driver}).encode()
@@ -231,18 +243,18 @@ def keep_outcome(run: Run, outcome: Mapping[str, Any]) -> None:
 
 
 def outcome_of(run: Run, *, num_steps: int) -> dict[str, Any] | None:
-    """Returns what a run said at its end, under this driver or where it is finished; None where it has not ended.
+    """Returns the outcome of a run if this driver stored it or it ends the run; otherwise None.
 
     Args:
-        run: it.
+        run: the run.
         num_steps: of the whole training.
     """
-    driver, outcome = _kept_outcome(run.run_uri)
+    driver, outcome = _stored_outcome(run.run_uri)
     is_valid = outcome is not None and (driver == run.driver or _is_finished(outcome, run.spec, num_steps=num_steps))
     return outcome if is_valid else None
 
 
-def _kept_outcome(run_uri: str) -> tuple[str | None, dict[str, Any] | None]:
+def _stored_outcome(run_uri: str) -> tuple[str | None, dict[str, Any] | None]:
     content = storage.read_if_exists(storage.join(run_uri, OUTCOME_NAME))
     if content is None:
         return None, None
@@ -251,7 +263,7 @@ def _kept_outcome(run_uri: str) -> tuple[str | None, dict[str, Any] | None]:
 
 
 def _is_finished(outcome: Mapping[str, Any], spec: RunSpec, *, num_steps: int) -> bool:
-    """Says whether a run that has ended so need not go on."""
+    """Returns whether a run with this outcome needs no further training."""
     patience = spec.training.patience
     num_stale = outcome.get("stale_validations", 0)
     stays_stopped = outcome.get("stopped_early") and patience is not None and num_stale >= patience

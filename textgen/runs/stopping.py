@@ -1,9 +1,9 @@
-"""Told to end by Ctrl-C, or by SIGTERM as a machine that is taken away is, a training first saves where it stands.
+"""Saves a training before it ends at Ctrl-C, or at SIGTERM, for example when its machine is preempted.
 
-Who receives the signal need not be who trains: a process that trains by itself, or the driver of Ray's workers (as at
-`ray job stop`), which leaves a file in the run's folder for the first worker to find. A worker's own process does not
-hear SIGTERM, as Ray keeps its main thread outside of Python: it asks Ray (`runs.preemption`). The SIGINT that a
-terminal sends to all processes is blocked in those that Ray starts.
+The signal is received by a process that trains by itself, or by the driver of Ray's workers (as at `ray job stop`),
+which leaves a file in the run's folder for the first worker to find. A worker process does not receive SIGTERM, because
+Ray keeps its main thread outside of Python; it asks Ray about preemption instead (`runs.preemption`). The SIGINT that
+a terminal sends to all processes is blocked in those that Ray starts.
 """
 
 from __future__ import annotations
@@ -22,64 +22,64 @@ from textgen.progress import Say
 from textgen.runs import lease
 
 STOP_NAME = "STOP"
-"""File of a run's folder by which a driver asks its first worker to save and to end; it holds the driver's name."""
-LOOK_SECONDS = 0.5
-S3_LOOK_SECONDS = 2.0
-"""Between looks into a bucket, each of which is a request that is paid for."""
+"""File of a run's folder by which a driver asks its first worker to save and end; it holds the driver's id."""
+POLL_SECONDS = 0.5
+S3_POLL_SECONDS = 2.0
+"""Between polls of a bucket, each of which is a paid request."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedError(Exception):
-    """A training has ended before its end, because it was told to."""
+    """A training was stopped before its end."""
 
     def __init__(self, run_name: str, step: int | None, *, is_saved: bool = True) -> None:
-        """Takes what became of the run.
+        """Describes the state of the run.
 
         Args:
-            run_name: it.
-            step: that of its last checkpoint; None where it has none.
-            is_saved: whether that is where the training stood; otherwise it ended at once, and has lost what it learnt
-                since, if it learnt.
+            run_name: the run.
+            step: the step of its last checkpoint; None if it has none.
+            is_saved: whether that checkpoint holds everything learnt; otherwise the training ended at once and lost
+                its later steps, if there were any.
         """
         super().__init__(run_name, step)
         self.run_name = run_name
         self.step = step
         self.is_saved = is_saved
         self.signal = LISTENER.heard or signal.SIGTERM
-        """Which signal told it."""
+        """The signal that stopped it."""
 
     def __str__(self) -> str:
-        """Returns what is saved, and what to do."""
+        """Returns what was saved, and how to continue."""
         if self.step is None:
-            return f"{self.run_name}: nothing was saved yet; the same command begins anew"
+            return f"{self.run_name}: nothing was saved yet; the same command starts over"
         if self.is_saved:
             return f"{self.run_name}: saved step {self.step:,}; the same command resumes"
         return f"{self.run_name}: saved nothing after step {self.step:,}; the same command resumes from there"
 
 
 class Listener:
-    """Whether this process was sent SIGINT (Ctrl-C) or SIGTERM while it trained; at other times, and when one comes
-    again, the signal does what it did before."""
+    """Listens for SIGINT (Ctrl-C) and SIGTERM while this process trains. At other times, and for a second signal, the
+    previous handler acts."""
 
     def __init__(self) -> None:
         self.heard: signal.Signals | None = None
-        """The signal that told the last training to end."""
+        """The signal that stopped the last training."""
         self._heard = threading.Event()
         self._num_trainings = 0
         self._before: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Takes the signals over; does nothing outside of a process's main thread, where Python allows no more."""
+        """Installs the handlers; does nothing outside of the main thread, where Python does not allow it."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:
             handler = signal.getsignal(number)
-            if handler not in (self._hear, signal.SIG_IGN):  # A shell lets what it runs behind it ignore Ctrl-C.
+            if handler not in (self._hear, signal.SIG_IGN):  # Shells make background jobs ignore Ctrl-C.
                 self._before[number] = signal.signal(number, self._hear)
 
     @contextlib.contextmanager
     def training(self) -> Iterator[threading.Event]:
-        """Gives the event that the signal sets, for as long as a training lasts."""
+        """Yields the event that a signal sets, for the duration of a training."""
         self._num_trainings += 1
         self._heard.clear()
         self.heard = None
@@ -101,49 +101,49 @@ class Listener:
 
 
 LISTENER = Listener()
-"""This process's: signals belong to processes."""
+"""The listener of this process, because signal handlers belong to the process."""
 
 
 def install() -> None:
-    """Lets this process hear SIGINT and SIGTERM while it trains; to be called in its main thread."""
+    """Makes this process listen for SIGINT and SIGTERM while it trains; must be called in its main thread."""
     LISTENER.install()
 
 
 @contextlib.contextmanager
-def watching_the_stop_file(run_uri: str, driver: str, told: threading.Event) -> Iterator[None]:
-    """Sets the event when this driver of the run asks for an end, for as long as the context lasts."""
-    seconds = S3_LOOK_SECONDS if storage.is_s3(run_uri) else None
-    with acting_once(lambda: _asks_for_an_end(run_uri, driver), told.set, seconds=seconds):
+def watching_stop_file(run_uri: str, driver: str, stop: threading.Event) -> Iterator[None]:
+    """Sets the event when this driver of the run requests a stop; watches until the context ends."""
+    seconds = S3_POLL_SECONDS if storage.is_s3(run_uri) else None
+    with acting_once(lambda: _is_stop_requested(run_uri, driver), stop.set, seconds=seconds):
         yield
 
 
 @contextlib.contextmanager
-def passing_on(run_uri: str, driver: str, *, say: Say) -> Iterator[None]:
-    """Passes a signal that this process, a driver of the run, receives on to its own first worker.
+def forwarding_signals(run_uri: str, driver: str, *, say: Say) -> Iterator[None]:
+    """Forwards a signal that this process, a driver of the run, receives to its own first worker.
 
-    While it has none that trains, as it waits for machines, the signal does what it did before.
+    While no worker trains, for example because the driver waits for machines, the previous handler acts.
     """
     install()
     place = storage.join(run_uri, STOP_NAME)
 
-    def pass_on() -> None:
+    def forward() -> None:
         if lease.has_held(run_uri, driver):
             storage.write_bytes(place, driver.encode())
             if LISTENER.heard == signal.SIGINT:
-                say("stopping: saving after this step; Ctrl-C again ends at once, and loses what was not saved")
+                say("stopping: saving after this step; Ctrl-C again ends at once and loses unsaved steps")
         else:
-            os.kill(os.getpid(), LISTENER.heard or signal.SIGTERM)  # Heard for the second time.
+            os.kill(os.getpid(), LISTENER.heard or signal.SIGTERM)  # A second signal, for the previous handler.
 
     try:
-        with LISTENER.training() as told, acting_once(told.is_set, pass_on):
+        with LISTENER.training() as stop, acting_once(stop.is_set, forward):
             yield
     finally:
-        with contextlib.suppress(UnavailableError):  # What stays says nothing to another driver.
-            if _asks_for_an_end(run_uri, driver):
+        with contextlib.suppress(UnavailableError):  # A file that remains means nothing to other drivers.
+            if _is_stop_requested(run_uri, driver):
                 storage.delete(place)
 
 
-def _asks_for_an_end(run_uri: str, driver: str) -> bool:
+def _is_stop_requested(run_uri: str, driver: str) -> bool:
     return storage.read_if_exists(storage.join(run_uri, STOP_NAME)) == driver.encode()
 
 
@@ -151,24 +151,24 @@ def _asks_for_an_end(run_uri: str, driver: str) -> bool:
 def acting_once(
     condition: Callable[[], bool], act: Callable[[], None], *, seconds: float | None = None
 ) -> Iterator[None]:
-    """Acts when a condition comes to hold, beside the context and no longer than it lasts; looks now and then.
+    """Calls `act` once when a condition holds, from a thread that polls until the context ends.
 
     Args:
-        condition: is looked at every `seconds`.
-        act: is called once.
-        seconds: None takes LOOK_SECONDS.
+        condition: is checked every `seconds`.
+        act: is called at most once.
+        seconds: None takes POLL_SECONDS.
     """
-    seconds = LOOK_SECONDS if seconds is None else seconds
+    seconds = POLL_SECONDS if seconds is None else seconds
     ended = threading.Event()
 
-    def look() -> None:
+    def poll() -> None:
         while not ended.wait(seconds):
-            with contextlib.suppress(UnavailableError):  # Until the next look.
+            with contextlib.suppress(UnavailableError):  # Retried at the next poll.
                 if condition():
                     act()
                     return
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield

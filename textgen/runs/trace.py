@@ -1,8 +1,9 @@
-"""What a step of a training learnt from: the windows of its rows, and the documents that these were cut from."""
+"""Shows what a training step learnt from: the windows of its rows, and the documents that these were cut from."""
 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 import json
 import tempfile
@@ -28,7 +29,7 @@ from textgen.windows.shards import IdReader
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a run, or a checkpoint, says of the windows that it was trained on."""
+    """The spec and the windows that a run, or a checkpoint, was trained with."""
 
     uri: str
     spec: RunSpec
@@ -37,7 +38,7 @@ class Trained:
 
 
 def trained_at(uri: str) -> Trained:
-    """Returns what is known of the run, which may have no checkpoint yet, or of the checkpoint at `uri`.
+    """Returns the spec and windows of the checkpoint at `uri`, or of the run, which may have no checkpoint yet.
 
     Raises:
         UserError: there is neither.
@@ -58,20 +59,20 @@ def trained_at(uri: str) -> Trained:
 
 
 def trace(trained: Trained, manifest: Manifest, *, step: int, row: int | None) -> list[dict[str, Any]]:
-    """Returns what rows of the global batch at a step were made of, JSON-ready; a row whose lane has ended is left out.
+    """Returns what the rows of the global batch at a step consist of, JSON-ready; omits rows whose lane has ended.
 
     Args:
-        trained: The run; its spec says how windows were laid out.
-        manifest: The windows that it was trained on.
-        step: From 0; may lie beyond what was trained.
-        row: Of the global batch; None traces all.
+        trained: the run, whose spec determines the layout of windows.
+        manifest: the windows that it was trained on.
+        step: counted from 0; may lie beyond what was trained.
+        row: a row of the global batch; None traces all.
 
     Raises:
         UserError: there is no such step or row, or the windows are not the run's.
     """
     spec = trained.spec
     if trained.manifest_hash != manifest.hash:
-        raise UserError(f"{trained.uri} was trained on other windows than {manifest.uri}; name those as --windows")
+        raise UserError(f"{trained.uri} was trained on other windows than {manifest.uri}; give those as --windows")
     if step < 0:
         raise UserError(f"--step is {step}; the first step is 0")
     plan = TrainingPlan.of(spec, manifest)
@@ -103,7 +104,7 @@ def trace(trained: Trained, manifest: Manifest, *, step: int, row: int | None) -
 
 
 class _Documents:
-    """The documents of `train` by the ids that they take, read a shard at a time."""
+    """The documents of `train` by their number or their ids; shards are read when they are needed."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -113,21 +114,20 @@ class _Documents:
         self._read: dict[int, tuple[Sequence[dict[str, Any]], np.ndarray[Any, np.dtype[np.int64]]]] = {}
 
     def text(self, first: int, stop: int) -> str:
-        """Returns the text of ids, with a line break for END; what is told before a document is not shown."""
-        ids = IdReader(self._manifest, "train")
+        """Returns the text of ids [first, stop), with a line break for END and without conditions."""
         vocabulary = self._manifest.vocabulary
-        read = ids.read(first, stop)
-        ids.close()
-        pieces = np.split(read, np.flatnonzero(read == vocabulary.end_id))
+        with contextlib.closing(IdReader(self._manifest, "train")) as reader:
+            ids = reader.read(first, stop)
+        pieces = np.split(ids, np.flatnonzero(ids == vocabulary.end_id))
         return "\n".join(map(vocabulary.decode, pieces))
 
     def of_number(self, number: int) -> dict[str, Any]:
-        """Returns a document of the split."""
+        """Returns a document by its number in the split."""
         shard = bisect.bisect_right(self._first_documents, number) - 1
         return self._of_shard(shard)[0][number - self._first_documents[shard]]
 
     def of_ids(self, first: int, stop: int) -> list[dict[str, Any]]:
-        """Returns the documents that have any of the ids."""
+        """Returns the documents that hold any of the ids [first, stop)."""
         found: list[dict[str, Any]] = []
         shard = bisect.bisect_right(self._first_ids, first) - 1
         while shard < len(self._shards) and self._first_ids[shard] < stop:
@@ -139,7 +139,7 @@ class _Documents:
         return found
 
     def _of_shard(self, shard: int) -> tuple[Sequence[dict[str, Any]], np.ndarray[Any, np.dtype[np.int64]]]:
-        """Returns a shard's documents, and the number of its ids up to the end of each."""
+        """Returns a shard's documents, and the cumulative number of ids at the end of each."""
         if shard not in self._read:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "shard.parquet"

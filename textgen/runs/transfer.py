@@ -1,6 +1,6 @@
-"""Weights of one model as the beginning of another with another vocabulary: arithmetic over arrays by name.
+"""Transfers the weights of a model to another one with another vocabulary: arithmetic over arrays by name.
 
-Letters: V ids of the new vocabulary, K of them that the old one has too.
+Letters: V ids of the new vocabulary, of which the old one has K.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from textgen.windows.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
 NOISE_SHARE = 0.1
-"""Spread of new rows around the mean of the known ones, as a share of the known rows' own spread."""
+"""Standard deviation of new rows around the mean of the known rows, as a share of the known rows' own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownIds:
-    """Which ids of a new vocabulary an old one has too, under which number."""
+    """The ids of a new vocabulary that an old one has too."""
 
     new: npt.NDArray[np.int64]
-    """[K] ids of the new vocabulary."""
+    """[K] their ids in the new vocabulary."""
     old: npt.NDArray[np.int64]
-    """[K] their ids in the old one."""
+    """[K] their ids in the old vocabulary."""
     num_new: int
-    """V: ids of the new vocabulary, known or not."""
+    """V: size of the new vocabulary."""
 
     @property
     def num_added(self) -> int:
-        """Ids that the old vocabulary does not have."""
+        """Number of ids that the old vocabulary does not have."""
         return self.num_new - len(self.new)
 
 
 def known_ids(old: Vocabulary, new: Vocabulary) -> KnownIds:
-    """Returns which ids of `new` mean in `old` what they mean in `new`: the same symbol, UNKNOWN, or END.
+    """Returns the ids of `new` whose meaning `old` has too: the same symbol, condition, UNKNOWN, or END.
 
     Raises:
-        UserError: the one is of characters and the other of bytes, whose numbers mean something else.
+        UserError: the units differ, such as characters and bytes, so numbers mean different things.
     """
     if old.unit != new.unit:
         raise UserError(
             f"the checkpoint reads {old.unit} and the windows hold {new.unit}; "
-            f"ingest with windows.unit={old.unit}, or begin from another checkpoint"
+            f"ingest with windows.unit={old.unit}, or start from another checkpoint"
         )
     old_names, new_names = _names(old), _names(new)
     old_ids = {name: number for number, name in enumerate(old_names)}
@@ -64,18 +64,18 @@ def transferred(
     axes: Mapping[str, int],
     seed: int,
 ) -> dict[str, Array]:
-    """Returns the weights that a model begins with, by its own names: the old ones wherever they mean the same.
+    """Returns the weights that a model starts with, by name: the old ones wherever they mean the same.
 
-    Of what has an entry for each id, known ids keep theirs and those of gone ones are left out. A new id gets the mean
-    of the known ones with a little noise: for the layers that stay as they are, it is a symbol like any other, neither
-    likely nor odd. (UNKNOWN's entry would be the other choice; but where the old corpus had no unknown symbol nobody
-    trained it, and as an output it says that the symbol hardly occurs.)
+    In variables with an entry per id, known ids keep theirs, and those of dropped ids are left out. A new id gets the
+    mean of the known ones with a little noise, so that the unchanged layers treat it like any other symbol, neither
+    likely nor odd. (UNKNOWN's entry would be the alternative, but it is untrained if the old corpus had no unknown
+    symbol, and as an output it means that the symbol hardly ever occurs.)
 
     Args:
-        old: weights by name.
-        initial: the model's own initial weights by name; what `old` lacks stays as it is here.
-        ids: which ids are known.
-        axes: the variables that have an entry for each id, and along which axis.
+        old: the old model's weights by name.
+        initial: the new model's initial weights by name; variables that `old` lacks keep these.
+        ids: the known ids.
+        axes: the axis with an entry per id, for each variable that has one.
         seed: of the noise.
 
     Raises:
@@ -91,8 +91,8 @@ def transferred(
             result[name] = old[name]
         if result[name].shape != value.shape:
             raise UserError(
-                f"the checkpoint's {name} is {result[name].shape} and the model's {value.shape}; "
-                "begin from a checkpoint with the same layers"
+                f"the checkpoint's {name} has the shape {result[name].shape} and the model's {value.shape}; "
+                "start from a checkpoint with the same layers"
             )
     return result
 
@@ -108,10 +108,10 @@ def _merged(old: Array, ids: KnownIds, *, axis: int, seed: int) -> Array:
 
 
 def _names(vocabulary: Vocabulary) -> list[Any]:
-    """Returns what each id means, [V]."""
+    """Returns the meaning of each id, [V]."""
     names: list[Any] = [None] * vocabulary.num_reserved
     if vocabulary.unknown_id is not None:
-        names[vocabulary.unknown_id] = ("reserved", "UNKNOWN")  # A word may be UNKNOWN too.
+        names[vocabulary.unknown_id] = ("reserved", "UNKNOWN")  # A tuple, because "UNKNOWN" may also be a word.
     if vocabulary.end_id is not None:
         names[vocabulary.end_id] = ("reserved", "END")
     return [*names, *vocabulary.symbols, *vocabulary.control_names]

@@ -1,4 +1,4 @@
-"""A training as its driver sees it: checks, an estimate, Ray Train's workers, the outcome."""
+"""The driver of a training: checks, an estimate, Ray Train's workers, the outcome."""
 
 from __future__ import annotations
 
@@ -9,28 +9,25 @@ from typing import Any, Literal
 
 import ray
 import ray.train
-from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from textgen import storage
-from textgen.errors import UnavailableError, UserError
-from textgen.model.checkpoint import checkpoint_uris, find_checkpoint, latest_checkpoint, step_of
+from textgen.errors import UserError
+from textgen.model.checkpoint import find_checkpoint, latest_checkpoint
 from textgen.private_folders import private_folder
 from textgen.progress import Say
 from textgen.runs import lease
-from textgen.runs.estimate import LONG_SECONDS, Machine, measured_speed, shorter, training_seconds
-from textgen.runs.lease import LeaseLostError
+from textgen.runs.estimate import report_duration
 from textgen.runs.lineage import Source
 from textgen.runs.model_card import write_model_card
-from textgen.runs.position import Run
-from textgen.runs.preemption import watching_for_preemption
-from textgen.runs.recording import RunLog, duration, following
+from textgen.runs.recording import following
 from textgen.runs.start import Start, keep_outcome, outcome_of, start_run
-from textgen.runs.stopping import StoppedError, install, passing_on
+from textgen.runs.stopping import StoppedError, forwarding_signals, install
 from textgen.spec import RunSpec
 from textgen.training.backend import CollectiveConfig
-from textgen.training.threads import has_gpu, require_gpu, share_threads
+from textgen.training.lost_workers import lost_workers_error
+from textgen.training.threads import has_gpu, share_threads
+from textgen.training.worker import work
 from textgen.waiting import Need, reporting_waits, wait_for
 
 Device = Literal["auto", "cpu", "gpu"]
@@ -49,18 +46,18 @@ def train(
     acknowledge: bool = False,
     say: Say,
 ) -> dict[str, Any]:
-    """Trains a run to its end on the connected Ray cluster, from its last checkpoint where it has one.
+    """Trains a run to its end on the connected Ray cluster, from its last checkpoint if it has one.
 
     Args:
         spec: what determines the run.
         manifest_uri: the windows to train on.
-        output: folder or prefix of runs; this one lives under its name.
+        output: folder or prefix of runs; this one is stored under its name.
         run_name: None derives it from spec and windows, so that the same command resumes the same run.
-        num_workers: None takes one for each GPU of the cluster, or one where it has none.
-        device: what each worker has; `auto` is a GPU where the cluster has one for each now, `gpu` waits until it has.
-        callbacks: Ray Train's `UserCallback`s, which see every report; how a sweep watches its trials.
-        source: the checkpoint that it begins from; None begins with random weights.
-        acknowledge: where the texts are one person's, says that they may be used so (`start.check_acknowledged`).
+        num_workers: None takes one per GPU of the cluster, or one if it has none.
+        device: the device of each worker; `auto` is a GPU if the cluster has one per worker now, `gpu` waits for them.
+        callbacks: Ray Train's `UserCallback`s, which receive every report; a sweep watches its trials with them.
+        source: the checkpoint that the run starts from; None starts with random weights.
+        acknowledge: confirms that one person's texts may be used (`start.check_acknowledged`).
         say: receives lines of progress.
     """
     started = time.monotonic()
@@ -73,82 +70,117 @@ def train(
         acknowledge=acknowledge,
         on_gpu=lambda: shared_out(num_workers, device)[2],
     )
-    run, outcome = start.run, start.outcome
-    if start.kept_settings:
-        listed = ", ".join(f"{path}={value}" for path, value in start.kept_settings.items())
-        say(f"the run {run.run_name} was begun by an older version of textgen, and goes on with its settings: {listed}")
-    if outcome is not None:
-        setting = "raise training.patience" if outcome["stopped_early"] else "change training.max_steps"
-        say(f"the run {run.run_name} is finished; {setting} to go on, or --run-name to begin anew")
-    else:
+    _report_start(start, say=say)
+    outcome = start.outcome
+    if outcome is None:
         outcome = _fit(start, num_workers=num_workers, device=device, callbacks=callbacks, say=say)
     write_model_card(start, outcome)
-    checkpoint = find_checkpoint(run.run_uri)
+    checkpoint = find_checkpoint(start.run.run_uri)
     return {
         "checkpoint_uri": checkpoint.uri,
-        "run_name": run.run_name,
+        "run_name": start.run.run_name,
         **outcome,
         "best_step": checkpoint.step,
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
+def _report_start(start: Start, *, say: Say) -> None:
+    """Reports the settings of an older version that a run keeps, and how to continue a finished run."""
+    name = start.run.run_name
+    if start.kept_settings:
+        listed = ", ".join(f"{path}={value}" for path, value in start.kept_settings.items())
+        say(f"the run {name} was started by an older version of textgen and keeps its settings: {listed}")
+    if start.outcome is not None:
+        setting = "raise training.patience" if start.outcome["stopped_early"] else "change training.max_steps"
+        say(f"the run {name} is finished; {setting} to continue it, or start another --run-name")
+
+
 class _Trainer(DataParallelTrainer):
-    """Ray Train's, which leaves Ctrl-C to the listener: its own handler ends the workers before they have saved."""
+    """Ray Train's trainer without its handler of Ctrl-C, which ends the workers before they have saved."""
 
     def _register_sigint_handler(self, controller: Any) -> None:
-        """Takes nothing over."""
+        """Registers nothing; `stopping` handles the signal."""
 
 
 def _fit(
     start: Start, *, num_workers: int | None, device: Device, callbacks: Sequence[Any], say: Say
 ) -> dict[str, Any]:
-    """Trains by Ray Train's workers and returns the outcome."""
+    """Trains a run with Ray Train's workers, and returns its outcome."""
     run, spec = start.run, start.run.spec
     num_workers, resources, use_gpu = shared_out(num_workers, device)
-    if num_workers > spec.training.global_batch_size:
-        raise UserError(
-            f"--num-workers {num_workers} is more than training.global_batch_size "
-            f"{spec.training.global_batch_size}, and a worker needs a row; lower the one or raise the other"
-        )
-    if spec.training.reduction == "fixed_order" and num_workers > spec.training.virtual_workers:
-        raise UserError(
-            f"--num-workers {num_workers} is more than training.virtual_workers {spec.training.virtual_workers}, whose "
-            "gradients are summed in a fixed order; lower the one, or begin a run with more of the other"
-        )
+    _check_num_workers(num_workers, spec)
     say(start.plan.describe(spec, num_workers=num_workers))
     need = need_of(num_workers, resources)
     wait_for(need, say=say)
     if not use_gpu:
-        _say_how_long(start, num_workers=num_workers, num_threads=int(resources["CPU"]), say=say)
-    trainer = _Trainer(
-        work,
-        train_loop_config={
-            "run": run.to_dict(),
-            "num_steps": start.plan.num_steps,
-            "num_threads": int(resources["CPU"]),
-            "use_gpu": use_gpu,
-        },
-        backend_config=CollectiveConfig(),
-        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu, resources_per_worker=resources),
-        run_config=RunConfig(  # type: ignore[arg-type]  # Annotated as that before Ray Train's version 2.
-            # Checkpoints are our own, so that Ray stores nothing of worth: a place on the controller's machine will
-            # do, new for each start, where on S3 it would need objects that stand for folders.
-            name=secrets.token_hex(8),  # A run's own name may be as long as a name can be.
-            storage_path=str(private_folder("ray-train")),
-            failure_config=FailureConfig(max_failures=spec.training.max_failures),
-            callbacks=list(callbacks),
-            logging_config=LoggingConfig(log_level="WARNING"),
-        ),
-    )
-    with reporting_waits(need, say=say), following(run.run_uri, say), passing_on(run.run_uri, run.driver, say=say):
+        report_duration(start, num_workers=num_workers, num_threads=int(resources["CPU"]), say=say)
+    scaling = ScalingConfig(num_workers=num_workers, use_gpu=use_gpu, resources_per_worker=resources)
+    trainer = _trainer(start, scaling, num_threads=int(resources["CPU"]), callbacks=callbacks)
+    with (
+        reporting_waits(need, say=say),
+        following(run.run_uri, say),
+        forwarding_signals(run.run_uri, run.driver, say=say),
+    ):
         try:
             trainer.fit()
         except KeyboardInterrupt:  # Before a worker trained, or for the second time.
             saved = latest_checkpoint(run.run_uri)
             raise StoppedError(run.run_name, saved.step if saved is not None else None, is_saved=False) from None
         except ray.train.WorkerGroupError as error:
-            raise _lost_workers(error, run) or error from error
+            raise lost_workers_error(error, run) or error from error
+    return _stored_outcome(start)
+
+
+def _check_num_workers(num_workers: int, spec: RunSpec) -> None:
+    """Checks that every worker has rows to compute.
+
+    Raises:
+        UserError: there are too many workers.
+    """
+    if num_workers > spec.training.global_batch_size:
+        raise UserError(
+            f"--num-workers {num_workers} is more than training.global_batch_size "
+            f"{spec.training.global_batch_size}, and every worker needs a row; lower the former or raise the latter"
+        )
+    if spec.training.reduction == "fixed_order" and num_workers > spec.training.virtual_workers:
+        raise UserError(
+            f"--num-workers {num_workers} is more than training.virtual_workers {spec.training.virtual_workers}, whose "
+            "gradients are summed in a fixed order; lower --num-workers, or start a run with more virtual workers"
+        )
+
+
+def _trainer(start: Start, scaling: ScalingConfig, *, num_threads: int, callbacks: Sequence[Any]) -> _Trainer:
+    return _Trainer(
+        work,
+        train_loop_config={
+            "run": start.run.to_dict(),
+            "num_steps": start.plan.num_steps,
+            "num_threads": num_threads,
+            "use_gpu": scaling.use_gpu,
+        },
+        backend_config=CollectiveConfig(),
+        scaling_config=scaling,
+        run_config=RunConfig(  # type: ignore[arg-type]  # Ray's annotation names the class of Ray Train's version 1.
+            # We write our own checkpoints, so Ray stores nothing of value: a folder on the controller's machine is
+            # enough, a new one for each start. On S3 it would need objects that stand for folders.
+            name=secrets.token_hex(8),  # The run's own name may already have the maximum length.
+            storage_path=str(private_folder("ray-train")),
+            failure_config=FailureConfig(max_failures=start.run.spec.training.max_failures),
+            callbacks=list(callbacks),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
+
+
+def _stored_outcome(start: Start) -> dict[str, Any]:
+    """Returns the outcome that the workers of a run have stored.
+
+    Raises:
+        UserError: a worker met one, or another driver holds the run's lease.
+        StoppedError: the training was stopped, and is saved.
+    """
+    run = start.run
     outcome = outcome_of(run, num_steps=start.plan.num_steps)
     if outcome is None:
         lease.check(run.run_uri, run.driver)
@@ -158,70 +190,6 @@ def _fit(
     if "stopped_at" in outcome:
         raise StoppedError(run.run_name, outcome["stopped_at"])
     return outcome
-
-
-def _say_how_long(start: Start, *, num_workers: int, num_threads: int, say: Say) -> None:
-    """Says about how long the training takes, if the workers' machines are like this one, and what would be shorter."""
-    machine = Machine(speed=measured_speed(), num_workers=num_workers, num_threads=num_threads)
-    uris = checkpoint_uris(start.run.run_uri)
-    first_step = step_of(uris[-1]) if uris else 0
-    spec, plan = start.run.spec, start.plan
-    seconds = training_seconds(spec, plan, machine, first_step=first_step)
-    begins = f" from step {first_step:,}" if first_step else ""
-    say(f"about {duration(seconds)} to the end{begins}, by this machine's speed; said again when steps are measured")
-    if seconds > LONG_SECONDS:
-        say(shorter(spec, plan, start.manifest, machine, first_step=first_step))
-
-
-def _lost_workers(error: ray.train.WorkerGroupError, run: Run) -> UserError | None:
-    """Returns the words for workers that were lost once more than the spec allows; None where they failed otherwise."""
-    failures = list(error.worker_failures.values())
-    raised = [failure._base_exc for failure in failures if isinstance(failure, UserExceptionWithTraceback)]
-    lost = [failure for failure in failures if not isinstance(failure, UserExceptionWithTraceback)]
-    # Where one is lost, the others fail in what they were doing together.
-    if not lost or any(isinstance(one, UserError) for one in raised):
-        return None
-    saved = latest_checkpoint(run.run_uri)
-    state = "has no checkpoint yet" if saved is None else f"is saved at step {saved.step:,}"
-    why = str(lost[0]).strip().splitlines()[0].rstrip(".")
-    return UserError(
-        f"workers of {run.run_uri} were lost more often than training.max_failures allows "
-        f"({run.spec.training.max_failures}), the last time by: {why}. It {state}, "
-        "and the same command goes on from there; where memory was short, take fewer workers or a smaller "
-        "training.global_batch_size"
-    )
-
-
-def work(config: Mapping[str, Any]) -> None:
-    """What every worker does: sets TensorFlow up, joins the others, trains."""
-    run = Run.from_dict(config["run"])
-    # All is told: by this driver's workers before, whose mistake these would meet again, or by another's who finished.
-    if outcome_of(run, num_steps=config["num_steps"]) is not None:
-        return
-    share_threads(config["num_threads"], run.spec.training, use_gpu=config["use_gpu"])
-    from textgen.training.collective import Alone, Workers
-    from textgen.training.loop import train_worker
-
-    collective = Workers() if ray.train.get_context().get_world_size() > 1 else Alone()
-    try:
-        if config["use_gpu"]:
-            require_gpu()
-        with storage.disk_full_as_user_error(), watching_for_preemption() as preempted:
-            say = RunLog(run.run_uri).say
-            outcome = train_worker(run, collective, say=say, report=_report, preempted=preempted)
-    except UnavailableError:
-        raise  # Ray Train starts all workers again, a few times: what is not available now may be then.
-    except LeaseLostError:  # All workers know, and the driver will find the same.
-        return
-    except UserError as error:
-        keep_outcome(run, {"user_error": str(error)})
-        if collective.num_workers > 1:  # It ends the others, who may not have met it and wait for this one.
-            raise
-        return
-    except StoppedError as error:
-        outcome = {"stopped_at": error.step}
-    if collective.rank == 0:
-        keep_outcome(run, outcome)
 
 
 def train_here(
@@ -238,7 +206,7 @@ def train_here(
 ) -> dict[str, Any]:
     """Trains a run to its end in this process, as its only worker, and returns its outcome.
 
-    It is the same run as `train`'s of that name; `report` receives the figures of every validation.
+    It is the run that `train` would train under that name. `report` receives the figures of every validation.
     """
     start = start_run(
         spec,
@@ -261,21 +229,17 @@ def train_here(
     return outcome
 
 
-def _report(metrics: Mapping[str, Any]) -> None:
-    ray.train.report(dict(metrics))
-
-
 def need_of(num_workers: int, resources: Mapping[str, float]) -> Need:
-    """Returns what workers that reserve `resources` each need of the cluster."""
+    """Returns the need of workers that reserve `resources` each."""
     workers = "1 training worker" if num_workers == 1 else f"{num_workers} training workers"
     return Need(what=workers, resources=resources, count=num_workers)
 
 
 def shared_out(num_workers: int | None, device: Device) -> tuple[int, dict[str, float], bool]:
-    """Returns how many workers there are, what each reserves, and whether that is a GPU."""
+    """Returns the number of workers, the resources that each reserves, and whether these include a GPU."""
     total = ray.cluster_resources()
     num_gpus = int(total.get("GPU", 0))
-    # Fewer than there are workers would never be enough; whoever names them waits for more.
+    # `auto` takes GPUs only if there is one per worker; `gpu` waits for missing ones.
     use_gpu = device == "gpu" or (device == "auto" and num_gpus >= max(1, num_workers or 1))
     if num_workers is None:
         num_workers = max(1, num_gpus) if use_gpu else 1
@@ -288,6 +252,6 @@ def shared_out(num_workers: int | None, device: Device) -> tuple[int, dict[str, 
         if sum(node // cpus for node in node_cpus) >= num_workers:
             return num_workers, {"CPU": cpus}, False
     raise UserError(
-        f"--num-workers {num_workers} needs as many CPUs and the cluster has {sum(node_cpus)}; "
+        f"--num-workers {num_workers} needs a CPU per worker, but the cluster has {sum(node_cpus)}; "
         "lower --num-workers or add machines"
     )

@@ -24,7 +24,7 @@ from textgen.runs.precision import precision_line
 from textgen.runs.preemption import PreemptedError
 from textgen.runs.saving import BackgroundWriter
 from textgen.runs.schedule import learning_rate
-from textgen.runs.stopping import LISTENER, StoppedError, watching_the_stop_file
+from textgen.runs.stopping import LISTENER, StoppedError, watching_stop_file
 from textgen.training.checkpointing import Checkpointing
 from textgen.training.collective import Alone, Collective
 from textgen.training.divergence import place_of, refusal
@@ -71,7 +71,7 @@ def train_worker(
         say(line)  # Once: a run that has begun cannot change it.
     with LISTENER.training() as stop, contextlib.ExitStack() as stack:
         if team.is_first:
-            stack.enter_context(watching_the_stop_file(run.run_uri, run.driver, stop))
+            stack.enter_context(watching_stop_file(run.run_uri, run.driver, stop))
         counted = learner.objective.counted
         journal = stack.enter_context(Journal(run, plan, team, counted=counted, first_step=first_step, say=say))
         with BackgroundWriter() as writer:
@@ -247,7 +247,7 @@ class TrainingLoop:
         step = self._position.step
         if wishes.stop:
             self._checkpoints.settle()
-            self._journal.say(f"told to stop: saved step {step:,}")
+            self._journal.say(f"stopped: saved step {step:,}")
             raise StoppedError(self._run.run_name, step)
         if wishes.preempted:
             self._checkpoints.settle()
