@@ -34,7 +34,7 @@ DEFAULT_PRESET = "reviews_best"
 SIGNALLED = 128
 """Exit code after a signal, to which its number is added, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
 
-OTHERS = {"run.json": "a run of jobs.train", "manifest.json": "windows of jobs.ingest"}
+OTHERS = {"run.json": "a run of jobs.train", "manifest.json": "windows of jobs.ingest", "batch.json": "a batch"}
 """Files by which a folder shows whose it is."""
 
 

@@ -35,7 +35,7 @@ def run_tasks(task: Task, items: Sequence[Mapping[str, Any]], *, say: Say, **arg
     import ray.data
 
     wait_for(Need(what="the tasks that read and write", resources={"CPU": 1}), say=say)
-    with _quiet():
+    with quiet_ray_data():
         rows = ray.data.from_items(
             [{"item": json.dumps(dict(item))} for item in items], override_num_blocks=len(items)
         ).map_batches(functools.partial(_run_one, task=task, arguments=arguments), batch_size=1)
@@ -57,7 +57,7 @@ def _run_one(batch: Any, task: Task, arguments: Mapping[str, Any]) -> Iterator[A
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_ray_data() -> Iterator[None]:
     """Turns off Ray Data's own output, and its gathering of results into large blocks, which would delay progress."""
     import ray.data
 
