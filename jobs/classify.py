@@ -1,6 +1,8 @@
-"""Labels texts with a classifier's checkpoint, one JSON line a text, or in a conversation; needs no Ray.
+"""Labels texts with a classifier's checkpoint, one JSON line a text, or in a conversation.
 
 python -m jobs.classify --checkpoint runs/sentiment/words --text "a fine film, and funny"
+
+With `--input`, workers of Ray label the texts of many files; otherwise the job needs no Ray.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from jobs import summaries
+from jobs.batch_mode import INTERRUPTED, add_batch_flags, is_batch, run_batch_job
 from jobs.command_line import check_place, import_tensorflow, job_parser, run
 from jobs.progress import never_silent, say
 from jobs.readable import add_json_flag, is_for_people, label_text, show
@@ -24,20 +27,22 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
-def main(argv: list[str]) -> None:
-    """Runs the job with the arguments of a command line."""
+def _parser() -> argparse.ArgumentParser:
     parser = job_parser(
         job="classify",
         description="Labels texts with a classifier and prints one JSON line a text, or words on a terminal. Without "
-        "--text and --file it asks for texts. A text that the classifier cannot judge gets the label null and a "
-        "reason: too many of its words are unknown (classifier.max_unknown_share), the confidence lies below the "
+        "--text, --file and --input it asks for texts. A text that the classifier cannot judge gets the label null and "
+        "a reason: too many of its words are unknown (classifier.max_unknown_share), the confidence lies below the "
         "threshold that was fitted on val (classifier.answered_share), or it is no higher than for an empty text.",
         examples=(
             'python -m jobs.classify --checkpoint runs/sentiment/words --text "a fine film, and funny"',
             "python -m jobs.classify --checkpoint runs/sentiment/words --file texts.jsonl --output labels",
+            "python -m jobs.classify --checkpoint s3://bucket/runs/words --input 's3://bucket/texts/*.parquet' "
+            "--output s3://bucket/labelled --num-workers 4",
         ),
         takes_preset=False,
         takes_settings=False,
+        starts_on_ray=True,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
     parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="what to label; may repeat")
@@ -47,8 +52,20 @@ def main(argv: list[str]) -> None:
         help='texts, one a line; of *.jsonl objects such as {"text": "a fine film"}, whose other fields are passed on; '
         f"{STDIN} reads such objects from stdin",
     )
+    add_batch_flags(parser, rows="texts", fields="text")
     add_json_flag(parser)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> None:
+    """Runs the job with the arguments of a command line."""
+    arguments = _parser().parse_args(argv)
+    if is_batch(arguments, others={"--text": arguments.text, "--file": arguments.file}):
+        from textgen.model.checkpoint import find_checkpoint
+
+        uri = find_checkpoint(arguments.checkpoint).uri
+        run_batch_job("classify", checkpoint_uri=uri, settings={}, arguments=arguments, doing="labelling texts")
+        return
     check_place(arguments.output)
 
     import_tensorflow()
@@ -121,4 +138,4 @@ def _in_words(result: Labelled, *, unit: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, interrupted=INTERRUPTED)

@@ -37,7 +37,7 @@ WAIT_HELP = (
     "wait at most N seconds for CPUs and GPUs that other jobs on the cluster hold, then end with exit code 2 (default: "
     "wait without a limit and report what is missing)"
 )
-OTHERS = {"run.json": "a run of jobs.train", "manifest.json": "windows of jobs.ingest"}
+OTHERS = {"run.json": "a run of jobs.train", "manifest.json": "windows of jobs.ingest", "batch.json": "a batch"}
 """Files that mark a folder as the output of another job."""
 
 

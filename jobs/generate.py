@@ -1,17 +1,19 @@
-"""Completes prompts with a checkpoint, one JSON line a completion, or as text on a terminal; needs no Ray.
+"""Completes prompts with a checkpoint, one JSON line a completion, or as text on a terminal.
 
 python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --temperature 0.5
+
+With `--input`, workers of Ray complete the prompts of many files; otherwise the job needs no Ray.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import time
 from typing import Any
 
 from jobs import summaries
+from jobs.batch_mode import INTERRUPTED, add_batch_flags, is_batch, run_batch_job
 from jobs.command_line import check_place, import_tensorflow, job_parser, run
 from jobs.flags import add_sampling_settings, settings_of
 from jobs.progress import counted, never_silent, say
@@ -22,9 +24,13 @@ from textgen import storage
 def main(argv: list[str]) -> None:
     """Runs the job with the arguments of a command line."""
     arguments = _parser().parse_args(argv)
+    if is_batch(arguments, others={"--prompt": arguments.prompt, "--prompts": arguments.prompts}):
+        _generate_batch(arguments)
+        return
     check_place(arguments.output)
 
     import_tensorflow()
+    from textgen.batch.generating import completion_row
     from textgen.generation.completions import (
         Prompt,
         engine_of,
@@ -51,7 +57,7 @@ def main(argv: list[str]) -> None:
     with never_silent(f"generating {len(requests):,} completions") as told:
         engine = engine_of(checkpoint, held=held, guidance=arguments.guidance)
         completions = engine.generate(requests, progress=counted("completed", len(requests), say=told))
-    rows = [_row(completion) for completion in completions]
+    rows = [completion_row(completion) for completion in completions]
     result = {
         "checkpoint_uri": checkpoint.uri,
         "prompts": len(prompts),
@@ -60,6 +66,24 @@ def main(argv: list[str]) -> None:
         "seconds": round(time.monotonic() - started, 3),
     }
     _hand_over(rows, result, arguments)
+
+
+def _generate_batch(arguments: argparse.Namespace) -> None:
+    """Completes the prompts of `--input`; this process loads no TensorFlow."""
+    from textgen.batch.generating import Generation
+    from textgen.generation.completions import parse_condition, sampling_of
+    from textgen.model.checkpoint import find_checkpoint
+
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    settings = Generation.settings_of(
+        sampling_of(checkpoint, settings_of(arguments)),
+        condition=parse_condition(arguments.condition),
+        guidance=arguments.guidance,
+        units=arguments.unit,
+    )
+    run_batch_job(
+        "generate", checkpoint_uri=checkpoint.uri, settings=settings, arguments=arguments, doing="completing prompts"
+    )
 
 
 def _hand_over(rows: list[dict[str, Any]], result: dict[str, Any], arguments: argparse.Namespace) -> None:
@@ -90,8 +114,11 @@ def _parser() -> argparse.ArgumentParser:
             'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --temperature 0.5',
             'python -m jobs.generate --checkpoint runs/first/small --prompt "this film " --max-new-chars 400 --n 3',
             "python -m jobs.generate --checkpoint runs/first/small --prompts prompts.jsonl --output runs/first/samples",
+            "python -m jobs.generate --checkpoint s3://bucket/runs/first --input 's3://bucket/prompts/*.jsonl' "
+            "--output s3://bucket/completions --num-workers 4",
         ),
         takes_preset=False,
+        starts_on_ray=True,
     )
     parser.add_argument("--checkpoint", required=True, metavar="URI", help="a checkpoint, or a run (its best one)")
     parser.add_argument(
@@ -129,16 +156,11 @@ def _parser() -> argparse.ArgumentParser:
         help="hold a unit's cell state at a value while generating, such as 17=+3, or 2:17=-3 in the second layer; may "
         "repeat (jobs.probe names the unit of sentiment and values to try)",
     )
+    add_batch_flags(parser, rows="prompts", fields="prompt or text, and condition and sampling settings")
     add_sampling_settings(parser)
     add_json_flag(parser)
     return parser
 
 
-def _row(completion: Any) -> dict[str, Any]:
-    """Returns a completion as it is printed; `condition` and `unknown_characters` only where there are some."""
-    row = dataclasses.asdict(completion)
-    return {name: value for name, value in row.items() if value or name not in ("condition", "unknown_characters")}
-
-
 if __name__ == "__main__":
-    run(main, interrupted="nothing is kept; the same command begins anew")
+    run(main, interrupted=INTERRUPTED)

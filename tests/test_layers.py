@@ -14,7 +14,7 @@ import textgen
 
 ROOT = Path(textgen.__file__).resolve().parent
 STAGES = (
-    *("corpus", "windows", "ingest", "model", "generation", "evaluation", "probing"),
+    *("corpus", "windows", "ingest", "model", "generation", "evaluation", "probing", "batch"),
     *("runs", "training", "sweep", "serving"),
 )
 FLOOR = (
@@ -24,7 +24,7 @@ FLOOR = (
 )
 FACE = "loaded"
 """The module behind `textgen.load`, which may import every other part."""
-WITHOUT_TENSORFLOW = (*STAGES[: STAGES.index("model")], "runs", *FLOOR, "local")
+WITHOUT_TENSORFLOW = (*STAGES[: STAGES.index("model")], "batch", "runs", *FLOOR, "local")
 
 
 def imports(path: Path) -> set[str]:

@@ -34,8 +34,8 @@ def run_tasks(task: Task, items: Sequence[Mapping[str, Any]], *, say: Say, **arg
     connect()
     import ray.data
 
-    wait_for(Need(what="the ingest tasks", resources={"CPU": 1}), say=say)
-    with _quiet():
+    wait_for(Need(what="the tasks that read and write", resources={"CPU": 1}), say=say)
+    with quiet_ray_data():
         rows = ray.data.from_items(
             [{"item": json.dumps(dict(item))} for item in items], override_num_blocks=len(items)
         ).map_batches(functools.partial(_run_one, task=task, arguments=arguments), batch_size=1)
@@ -57,7 +57,7 @@ def _run_one(batch: Any, task: Task, arguments: Mapping[str, Any]) -> Iterator[A
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_ray_data() -> Iterator[None]:
     """Disables Ray Data's output, and its merging of results into large blocks, which delays progress reports."""
     import ray.data
 

@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-PATH_FLAGS = frozenset({"--source", "--windows", "--output", "--checkpoint", "--from", "--prompts", "--file"})
+PATH_FLAGS = frozenset(
+    {"--source", "--windows", "--output", "--checkpoint", "--from", "--prompts", "--file", "--input"}
+)
 """Flags of the jobs that take a place; `tests/local/test_paths.py` compares them with the jobs' own help."""
 NAMES = frozenset({"movie-reviews", "-"})
 """Values of these flags that are no places: the built-in corpus, and stdin."""
