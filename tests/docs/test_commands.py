@@ -11,6 +11,7 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT, commands, read
 from tests.jobs.test_help import JOBS, helped
+from tests.test_repository import make_targets
 from textgen import presets
 from textgen.settings import parse_settings
 from textgen.spec import RunSpec, override
@@ -45,6 +46,12 @@ def test_other_modules_exist(page: str) -> None:
     for command in commands(read(page), of=r"(?:benchmarks|tests|textgen)\b"):
         module = Path(ROOT, *command.split()[2].rstrip(".,:").split("."))
         assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), command
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_exist(page: str) -> None:
+    named = set(re.findall(r"(?:^ {4}|`)make ([a-z][a-z0-9-]*)", read(page), flags=re.MULTILINE))
+    assert named <= make_targets()
 
 
 def test_commands_are_read_over_continued_lines() -> None:
