@@ -3,6 +3,7 @@
 python -m jobs.settings training
 python -m jobs.settings lr --preset tiny
 python -m jobs.settings --presets
+python -m jobs.settings --markdown > docs/settings.md
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from jobs.progress import say
 from textgen import presets
 from textgen.errors import UserError
 from textgen.settings import nearest
+from textgen.spec import RunSpec
 from textgen.spec.fields import FieldInWords, fields_in_words, sections
 from textgen.spec.names import meant_by
 
@@ -50,7 +52,13 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--presets", action="store_true", help="list the presets instead (default: list the settings)")
     parser.add_argument("--json", action="store_true", help="print one JSON object (default: a table)")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print docs/settings.md, which has every field (default: off)"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.markdown:
+        print(markdown_page(), end="")
+        return
     console = Console(highlight=False)
     if arguments.presets:
         rows = [preset_row(name) for name in presets.PRESET_NAMES]
@@ -151,6 +159,51 @@ def show_presets(rows: Sequence[dict[str, Any]], console: Console) -> None:
             f"[bold]{row['preset']}[/bold]  layers of {row['layers']}, {row['reads']}, {row['lasts']}", soft_wrap=True
         )
         console.print(f"    {row['for']}", markup=False, soft_wrap=True)
+
+
+PAGE_HEAD = """# Settings
+
+Every setting of a run, with its type, default and meaning. `--set section.field=value` changes one for `ingest`,
+`train`, `sweep` and `find_learning_rate`; `generate` and `serve` take those of [sampling](#sampling). Lists are
+written `[a,b]`, and `none`, `true` and `false` as they stand here:
+
+    python -m jobs.train --windows runs/first/windows --output runs/first --set model.units=256 --set training.epochs=3
+
+A preset replaces some defaults. `python -m jobs.settings --preset tiny` lists the settings with the values of a preset,
+and `python -m jobs.settings lr` finds a setting by the name that another tool gives it.
+
+This page is generated: `python -m jobs.settings --markdown > docs/settings.md`.
+"""
+
+
+def markdown_page() -> str:
+    """Returns docs/settings.md: the presets, then a table of fields for each section."""
+    presets_table = _markdown_table(("preset", "layers", "unit", "trains for", "purpose"), _presets())
+    parts = [PAGE_HEAD, "## Presets\n", presets_table]
+    fields = fields_in_words(RunSpec(preset=""))
+    for section, kind in sections().items():
+        about = " ".join((kind.__doc__ or "").split())
+        rows = [
+            (f"`{field.path}`", field.type + (f" ({field.unit})" if field.unit else ""), _default(field), field.meaning)
+            for field in fields
+            if field.path.partition(".")[0] == section
+        ]
+        parts += [f"## {section}\n", f"{about}\n", _markdown_table(("setting", "type", "default", "meaning"), rows)]
+    return "\n".join(parts)
+
+
+def _presets() -> list[tuple[str, ...]]:
+    rows = [preset_row(name) for name in presets.PRESET_NAMES]
+    return [(f"`{row['preset']}`", row["layers"], row["reads"], row["lasts"], row["for"]) for row in rows]
+
+
+def _default(field: FieldInWords) -> str:
+    return f"`{written(field.value)}`"
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":
