@@ -14,8 +14,7 @@ MAX_MODULE_LINES = 300
 MAX_FUNCTION_LINES = 50
 CODE = sorted([*(ROOT / "textgen").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")])
 
-TESTED_ELSEWHERE = {
-}
+TESTED_ELSEWHERE = {}
 """Modules without a test file of their own, and the file that tests what they do."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

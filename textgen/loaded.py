@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from textgen.corpus.cleaning import clean_text, normalize_prompt
+from textgen.corpus.cleaning import clean_text
+from textgen.corpus.codec import TextCodec
 from textgen.errors import UserError
 from textgen.generation.completions import Prompt, engine_of, requests_of, sampling_of
 from textgen.generation.stream import Completion
@@ -99,7 +100,7 @@ class TrainedModel:
         vocabulary = self._language_model.vocabulary
         if vocabulary.unit != "characters":
             raise UserError(f"{self.checkpoint.uri} reads {vocabulary.unit}, of which several make a character")
-        ids = vocabulary.encode(normalize_prompt(text, self.checkpoint.spec.corpus))
+        ids = vocabulary.encode(TextCodec.of(self.checkpoint.spec.corpus).encode(text))
         logits = self._last_logits(np.concatenate([self._given(condition), ids]).astype(np.int32))
         logits[list(vocabulary.never_drawn)] = -np.inf
         shares = np.exp(logits - logits.max())

@@ -115,12 +115,12 @@ def test_bits(checkpoint: Checkpoint) -> float:
 
     model = as_trained(checkpoint.build_model(), checkpoint.spec)
     manifest = Manifest.load(checkpoint.manifest_uri)
-    reader = IdReader(manifest, "test")
-    lanes = ScoringLanes(num_ids=reader.num_ids, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=model.lead_ids)
-    tally = Scorer(model, checkpoint.vocabulary).score(
-        scoring_batches(reader, lanes, start_id=checkpoint.vocabulary.start_id)
-    )
-    reader.close()
+    with IdReader(manifest, "test") as reader:
+        lanes = ScoringLanes(
+            num_ids=reader.num_ids, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=model.lead_ids
+        )
+        batches = scoring_batches(reader, lanes, start_id=checkpoint.vocabulary.start_id)
+        tally = Scorer(model, checkpoint.vocabulary).score(batches)
     return OriginalSizes(manifest, "test").counted(tally).bits_per_character
 
 

@@ -7,7 +7,6 @@ bar". Film reviews are measured beside the tweets, because there is a language m
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import time
@@ -168,7 +167,7 @@ def _with_tfidf(run_folder: Path, windows: Path) -> dict[str, Any]:
     logits: dict[str, dict[str, Any]] = {"tfidf": {}, "finetuned": {}}
     for split in ("val", "test"):
         logits["tfidf"][split] = regression.logits(forms[split].matrix)
-        with contextlib.closing(DocumentReader(manifest, split)) as reader:
+        with DocumentReader(manifest, split) as reader:
             both = scorer.logits(reader.ids(int(place)) for place in labels[split].places)
         logits["finetuned"][split] = both[:, 1] - both[:, 0]
     share = best_share(logits["finetuned"]["val"], logits["tfidf"]["val"], positive["val"])

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textgen.generation.stream import Completion, PreparedPrompt, Reading, Request
+from textgen.corpus.codec import TextCodec
+from textgen.generation.stream import Completion, PreparedPrompt, Request
 from textgen.spec import ModelSpec, SamplingSpec
 from textgen.windows.conditions import Condition
 from textgen.windows.vocabulary import Vocabulary
@@ -231,7 +232,7 @@ def test_a_prompt_is_read_once_however_many_completions_it_has(monkeypatch: pyte
 
 
 def test_prompts_are_normalized() -> None:
-    engine = markov_engine(np.tile(np.eye(5)[2], (5, 1)), num_slots=2, reading=Reading(normalize=str.lower))
+    engine = markov_engine(np.tile(np.eye(5)[2], (5, 1)), num_slots=2, codec=TextCodec(clean=str.lower))
     made = engine.generate([Request(prompt="ABQ", settings=SamplingSpec(max_new_chars=2))])[0]
     assert (made.prompt, made.completion, made.unknown_characters) == ("ABQ", "aa", ("q",))
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import functools
 import pickle
 import unicodedata
 from typing import Any
@@ -10,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textgen.corpus.codec import TextCodec
 from textgen.corpus.marks import ALL_CAPITALS, CAPITAL, mark
 from textgen.errors import UserError
-from textgen.generation.stream import SAMPLED, Completion, Reading, RefusedFieldError, Request, Stream, generator_of
+from textgen.generation.stream import SAMPLED, Completion, RefusedFieldError, Request, Stream, generator_of
 from textgen.spec import SamplingSpec
 from textgen.windows.conditions import Condition
 from textgen.windows.vocabulary import Vocabulary
@@ -142,7 +142,7 @@ def test_half_a_character_is_refused() -> None:
 
 
 def test_the_model_reads_the_normalized_prompt() -> None:
-    stream = Stream(Request(prompt="AB", settings=SamplingSpec()), LETTERS, reading=Reading(normalize=str.lower))
+    stream = Stream(Request(prompt="AB", settings=SamplingSpec()), LETTERS, codec=TextCodec(clean=str.lower))
     assert stream.inputs(3)[0].tolist() == [*LETTERS.encode("ab").tolist(), SAMPLED]
     stream.read(np.array([*LETTERS.encode("ab"), LETTERS.end_id], dtype=np.int32))
     assert (stream.completion().prompt, stream.completion().unknown_characters) == ("AB", ())
@@ -226,12 +226,12 @@ def test_completions_are_unmarked_however_the_ids_arrive(num_steps: int) -> None
     vocabulary = Vocabulary.from_counts(
         dict.fromkeys(map(ord, "abcdefgh " + ALL_CAPITALS + CAPITAL), 1), unit="characters"
     )
-    reading = Reading(normalize=functools.partial(mark, rules=rules), mark_rules=rules)
+    codec = TextCodec.of_marks(rules)
 
     def completed(prompt: str, marked: str, **settings: Any) -> str:
         request = Request(prompt=prompt, settings=SamplingSpec(**settings))
         read = mark(prompt, rules)
-        stream = Stream(request, vocabulary, reading=reading)
+        stream = Stream(request, vocabulary, codec=codec)
         ids = [*vocabulary.encode(read), *vocabulary.encode(marked), *[vocabulary.end_id] * num_steps]
         for start in range(0, len(ids), num_steps):
             stream.read(np.array(ids[start : start + num_steps], np.int32))
@@ -251,8 +251,8 @@ def test_completions_are_unmarked_however_the_ids_arrive(num_steps: int) -> None
 @pytest.mark.parametrize(("stop", "completion"), [("The End", "abc "), ("ABC", ""), ("É", "abc the end")])
 def test_stop_texts_are_written_as_the_corpus_is(stop: str, completion: str) -> None:
     vocabulary = Vocabulary.from_counts(dict.fromkeys(map(ord, "abcdefghnté "), 1), unit="characters")
-    reading = Reading(normalize=lambda text: unicodedata.normalize("NFC", text).lower())
-    stream = Stream(Request(prompt="", settings=SamplingSpec(stop=(stop,))), vocabulary, reading=reading)
+    codec = TextCodec(clean=lambda text: unicodedata.normalize("NFC", text).lower())
+    stream = Stream(Request(prompt="", settings=SamplingSpec(stop=(stop,))), vocabulary, codec=codec)
     stream.read(np.array([*vocabulary.encode("abc the endé"), vocabulary.end_id], np.int32))
     assert stream.completion().completion == completion
 
@@ -260,8 +260,8 @@ def test_stop_texts_are_written_as_the_corpus_is(stop: str, completion: str) -> 
 def test_stop_texts_are_searched_in_the_unmarked_text() -> None:
     rules = ("mark_capitals",)
     vocabulary = Vocabulary.from_counts(dict.fromkeys(map(ord, "abc " + CAPITAL), 1), unit="characters")
-    reading = Reading(normalize=functools.partial(mark, rules=rules), mark_rules=rules)
-    stream = Stream(Request(prompt="", settings=SamplingSpec(stop=("B",))), vocabulary, reading=reading)
+    codec = TextCodec.of_marks(rules)
+    stream = Stream(Request(prompt="", settings=SamplingSpec(stop=("B",))), vocabulary, codec=codec)
     stream.read(vocabulary.encode(mark("ab cB", rules)).astype(np.int32))
     assert (stream.completion().completion, stream.completion().finish_reason) == ("ab c", "stop")
 
@@ -276,8 +276,8 @@ def test_stop_texts_are_searched_in_the_unmarked_text() -> None:
     ],
 )
 def test_a_refused_request_names_its_field(request_: Request, field: str) -> None:
-    reading = Reading(normalize=lambda text: text.replace("\x00", ""))
+    codec = TextCodec(clean=lambda text: text.replace("\x00", ""))
     with pytest.raises(RefusedFieldError) as refused:
-        Stream(request_, JOINED, reading=reading)
+        Stream(request_, JOINED, codec=codec)
     assert refused.value.field == field
     assert pickle.loads(pickle.dumps(refused.value)).field == field  # noqa: S301 (our own bytes)

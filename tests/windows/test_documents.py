@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def manifest(tmp_path: Path) -> Manifest:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_document_is_read_by_index(manifest: Manifest, order: int) -> None:
-    with contextlib.closing(DocumentReader(manifest, "train")) as reader:
+    with DocumentReader(manifest, "train") as reader:
         for number in range(len(TEXTS))[::order]:
             assert manifest.vocabulary.decode(reader.ids(number)) == TEXTS[number]
 
@@ -51,7 +50,7 @@ def test_a_document_is_read_by_index(manifest: Manifest, order: int) -> None:
 def test_an_empty_document_keeps_its_index(tmp_path: Path) -> None:
     texts = ["ab", "", "cab", "", ""]
     manifest = written_manifest(str(tmp_path), {"train": texts}, documents_per_shard=2)
-    with contextlib.closing(DocumentReader(manifest, "train")) as reader:
+    with DocumentReader(manifest, "train") as reader:
         assert [manifest.vocabulary.decode(reader.ids(number)) for number in range(5)] == texts
 
 
@@ -109,7 +108,7 @@ def test_an_epoch_has_every_labelled_document_once_with_its_label(manifest: Mani
     labels = DocumentLabels.of(manifest, "train", classes=classes)
     lanes = Lanes(num_windows=len(labels), global_batch_size=6, order="shuffled", block_windows=2, seed=5)
     seen: Counter[tuple[tuple[int, ...], str]] = Counter()
-    with contextlib.closing(DocumentReader(manifest, "train")) as reader:
+    with DocumentReader(manifest, "train") as reader:
         workers = [
             DocumentBatches(
                 reader, labels, lanes, layout_of(manifest, is_bag=False, max_ids=4), first_row=first, last_row=last

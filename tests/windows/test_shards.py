@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import tempfile
 from pathlib import Path
@@ -127,7 +126,7 @@ def test_a_flipped_byte_that_changes_ids_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         with (
             tempfile.TemporaryDirectory() as cache,
-            contextlib.closing(IdReader(manifest, "train", cache_dir=Path(cache))) as reader,
+            IdReader(manifest, "train", cache_dir=Path(cache)) as reader,
         ):
             try:
                 np.testing.assert_array_equal(reader.read(0, 320), np.concatenate(shards[0]))

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from textgen.batch.outputs import Lines, Output, Total, beside, prepare_tensorflow
 from textgen.batch.rows import Row, Values
-from textgen.corpus.cleaning import normalize_prompt
-from textgen.corpus.marks import mark_rules
+from textgen.corpus.codec import TextCodec
 from textgen.errors import UserError
 from textgen.generation.completions import Prompt, engine_of, requests_of
-from textgen.generation.stream import Completion, Reading, Request, Stream
+from textgen.generation.stream import Completion, Request, Stream
 from textgen.model.checkpoint import Checkpoint
 from textgen.settings import field_types
 from textgen.spec import SamplingSpec
@@ -49,10 +48,7 @@ class Generation:
         self._checkpoint = checkpoint
         self._settings = settings
         self._sampling = SamplingSpec(**{**settings["sampling"], "stop": tuple(settings["sampling"]["stop"])})
-        corpus = checkpoint.spec.corpus
-        self._reading = Reading(
-            normalize=functools.partial(normalize_prompt, spec=corpus), mark_rules=mark_rules(corpus.rules)
-        )
+        self._codec = TextCodec.of(checkpoint.spec.corpus)
 
     @staticmethod
     def settings_of(
@@ -81,7 +77,7 @@ class Generation:
             UserError: the row has no prompt, or the model cannot read it.
         """
         requests = self._requests(values)
-        Stream(requests[0], self._checkpoint.vocabulary, reading=self._reading)
+        Stream(requests[0], self._checkpoint.vocabulary, codec=self._codec)
         return len(requests)
 
     def outputs(self, rows: Sequence[Row]) -> Iterator[list[Output]]:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from textgen.corpus.marks import unmark
 from textgen.errors import UserError
 from textgen.evaluation.compression import xz_bits_per_character
 from textgen.evaluation.count_model import CountModel
 from textgen.evaluation.original_text import OriginalSizes
 from textgen.evaluation.tally import TextSizes
 from textgen.windows.manifest import Manifest
-from textgen.windows.shards import IdReader, iter_documents
+from textgen.windows.shards import IdReader, original_texts
 from textgen.windows.vocabulary import Ids
 
 ORDERS = (3, 4, 5, 6, 7, 8)
@@ -40,7 +39,7 @@ def baselines(manifest: Manifest, *, split: str, orders: Sequence[int] = ORDERS)
     sizes = TextSizes(vocabulary)
     original = OriginalSizes(manifest, split)
     bits = [original.counted(sizes.tally(scored, nats=nats)).bits_per_character for nats in model.nats_by_order()]
-    texts = (unmark(document.text, manifest.mark_rules) for document in iter_documents(manifest, split))
+    texts = original_texts(manifest, split)
     return {
         "unigram": bits[0],
         **{f"order{order}": bits[order] for order in sorted(set(orders))},
@@ -62,10 +61,7 @@ def check_orders(orders: Sequence[int]) -> None:
 
 def _written_ids(manifest: Manifest, split: str) -> Iterator[Ids]:
     """Yields the ids of a split in pieces, without controls."""
-    reader = IdReader(manifest, split)
-    try:
+    with IdReader(manifest, split) as reader:
         for start in range(0, reader.num_ids, READ_IDS):
             ids = reader.read(start, start + READ_IDS)
             yield ids[~manifest.vocabulary.is_control(ids)]
-    finally:
-        reader.close()

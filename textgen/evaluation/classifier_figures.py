@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -67,7 +66,7 @@ def classifier_figures(checkpoint: Checkpoint, manifest: Manifest, *, split: str
 def _documents(manifest: Manifest, split: str, labels: DocumentLabels, sizes: list[tuple[int, int]]) -> Iterator[Ids]:
     """Yields the labelled documents and appends to `sizes` the number of ids and of UNKNOWN ids of each."""
     unknown_id = manifest.vocabulary.unknown_id
-    with contextlib.closing(DocumentReader(manifest, split)) as reader:
+    with DocumentReader(manifest, split) as reader:
         for place in labels.places:
             ids = reader.ids(int(place))
             sizes.append((len(ids), int(np.count_nonzero(ids == unknown_id))))

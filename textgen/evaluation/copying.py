@@ -67,12 +67,9 @@ def longest_runs(texts: Sequence[Ids], train: Iterable[Ids], *, vocab_size: int)
 
 def training_ids(manifest: Manifest) -> Iterator[Ids]:
     """Yields the ids of `train` in chunks."""
-    reader = IdReader(manifest, "train")
-    try:
+    with IdReader(manifest, "train") as reader:
         for start in range(0, reader.num_ids, READ_IDS):
             yield reader.read(start, start + READ_IDS)
-    finally:
-        reader.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textgen.corpus.marks import mark, unmark
 from textgen.errors import UserError
 from textgen.evaluation.copying import longest_runs, training_ids
 from textgen.evaluation.novelty import distances, training_windows
@@ -92,7 +91,7 @@ def text_figures(
 def copied_chars(texts: Sequence[str], manifest: Manifest) -> npt.NDArray[np.int64]:
     """Returns the length in characters of each text's longest passage in `train`, shape [number of texts]."""
     vocabulary = manifest.vocabulary
-    rows = [vocabulary.encode(mark(text, manifest.mark_rules)) for text in texts]
+    rows = [vocabulary.encode(manifest.codec.encode(text)) for text in texts]
     runs = longest_runs(rows, training_ids(manifest), vocab_size=vocabulary.size)
     sizes = TextSizes(vocabulary)
     return np.array(
@@ -115,12 +114,11 @@ def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, 
     """
     vocabulary = manifest.vocabulary
     drawn = np.random.default_rng(seed)
-    reader = IdReader(manifest, split)
-    try:
+    with IdReader(manifest, split) as reader:
         if not reader.num_ids:
             raise UserError(f"the split {split} of {manifest.uri} is empty; use another split, or ingest more text")
         # With bytes as ids, or with marks, a character can have several ids.
-        num_ids = length * (MOST_IDS if vocabulary.unit == "bytes" or manifest.mark_rules else 1)
+        num_ids = length * (MOST_IDS if vocabulary.unit == "bytes" or manifest.codec.has_marks else 1)
         found = []
         for _ in range(num_passages):
             longest = ""
@@ -129,12 +127,10 @@ def passages(manifest: Manifest, *, split: str, num_passages: int, length: int, 
                 text = vocabulary.decode(ids)
                 if vocabulary.unit == "bytes":  # Partial characters at the ends.
                     text = text.strip("\N{REPLACEMENT CHARACTER}")
-                longest = max(longest, unmark(text, manifest.mark_rules)[:length], key=len)
+                longest = max(longest, manifest.codec.decode(text)[:length], key=len)
                 if len(longest) == length:
                     break
             found.append(longest)
-    finally:
-        reader.close()
     return found
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from textgen.corpus.marks import unmark
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
 from textgen.windows.vocabulary import Ids, Vocabulary
@@ -43,14 +42,12 @@ def distances(texts: Sequence[str], windows: Iterable[str]) -> npt.NDArray[np.fl
 
 def training_windows(manifest: Manifest, *, context_length: int, stride: int) -> Iterator[str]:
     """Yields the texts of the windows of `train`, or of MAX_WINDOWS evenly spaced ones if there are more."""
-    reader, rules = IdReader(manifest, "train"), manifest.mark_rules
-    try:
+    codec = manifest.codec
+    with IdReader(manifest, "train") as reader:
         span = max(reader.num_ids - context_length, 0)
         stride = max(stride, -(-span // (MAX_WINDOWS - 1)))
         for start in range(0, span + 1, stride):
-            yield unmark(window_text(reader.read(start, start + context_length), manifest.vocabulary), rules)
-    finally:
-        reader.close()
+            yield codec.decode(window_text(reader.read(start, start + context_length), manifest.vocabulary))
 
 
 def window_text(ids: Ids, vocabulary: Vocabulary) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from textgen.corpus.marks import unmark
 from textgen.evaluation.tally import Tally
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
@@ -26,7 +25,7 @@ class OriginalSizes:
 
     def __init__(self, manifest: Manifest, split: str, *, max_ids: int | None = None) -> None:
         self._sizes: tuple[int, int] | None = None
-        if manifest.mark_rules:
+        if manifest.codec.has_marks:
             num_ids = manifest.split(split).num_ids
             self._sizes = _sizes(manifest, split, num_ids=min(num_ids, num_ids if max_ids is None else max_ids))
 
@@ -40,9 +39,10 @@ class OriginalSizes:
 
 def _sizes(manifest: Manifest, split: str, *, num_ids: int) -> tuple[int, int]:
     """Returns the number of characters and of UTF-8 bytes; each END adds one to both."""
+    codec = manifest.codec
     num_characters = num_bytes = 0
     for ids, has_end in _documents(manifest, split, num_ids=num_ids):
-        text = unmark(manifest.vocabulary.decode(ids), manifest.mark_rules)
+        text = codec.decode(manifest.vocabulary.decode(ids))
         num_characters += len(text) + has_end
         num_bytes += len(text.encode()) + has_end
     return num_characters, num_bytes
@@ -54,14 +54,11 @@ def _documents(manifest: Manifest, split: str, *, num_ids: int) -> Iterator[tupl
     If a separator joins the documents, they count as one: no mark extends across the separator.
     """
     vocabulary = manifest.vocabulary
-    reader = IdReader(manifest, split)
     open_ids = np.empty(0, vocabulary.id_dtype)
-    try:
+    with IdReader(manifest, split) as reader:
         for start in range(0, num_ids, READ_IDS):
             ids = np.concatenate([open_ids, reader.read(start, min(start + READ_IDS, num_ids))])
             ends = np.flatnonzero(ids == vocabulary.end_id) if vocabulary.end_id is not None else np.empty(0, np.int64)
             *closed, open_ids = np.split(ids, ends + 1)
             yield from ((document[:-1], True) for document in closed)
-    finally:
-        reader.close()
     yield open_ids, False

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from textgen import storage
-from textgen.corpus.cleaning import normalize_prompt
-from textgen.corpus.marks import mark_rules
+from textgen.corpus.codec import TextCodec
 from textgen.errors import UserError
-from textgen.generation.stream import Reading, Request
+from textgen.generation.stream import Request
 from textgen.model.checkpoint import Checkpoint
 from textgen.settings import field_types
-from textgen.spec import RunSpec, SamplingSpec, override
+from textgen.spec import SamplingSpec, override, override_section
 from textgen.spec.names import meant_by, unknown_setting
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ def engine_of(checkpoint: Checkpoint, *, held: Sequence[HeldUnit] = (), guidance
     from textgen.generation.steering import Steering
     from textgen.model.sliding import as_trained
 
-    normalize = functools.partial(normalize_prompt, spec=checkpoint.spec.corpus)
     if held and checkpoint.spec.training.loss_at == "last":
         raise UserError(
             f"{checkpoint.uri} was trained with training.loss_at=last: it carries no state from one character to the "
@@ -54,8 +51,7 @@ def engine_of(checkpoint: Checkpoint, *, held: Sequence[HeldUnit] = (), guidance
     if guidance != 1:
         stepped = GuidedModel(stepped, checkpoint.vocabulary, guidance=guidance)
     steer = Steering(held, model) if held else list
-    reading = Reading(normalize=normalize, mark_rules=mark_rules(checkpoint.spec.corpus.rules))
-    return Engine(stepped, checkpoint.vocabulary, reading=reading, steer=steer)
+    return Engine(stepped, checkpoint.vocabulary, codec=TextCodec.of(checkpoint.spec.corpus), steer=steer)
 
 
 def sampling_of(checkpoint: Checkpoint, changes: Mapping[str, str]) -> SamplingSpec:
@@ -99,10 +95,7 @@ def requests_of(
     """Returns `n` requests per prompt, in the order of the prompts."""
     requests = []
     for prompt in prompts:
-        own = override(
-            RunSpec(preset="", sampling=settings),
-            {f"sampling.{name}": value for name, value in prompt.changes.items()},
-        ).sampling
+        own = override_section("sampling", settings, prompt.changes)
         values = {**(condition or {}), **prompt.condition}
         requests += [Request(prompt=prompt.text, settings=own, index=index, condition=values) for index in range(own.n)]
     return requests

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from textgen.corpus.codec import TextCodec
 from textgen.generation.loop import StepModel, SteppingLoop
-from textgen.generation.stream import Completion, PreparedPrompt, Reading, Request, Stream
+from textgen.generation.stream import Completion, PreparedPrompt, Request, Stream
 from textgen.model.sliding import SlidingModel
 from textgen.windows.vocabulary import Vocabulary
 
@@ -45,7 +46,7 @@ class Engine:
         vocabulary: Vocabulary,
         *,
         num_slots: int | None = None,
-        reading: Reading | None = None,
+        codec: TextCodec | None = None,
         steer: Callable[[Sequence[Any]], list[Any]] = list,
     ) -> None:
         """Prepares an engine.
@@ -54,11 +55,11 @@ class Engine:
             model: The language model; its weights are read at every call.
             vocabulary: The model's vocabulary.
             num_slots: Streams that are stepped together; another number rounds differently. None chooses it by model.
-            reading: How the model's corpus was written; by default prompts and completions are not converted.
+            codec: Of the model's corpus; by default prompts and completions are not converted.
             steer: Changes the model's state before every id, such as `steering.Steering`; the default changes nothing.
         """
         self.vocabulary = vocabulary
-        self._reading = reading or Reading()
+        self._codec = codec or TextCodec()
         if num_slots is None:
             num_slots = SLIDING_SLOTS if isinstance(model, SlidingModel) else NUM_SLOTS
         self._loop = SteppingLoop(
@@ -101,8 +102,8 @@ class Engine:
         for request in requests:
             name = (request.prompt, repr(request.condition))
             if name not in known:
-                known[name] = PreparedPrompt.of(request, self.vocabulary, self._reading)
-            streams.append(Stream(request, self.vocabulary, reading=self._reading, prepared=known[name]))
+                known[name] = PreparedPrompt.of(request, self.vocabulary, self._codec)
+            streams.append(Stream(request, self.vocabulary, codec=self._codec, prepared=known[name]))
         return streams
 
     def enqueue(self, stream: Stream) -> Future[Completion]:

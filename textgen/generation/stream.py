@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from textgen.corpus.marks import unmark
+from textgen.corpus.codec import TextCodec
 from textgen.corpus.unmarking import Unmarking
 from textgen.errors import UserError
 from textgen.generation.graphemes import whole_length
@@ -71,24 +71,6 @@ class Completion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How a model's corpus was written: converts prompts and stop texts to that form, and completions back."""
-
-    normalize: Callable[[str], str] | None = None
-    """Cleans a text as the corpus was cleaned; None leaves it unchanged."""
-    mark_rules: tuple[str, ...] = ()
-    """The cleaning rules that `corpus.marks` can undo."""
-
-    def read(self, text: str) -> str:
-        """Returns a text as the model reads it."""
-        return self.normalize(text) if self.normalize is not None else text
-
-    def shown(self, text: str) -> str:
-        """Returns a text as it appears in a completion: cleaned like the corpus, with its marks undone."""
-        return unmark(self.read(text), self.mark_rules)
-
-
-@dataclass(frozen=True, kw_only=True)
 class PreparedPrompt:
     """The prompt as read by the model, shared by all completions of it."""
 
@@ -101,7 +83,7 @@ class PreparedPrompt:
     """State of the unmarking after the prompt; None if the corpus has no marks."""
 
     @classmethod
-    def of(cls, request: Request, vocabulary: Vocabulary, reading: Reading) -> PreparedPrompt:
+    def of(cls, request: Request, vocabulary: Vocabulary, codec: TextCodec) -> PreparedPrompt:
         """Reads a request's prompt.
 
         Raises:
@@ -111,8 +93,8 @@ class PreparedPrompt:
         with _blaming("condition"):
             controls = controls_of(vocabulary.conditions, request.condition)
         with _blaming("prompt"):
-            prompt = reading.read(request.prompt)
-            unmarking = Unmarking(reading.mark_rules) if reading.mark_rules else None
+            prompt = codec.encode(request.prompt)
+            unmarking = codec.decoder()
             if unmarking is not None:
                 unmarking.added_by(prompt)
             return cls(
@@ -144,7 +126,7 @@ class Stream:
         request: Request,
         vocabulary: Vocabulary,
         *,
-        reading: Reading | None = None,
+        codec: TextCodec | None = None,
         prepared: PreparedPrompt | None = None,
     ) -> None:
         """Begins the stream.
@@ -152,15 +134,15 @@ class Stream:
         Args:
             request: The prompt to complete, and its settings.
             vocabulary: The model's vocabulary.
-            reading: How the model's corpus was written; by default texts are not converted.
+            codec: Of the model's corpus; by default texts are not converted.
             prepared: The prompt as already read for another completion; None reads it.
 
         Raises:
             RefusedFieldError: the model cannot read the prompt, the condition or a stop text.
         """
-        reading = reading or Reading()
-        prepared = prepared or PreparedPrompt.of(request, vocabulary, reading)
-        settings = replace(request.settings, stop=_stop_texts(request.settings, reading))
+        codec = codec or TextCodec()
+        prepared = prepared or PreparedPrompt.of(request, vocabulary, codec)
+        settings = replace(request.settings, stop=_stop_texts(request.settings, codec))
         self.request = request
         self.finish_reason: FinishReason | None = None
         self._unknown_characters = prepared.unknown_characters
@@ -214,12 +196,12 @@ def generator_of(prompt: str, *, seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype="<u8")))
 
 
-def _stop_texts(settings: SamplingSpec, reading: Reading) -> tuple[str, ...]:
+def _stop_texts(settings: SamplingSpec, codec: TextCodec) -> tuple[str, ...]:
     """Returns the stop texts as they would appear in a completion: a lower-case model never writes `The End`."""
     texts = []
     for stop in settings.stop:
         _check_whole(stop, "stop")
-        texts.append(reading.shown(stop))
+        texts.append(codec.shown(stop))
         if not texts[-1]:
             raise RefusedFieldError(
                 f"the stop text {stop!r} contains nothing that this model can write; leave it out", "stop"

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textgen import storage
-from textgen.corpus.marks import unmark
 from textgen.corpus.personal_data import count_personal_data
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
 from textgen.runs.lineage import Lineage
@@ -202,4 +201,4 @@ def _scanned_texts(manifest: Manifest) -> Iterator[str]:
         if num_ids >= MAX_SCANNED_IDS:
             return
         num_ids += len(document.text) + 1
-        yield unmark(document.text, manifest.mark_rules)
+        yield manifest.codec.decode(document.text)

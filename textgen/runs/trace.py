@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import json
 import tempfile
@@ -116,7 +115,7 @@ class _Documents:
     def text(self, first: int, stop: int) -> str:
         """Returns the text of ids [first, stop), with a line break for END and without conditions."""
         vocabulary = self._manifest.vocabulary
-        with contextlib.closing(IdReader(self._manifest, "train")) as reader:
+        with IdReader(self._manifest, "train") as reader:
             ids = reader.read(first, stop)
         pieces = np.split(ids, np.flatnonzero(ids == vocabulary.end_id))
         return "\n".join(map(vocabulary.decode, pieces))

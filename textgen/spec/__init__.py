@@ -7,7 +7,7 @@ result does not depend on it.
 
 from textgen.spec.corpus import RULE_NAMES, CorpusSpec, WindowsSpec
 from textgen.spec.model import ClassifierSpec, ModelSpec
-from textgen.spec.run import RunSpec, override, section_from_dict
+from textgen.spec.run import RunSpec, override, override_section, section_from_dict
 from textgen.spec.training import TrainingSpec
 from textgen.spec.use import SamplingSpec, SweepSpec
 
@@ -22,5 +22,6 @@ __all__ = [
     "TrainingSpec",
     "WindowsSpec",
     "override",
+    "override_section",
     "section_from_dict",
 ]

@@ -108,6 +108,24 @@ def section_from_dict(name: str, values: Mapping[str, Any]) -> Any:
     return section(**{key: coerce(item, known[key], f"{name}.{key}") for key, item in completed(name, values).items()})
 
 
+def override_section(name: str, values: Any, changes: Mapping[str, Any]) -> Any:
+    """Returns a copy of one section, such as a `SamplingSpec`, with fields changed; values may be command-line strings.
+
+    Raises:
+        UserError: an unknown field, or an invalid value.
+    """
+    known = field_types(type(values))
+    converted = {}
+    for key, value in changes.items():
+        path = f"{name}.{key}"
+        if key not in known:
+            raise unknown_setting(path, value, [f"{name}.{one}" for one in known])
+        converted[key] = coerce(value, known[key], path)
+        if key == "seed":  # Checked only here, because stored specs may have larger seeds.
+            check_seed(converted[key], path)
+    return dataclasses.replace(values, **converted)
+
+
 def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
     """Returns a copy of `spec` with changed fields; keys are `section.field`, values may be command-line strings.
 
@@ -123,11 +141,8 @@ def override(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
         if path not in known:
             raise unknown_setting(path, value, known)
         section, key = path.split(".")
-        kind = field_types(sections[section])[key]
-        by_section.setdefault(section, {})[key] = coerce(value, kind, path)
-        if key == "seed":  # Checked only here, because stored specs may have larger seeds.
-            check_seed(by_section[section][key], path)
+        by_section.setdefault(section, {})[key] = value
     replaced = {
-        section: dataclasses.replace(getattr(spec, section), **values) for section, values in by_section.items()
+        section: override_section(section, getattr(spec, section), values) for section, values in by_section.items()
     }
     return dataclasses.replace(spec, **replaced)

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from textgen import storage
-from textgen.corpus.marks import unmark
 from textgen.evaluation.comparable import comparable
 from textgen.evaluation.divergence import jensen_shannon, ngram_counts
 from textgen.generation.completions import engine_of
 from textgen.model.checkpoint import Checkpoint
 from textgen.spec import RunSpec, SamplingSpec, SweepSpec, override
 from textgen.windows.manifest import Manifest
-from textgen.windows.shards import iter_documents
+from textgen.windows.shards import original_texts
 
 if TYPE_CHECKING:
     from textgen.generation.engine import Engine
@@ -125,7 +124,7 @@ def reference_texts(manifest: Manifest, spec: SweepSpec) -> Iterator[str]:
     so the joined text is cut into pieces instead.
     """
     length = spec.completion_chars
-    texts = (unmark(document.text, manifest.mark_rules) for document in iter_documents(manifest, "val"))
+    texts = original_texts(manifest, "val")
     separator = manifest.vocabulary.separator
     if separator is None:
         yield from (text[:length] for text in itertools.islice(texts, MAX_REFERENCE_TEXTS))

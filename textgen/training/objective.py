@@ -117,7 +117,7 @@ class NextCharacter:
     @contextlib.contextmanager
     def reading(self, rows: tuple[int, int]) -> Iterator[ReadBatch]:
         """Opens the windows of rows [first, last)."""
-        with contextlib.closing(IdReader(self._manifest, "train")) as ids:
+        with IdReader(self._manifest, "train") as ids:
             yield WindowReader(
                 ids,
                 self._lanes,
@@ -173,7 +173,7 @@ class DocumentLabel:
     def prepare(self) -> None:
         """Standardises what the language model makes of documents by the first ones of `train`."""
         if self.model.standardiser is not None:
-            with contextlib.closing(DocumentReader(self._manifest, "train")) as reader:
+            with DocumentReader(self._manifest, "train") as reader:
                 first = self._documents.places[:NUM_STANDARDISING]
                 self.model.standardiser.fit(self._scorer.pooled(reader.ids(int(place)) for place in first))
 
@@ -181,7 +181,7 @@ class DocumentLabel:
     def reading(self, rows: tuple[int, int]) -> Iterator[ReadBatch]:
         """Opens the documents of rows [first, last)."""
         layout = layout_of(self._spec, self._manifest.vocabulary)
-        with contextlib.closing(DocumentReader(self._manifest, "train")) as reader:
+        with DocumentReader(self._manifest, "train") as reader:
             yield DocumentBatches(
                 reader, self._documents, self._lanes, layout, first_row=rows[0], last_row=rows[1]
             ).batch
@@ -193,7 +193,7 @@ class DocumentLabel:
             return None
         logits = np.zeros((len(labels), len(self._classes)))
         parts = worker_parts(len(labels), self._sum.rank, self._sum.num_workers, num_parts=self._num_parts)
-        with contextlib.closing(DocumentReader(self._manifest, "val")) as reader:
+        with DocumentReader(self._manifest, "val") as reader:
             for part in parts:
                 places = self._val.places[part.start : part.stop]
                 logits[part.start : part.stop] = self._scorer.logits(reader.ids(int(place)) for place in places)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-
-from textgen.corpus.marks import mark, unmark
 from textgen.generation.engine import Engine
-from textgen.generation.stream import Reading, Request
+from textgen.generation.stream import Request
 from textgen.model.language_model import LanguageModel
 from textgen.model.sliding import SlidingModel
 from textgen.spec import SamplingSpec, TrainingSpec
@@ -23,13 +20,12 @@ class Sampler:
     def __init__(self, model: LanguageModel | SlidingModel, manifest: Manifest, spec: TrainingSpec) -> None:
         self._spec = spec
         self._prompt = first_prompt(manifest)
-        rules = manifest.mark_rules
         self._engine = (
             Engine(
                 model,
                 manifest.vocabulary,
                 num_slots=len(spec.sample_temperatures),
-                reading=Reading(normalize=functools.partial(mark, rules=rules), mark_rules=rules),
+                codec=manifest.codec,
             )
             if spec.sample_temperatures
             else None
@@ -56,12 +52,11 @@ def first_prompt(manifest: Manifest) -> str:
     """Returns the beginning of the first document of `val` (else `train`), cut after a whole word."""
     split = "val" if manifest.split("val").num_ids else "train"
     vocabulary = manifest.vocabulary
-    reader = IdReader(manifest, split)
-    ids = reader.read(0, PROMPT_SEARCH_IDS)
-    reader.close()
+    with IdReader(manifest, split) as reader:
+        ids = reader.read(0, PROMPT_SEARCH_IDS)
     if vocabulary.end_id is not None:
         ids = ids[: next((i for i, value in enumerate(ids) if value == vocabulary.end_id), len(ids))]
     if vocabulary.unknown_id is not None:
         ids = ids[ids != vocabulary.unknown_id]
-    text = unmark(vocabulary.decode(ids), manifest.mark_rules)
+    text = manifest.codec.decode(vocabulary.decode(ids))
     return text if len(text) <= PROMPT_CHARS else text[:PROMPT_CHARS].rsplit(" ", 1)[0]

@@ -60,8 +60,7 @@ class Validator:
             num_ids=self._num_ids, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=self._lead_ids
         )
         rows = slice(part.start, part.stop)
-        reader = IdReader(self._manifest, "val")
-        try:
+        with IdReader(self._manifest, "val") as reader:
             for batch in scoring_batches(reader, lanes, start_id=self._manifest.vocabulary.start_id):
                 yield Batch(
                     step=batch.step,
@@ -69,5 +68,3 @@ class Validator:
                     targets=batch.targets[rows],
                     weights=batch.weights[rows],
                 )
-        finally:
-            reader.close()

@@ -6,7 +6,6 @@ epoch.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterator
@@ -114,7 +113,7 @@ def _dataset(
 
     def read_steps(columns: Columns) -> Columns:
         numbers = columns["id"] + steps.start
-        with contextlib.closing(IdReader(manifest, split)) as ids:
+        with IdReader(manifest, split) as ids:
             read = make_reader(ids)
             batches = [read(int(step)) for step in numbers]
         return {

@@ -111,6 +111,12 @@ class DocumentReader:
         ids = self._ids.read(start, stop - 1)
         return ids[~self._ids.vocabulary.is_control(ids)]  # A control may reveal the label.
 
+    def __enter__(self) -> DocumentReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes the open files."""
         self._ids.close()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textgen import storage
+from textgen.corpus.codec import TextCodec
 from textgen.corpus.marks import mark_rules
 from textgen.errors import UserError
 from textgen.windows.vocabulary import Vocabulary
@@ -119,6 +120,11 @@ class Manifest:
     def mark_rules(self) -> tuple[str, ...]:
         """Cleaning rules whose marks the texts contain; `corpus.marks.unmark` removes them."""
         return mark_rules(self.corpus.get("rules", ()))
+
+    @property
+    def codec(self) -> TextCodec:
+        """Converts between documents as they stand in the shards and as people wrote them."""
+        return TextCodec.of_marks(self.mark_rules)
 
     @property
     def hash(self) -> str:

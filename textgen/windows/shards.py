@@ -132,6 +132,12 @@ class IdReader:
         ids: Ids = np.concatenate([np.empty(0, self._dtype), *pieces])
         return ids
 
+    def __enter__(self) -> IdReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes the open files. The cache stays for later readers."""
         _close_all(self._open)
@@ -289,3 +295,9 @@ def _flat_bytes(ids: pa.Array) -> bytes:
     offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
     values = ids.buffers()[2]
     return values[int(offsets[0]) : int(offsets[-1])].to_pybytes() if values is not None and len(ids) else b""
+
+
+def original_texts(manifest: Manifest, split: str) -> Iterator[str]:
+    """Yields the documents of a split in order, as people wrote them: without marks."""
+    codec = manifest.codec
+    return (codec.decode(document.text) for document in iter_documents(manifest, split))
