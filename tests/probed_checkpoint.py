@@ -1,4 +1,4 @@
-"""A language model and labelled documents for tests of what is read off its state."""
+"""A language model and labelled documents for tests of probes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def probed_manifest(folder: Path) -> Manifest:
 
 
 def probed_checkpoint(folder: Path, manifest: Manifest) -> Checkpoint:
-    """Writes an untrained model of layers of 7 and 6 units, with weights so large that every unit matters."""
+    """Writes an untrained model with layers of 7 and 6 units and weights so large that every unit matters."""
     from textgen.model.language_model import LanguageModel
 
     spec = tiny_spec(model__layer_units=(7, 6), model__num_layers=2, sampling__temperature=1.0)

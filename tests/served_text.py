@@ -1,4 +1,4 @@
-"""An engine that is served in tests without a model: it answers with the request, written out."""
+"""An engine for tests of serving, without a model: its completions echo the request."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from textgen.generation.stream import Completion, RefusedFieldError, Request
 
 
 class EchoEngine:
-    """Finishes one request a call, the earliest first; holds while `gate` is clear."""
+    """Finishes one request per call, the earliest first; waits while `gate` is clear."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.stepped = threading.Event()
-        """Set while a call is being made."""
+        """Set during a call."""
         self.drained = threading.Event()
-        """Set when nothing waits any more."""
+        """Set when no request is left."""
         self.submitted: list[Request] = []
         self.fault: Exception | None = None
         self._waiting: deque[tuple[Request, Future[Completion]]] = deque()
@@ -66,7 +66,7 @@ class EchoEngine:
 
 
 def completion_of(request: Request) -> Completion:
-    """Returns a completion that tells its request; at temperature 0 the model ended it, at 2 it was cut."""
+    """Returns a completion that echoes its request; at temperature 0 the model ended it, at 2 it was cut off."""
     settings = request.settings
     reasons = {0.0: "end", 2.0: "length"}
     return Completion(

@@ -102,7 +102,7 @@ def test_the_openai_client_is_served_until_the_job_is_stopped(served: tuple[subp
     second = [sys.executable, "-m", "jobs.serve", "--checkpoint", checkpoint, "--port", port]
     refused = subprocess.run(second, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2
-    assert "an endpoint named untrained runs on this cluster already" in refused.stderr
+    assert "an endpoint named untrained already runs on this cluster" in refused.stderr
     with subprocess.Popen([*second, "--name", "other"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as beside:
         assert beside.stdout
         assert json.loads(beside.stdout.readline()) == {"url": f"{url}/other", "models": ["other"]}

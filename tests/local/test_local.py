@@ -1,4 +1,4 @@
-"""What runs in the background is started once, found again, kept to this machine and user, and stopped whole."""
+"""Background processes are started once, found again, private to this machine and user, and stopped completely."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ time.sleep(600)
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkout]:
-    """A checkout of the test's own, whose S3 server is stopped at the end."""
-    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # Of the session's server.
+    """A checkout for one test, whose S3 server is stopped at the end."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # Those of the session's server.
         monkeypatch.delenv(name, raising=False)
     checkout = Checkout(
         run_dir=tmp_path / "run", s3_dir=tmp_path / "s3", temp_dir=tmp_path / "temp", s3_port=free_port()
@@ -117,7 +117,7 @@ def test_a_later_process_with_the_same_number_is_not_ours(background: Background
 
 def test_a_process_that_ends_at_once_is_explained_by_its_log(background: Background) -> None:
     with pytest.raises(UserError, match=r"(?s)the thing process ended; the end of .*thing.log:\n.*no such luck"):
-        start_python(background, "print('no such luck', end='')")  # A whole line would be its answer.
+        start_python(background, "print('no such luck', end='')")  # A complete line would count as its answer.
     assert background.find() is None
 
 
@@ -139,7 +139,7 @@ def test_the_server_is_started_once_and_keeps_its_credentials(place: Checkout) -
     assert s3_environment(place) == first
 
 
-def test_two_servers_have_other_credentials_and_serve_no_strangers(place: Checkout, tmp_path: Path) -> None:
+def test_two_servers_have_different_credentials_and_refuse_others(place: Checkout, tmp_path: Path) -> None:
     other = dataclasses.replace(place, run_dir=tmp_path / "other", s3_port=free_port())
     endpoint = start_s3(place)
     start_s3(other)
@@ -150,7 +150,7 @@ def test_two_servers_have_other_credentials_and_serve_no_strangers(place: Checko
     refused.value.close()
 
 
-def test_the_secret_is_this_users_alone(place: Checkout) -> None:
+def test_the_secret_is_readable_only_by_this_user(place: Checkout) -> None:
     start_s3(place)
     secret = s3_environment(place)["AWS_SECRET_ACCESS_KEY"]
     holders = [path for path in place.run_dir.iterdir() if secret in path.read_text()]
@@ -160,11 +160,11 @@ def test_the_secret_is_this_users_alone(place: Checkout) -> None:
     assert secret not in " ".join(psutil.Process(json.loads((place.run_dir / "s3.json").read_text())["pid"]).cmdline())
 
 
-def test_a_taken_port_is_named_with_the_way_out(place: Checkout) -> None:
+def test_a_taken_port_is_named_with_a_solution(place: Checkout) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", place.s3_port))
         other.listen()
-        with pytest.raises(UserError, match=rf"port {place.s3_port}, .* is taken .* export TEXTGEN_S3_PORT=\d+$"):
+        with pytest.raises(UserError, match=rf"port {place.s3_port} for .* is used by .* export TEXTGEN_S3_PORT=\d+$"):
             start_s3(place)
     assert find_s3(place) is None
 
@@ -176,7 +176,7 @@ def test_a_wrong_port_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> 
         this_checkout()
 
 
-def test_another_s3_is_left_to_its_own_variables(place: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_s3_keeps_its_own_variables(place: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     start_s3(place)
     assert uses_embedded_s3(place)
     assert bucket_uri() == "s3://textgen"
@@ -193,7 +193,7 @@ def test_another_s3_is_left_to_its_own_variables(place: Checkout, monkeypatch: p
 
 @pytest.fixture
 def bare(place: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkout]:
-    """The checkout of a process that has chosen no S3: no variable, no file of Amazon's tools."""
+    """The checkout of a process that has selected no S3, either by a variable or in files of the AWS tools."""
     monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if name[:4] != "AWS_"})
     os.environ["HOME"] = str(tmp_path)
     monkeypatch.setattr("textgen.local.s3.this_checkout", lambda: place)
@@ -204,8 +204,8 @@ def bare(place: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     s3_client.forget()
 
 
-def test_a_plain_command_finds_the_running_server_of_its_own_bucket(bare: Checkout, tmp_path: Path) -> None:
-    os.environ["AWS_CA_BUNDLE"] = str(tmp_path / "certificates.pem")  # Whom to trust chooses no server.
+def test_a_plain_command_uses_the_running_server_for_its_bucket(bare: Checkout, tmp_path: Path) -> None:
+    os.environ["AWS_CA_BUNDLE"] = str(tmp_path / "certificates.pem")  # A certificate bundle selects no server.
     start_s3()
     storage.write_bytes("s3://textgen/a/b", b"here")
     assert (bare.s3_dir / "textgen" / "a" / "b").read_bytes() == b"here"
@@ -224,7 +224,7 @@ def test_a_plain_command_finds_the_running_server_of_its_own_bucket(bare: Checko
     ],
     ids=lambda chosen: next(iter(chosen)),
 )
-def test_what_the_user_has_chosen_is_never_overridden(bare: Checkout, chosen: dict[str, str]) -> None:
+def test_the_users_settings_are_never_overridden(bare: Checkout, chosen: dict[str, str]) -> None:
     start_s3()
     os.environ.update(chosen)
     before = dict(os.environ)
@@ -232,7 +232,7 @@ def test_what_the_user_has_chosen_is_never_overridden(bare: Checkout, chosen: di
     assert os.environ == before
 
 
-def test_neither_files_of_amazons_tools_nor_another_bucket_are_overridden(bare: Checkout, tmp_path: Path) -> None:
+def test_files_of_the_aws_tools_and_other_buckets_are_not_overridden(bare: Checkout, tmp_path: Path) -> None:
     start_s3()
     before = dict(os.environ)
     lead_to_server("textgen-2")
@@ -247,19 +247,21 @@ def test_neither_files_of_amazons_tools_nor_another_bucket_are_overridden(bare: 
     assert "make s3" in str(way_to_server("textgen"))
 
 
-def test_without_credentials_the_way_to_the_embedded_server_is_said(bare: Checkout) -> None:
+def test_without_credentials_the_error_explains_the_embedded_server(bare: Checkout) -> None:
     with pytest.raises(UserError, match=r"no credentials for s3://textgen/x; .*make s3"):
         storage.read_bytes("s3://textgen/x")
     with pytest.raises(UserError, match=r"no credentials for s3://mine/x; .*has them$"):
         storage.read_bytes("s3://mine/x")
 
 
-def test_the_temporary_folder_is_short_and_of_this_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_temporary_folder_is_short_and_belongs_to_this_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     here = this_checkout().temp_dir
     assert here.parent == tmp_path
     assert len(here.name) < 32
-    monkeypatch.setattr("tempfile.tempdir", str(here))  # As in a process that the head started.
+    monkeypatch.setattr("tempfile.tempdir", str(here))  # As in a process started by the head.
     assert this_checkout().temp_dir == here
     monkeypatch.setattr(private_folders, "checkout_root", lambda: tmp_path / "other")
     assert this_checkout().temp_dir.name != here.name
@@ -277,10 +279,10 @@ def test_commands_start_find_and_stop(
 
     assert f"S3 server: http://127.0.0.1:{place.s3_port}, bucket s3://textgen" in said("start-s3")
     assert "S3 server: http" in said("status")
-    assert "Ray head: does not run" in said("status")
+    assert "Ray head: not running" in said("status")
     assert f"export AWS_ENDPOINT_URL=http://127.0.0.1:{place.s3_port}\n" in said("env")
-    assert said("stop") == "Ray head: did not run\nS3 server: stopped\n"
-    assert "S3 server: does not run" in said("status")
+    assert said("stop") == "Ray head: was not running\nS3 server: stopped\n"
+    assert "S3 server: not running" in said("status")
     said("clean")
     assert not any(folder.exists() for folder in (place.run_dir, place.s3_dir, place.temp_dir))
 
@@ -303,7 +305,7 @@ def test_a_job_runs_with_the_heads_environment_and_ends_with_its_own_code(ray_he
     assert rest == ["to stderr"]
 
 
-def test_a_job_has_a_readable_name_of_its_own() -> None:
+def test_a_job_has_a_readable_unique_name() -> None:
     first, second = (job_name(["python", "-m", "jobs.find_learning_rate", "--windows", "x"]) for _ in range(2))
     assert first.startswith("textgen-find_learning_rate-")
     assert first != second
@@ -311,9 +313,7 @@ def test_a_job_has_a_readable_name_of_its_own() -> None:
 
 
 @pytest.mark.ray
-def test_the_dashboard_lists_jobs_by_name_and_opens_by_the_token_that_is_reported(
-    ray_head: Checkout, tmp_path: Path
-) -> None:
+def test_the_dashboard_lists_jobs_by_name_and_accepts_the_reported_token(ray_head: Checkout, tmp_path: Path) -> None:
     line = dashboard_line(ray_head)
     match = re.search(r"(http://\S+) .* (/\S+)\)$", line)
     assert match is not None, line
@@ -333,7 +333,7 @@ def test_the_dashboard_lists_jobs_by_name_and_opens_by_the_token_that_is_reporte
 
 @pytest.mark.ray
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
-def test_an_interrupted_job_is_shown_to_its_end_unless_it_is_interrupted_again(
+def test_an_interrupted_job_is_shown_to_its_end_unless_interrupted_again(
     ray_head: Checkout, tmp_path: Path, again: bool
 ) -> None:
     (tmp_path / "job.py").write_text(
@@ -351,12 +351,12 @@ def test_an_interrupted_job_is_shown_to_its_end_unless_it_is_interrupted_again(
 
     with pytest.raises(KeyboardInterrupt):
         submit(["python", "job.py"], working_dir=tmp_path, checkout=ray_head, show=show)
-    assert shown[:2] == ["begun\n", "stopping the job; Ctrl-C again leaves it to end by itself\n"]
+    assert shown[:2] == ["begun\n", "stopping the job; press Ctrl-C again to leave without waiting\n"]
     assert "".join(shown[2:]) == ("" if again else "saved step 7\n")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_interrupts_what_is_submitted(monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
+def test_a_signal_interrupts_a_submitted_job(monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
     met: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: met.append(number))
 
@@ -367,11 +367,11 @@ def test_a_signal_interrupts_what_is_submitted(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("textgen.local.__main__.submit", submitted)
     assert run(["submit", "--", "python", "-m", "jobs.train"]) == code
     signal.raise_signal(signal.SIGTERM)
-    assert met == [signal.SIGTERM]  # What heard of signals before does again.
+    assert met == [signal.SIGTERM]  # The previous handler is restored.
     signal.signal(signal.SIGTERM, before)
 
 
-def test_a_mistake_is_one_sentence_and_exit_code_2(
+def test_a_user_error_is_one_sentence_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(entrypoint: list[str]) -> int:
@@ -399,7 +399,7 @@ def test_job_listings_need_the_token_and_hold_no_secret(ray_head: Checkout) -> N
 
 
 @pytest.mark.ray
-def test_the_head_listens_on_this_machine_alone(ray_head: Checkout) -> None:
+def test_the_head_listens_only_on_this_machine(ray_head: Checkout) -> None:
     mark = json.loads((ray_head.run_dir / "ray.json").read_text())["mark"]
     addresses = set()
     for process in psutil.process_iter():
@@ -413,10 +413,10 @@ def test_the_head_listens_on_this_machine_alone(ray_head: Checkout) -> None:
 
 
 @pytest.mark.ray
-def test_a_running_head_with_another_s3_is_not_taken(ray_head: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_head_with_another_s3_is_refused(ray_head: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     assert start_head(ray_head) == ray_environment(ray_head)["RAY_API_SERVER_ADDRESS"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://storage.example.com")
-    with pytest.raises(UserError, match=r"runs with other S3 settings .*; stop it \(`make stop`\)"):
+    with pytest.raises(UserError, match=r"is running with other S3 settings .*; stop it \(`make stop`\)"):
         start_head(ray_head)
 
 
@@ -426,7 +426,7 @@ def test_a_taken_ray_port_is_named(ray_head: Checkout, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "s3.env").write_text((ray_head.run_dir / "s3.env").read_text())
     try:
-        with pytest.raises(UserError, match=rf"port {ray_head.ray_port}, meant for the local Ray head, is taken"):
+        with pytest.raises(UserError, match=rf"port {ray_head.ray_port} for the local Ray head is used by"):
             start_head(other)
     finally:
         stop_s3(other)

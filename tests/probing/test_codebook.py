@@ -1,4 +1,4 @@
-"""The codebook: every state to the entry that is nearest within its group, clusters found apart."""
+"""The codebook: each state belongs to the nearest entry of its group, and clusters are separated."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ NUM_CLUSTERS = 9
 
 
 def clusters(num_states: int, *, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Returns states around distant points, and which one each is around."""
+    """Returns states around distant points, and the point of each."""
     generator = np.random.default_rng(seed)
     points = generator.normal(size=(NUM_CLUSTERS, width)) * 10
     around = generator.integers(NUM_CLUSTERS, size=num_states)
     return (points[around] + generator.normal(size=(num_states, width)) * 0.01).astype(np.float32), around
 
 
-def test_states_of_one_cluster_share_entries_that_no_other_has() -> None:
+def test_clusters_share_no_entries() -> None:
     states, around = clusters(700, width=12)
     codebook = Codebook.of(states, num_entries=40)
     entries = codebook.entries_of(states)
@@ -40,7 +40,7 @@ def test_an_entry_is_the_nearest_of_the_nearest_group() -> None:
         assert distances[entry - start] <= distances.min() * (1 + 1e-4) + 1e-4
 
 
-def test_a_wide_state_is_projected_and_a_unit_that_never_moves_has_no_say() -> None:
+def test_a_wide_state_is_projected_and_a_constant_unit_has_no_effect() -> None:
     states, _ = clusters(400, width=PROJECTED_SIZE + 30)
     states[:, 3] = 5.0
     codebook = Codebook.of(states, num_entries=16)
@@ -63,6 +63,6 @@ def test_any_number_of_states_makes_a_codebook(num_states: int, num_entries: int
     assert ((entries >= 0) & (entries < len(codebook))).all()
 
 
-def test_nearest_of_equals_is_the_first() -> None:
+def test_the_first_of_equally_near_centres_is_chosen() -> None:
     centres = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], dtype=np.float32)
     assert nearest(np.array([[2.0, 0.0], [0.5, 0.5]], dtype=np.float32), centres).tolist() == [0, 0]

@@ -1,4 +1,4 @@
-"""Features: the states of one document read alone by hand, whatever stands beside it, and kept in a file."""
+"""Features: equal to states of a document read alone by hand, independent of neighbours, and cached in a file."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def codebook_of(reader: Any, texts: list[str]) -> Codebook:
     return Codebook.of(np.concatenate(list(reader.word_ends(texts))), num_entries=9)
 
 
-def test_a_document_gives_what_reading_it_alone_gives(checkpoint: Checkpoint, reader: Any) -> None:
-    texts = ["the  plot", "a great film " * 11, "", "dull", " fine"]  # One is longer than a call.
+def test_features_equal_those_of_reading_a_document_alone(checkpoint: Checkpoint, reader: Any) -> None:
+    texts = ["the  plot", "a great film " * 11, "", "dull", " fine"]  # One text is longer than a call.
     model, vocabulary = checkpoint.build_model(), checkpoint.vocabulary
     by_hand = [states_by_hand(model, [vocabulary.start_id, *vocabulary.encode(text).tolist()]) for text in texts]
     codebook = codebook_of(reader, texts)
     (reading,) = reader.read(texts, codebook)
     assert sorted(reading.places.tolist()) == [0, 1, 2, 3, 4]
-    # Before a space and at the end, but not after a space; nothing but END is a word too.
+    # Words end before a space and at the end, but not after a space; a document with only END counts as a word.
     word_ends = [[3, 9], [n for n in range(1, 144) if ("x" + texts[1])[n : n + 2][-1:] == " " != texts[1][n - 1]]]
     for row, place in enumerate(reading.places):
         states = by_hand[place]
@@ -97,7 +97,7 @@ def test_a_trace_is_the_state_after_each_character(checkpoint: Checkpoint, reade
     np.testing.assert_allclose(reader.trace(text), by_hand[1:], atol=1e-4)
 
 
-def test_a_trace_of_bytes_has_a_state_a_character() -> None:
+def test_a_trace_of_bytes_has_a_state_per_character() -> None:
     from textgen.model.language_model import LanguageModel
     from textgen.probing.state_reader import StateReader
 
@@ -105,11 +105,11 @@ def test_a_trace_of_bytes_has_a_state_a_character() -> None:
     vocabulary = Vocabulary(unit="bytes", symbols=tuple(sorted(set(text.encode()))))
     model = LanguageModel(ModelSpec(embedding_dim=3, units=5), vocab_size=vocabulary.size, seed=2)
     by_hand = states_by_hand(model, [vocabulary.start_id, *vocabulary.encode(text).tolist()])
-    ends = [1, 3, 5, 6]  # After so many bytes.
+    ends = [1, 3, 5, 6]  # In bytes.
     np.testing.assert_allclose(StateReader(model, vocabulary).trace(text), by_hand[ends], atol=1e-4)
 
 
-def test_a_conditioned_model_is_told_none(checkpoint: Checkpoint) -> None:
+def test_a_conditioned_model_reads_none(checkpoint: Checkpoint) -> None:
     from textgen.model.language_model import LanguageModel
     from textgen.probing.state_reader import StateReader
 
@@ -120,12 +120,12 @@ def test_a_conditioned_model_is_told_none(checkpoint: Checkpoint) -> None:
     model = LanguageModel(checkpoint.spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls, seed=2)
     model.held.embeddings.assign(np.random.default_rng(5).normal(size=model.held.embeddings.shape))
     first = vocabulary.first_control_id
-    lead = [vocabulary.start_id, first, first + 3]  # After `none` of the label stand its two values.
+    lead = [vocabulary.start_id, first, first + 3]  # The label's two values follow its `none`.
     by_hand = states_by_hand(model, [*lead, *vocabulary.encode("great film").tolist()])
     np.testing.assert_allclose(StateReader(model, vocabulary).trace("great film"), by_hand[3:], atol=1e-4)
 
 
-def test_features_stand_in_the_documents_order_and_are_read_once(
+def test_features_are_in_the_documents_order_and_cached(
     checkpoint: Checkpoint, manifest: Manifest, reader: Any, tmp_path: Path
 ) -> None:
     from textgen.probing.features import features_of
@@ -142,7 +142,7 @@ def test_features_stand_in_the_documents_order_and_are_read_once(
             assert own.counts[[number]].sum() == len(texts[split][number].split())
     assert len(list(tmp_path.glob("features-*.npz"))) == 1
     again = features_of(checkpoint, texts, cache_uri=str(tmp_path), say=said.append)
-    assert "features read from" in said[-1]
+    assert "read features from" in said[-1]
     for split in NUM_DOCUMENTS:
         assert (again[split].mean == features[split].mean).all()
         assert (again[split].counts != features[split].counts).nnz == 0

@@ -1,4 +1,4 @@
-"""Probes: what a state knows is found, `val` chooses form and share, and few labels are drawn from `train`."""
+"""Probes: find labels in the state, select form and weight on `val`, and draw few labels from `train`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, manifest: Manifest) -> 
 
 
 def made_features(split: str, *, count: int | None = None) -> Any:
-    """Returns features of the first documents: the mean of cell 4 of layer 1 and the entry 5 tell the label."""
+    """Returns features in which the mean of cell 4 of layer 1 and entry 5 reveal the label."""
     from textgen.probing.features import DocumentFeatures
 
     positive = made_labels(split)
@@ -66,7 +66,7 @@ def test_forms_are_fitted_on_train_alone_and_without_labels() -> None:
         np.testing.assert_allclose(again["val"][name].matrix, forms["val"][name].matrix[:3], atol=1e-6)
 
 
-def test_the_form_that_knows_is_the_language_models_and_joins_tfidf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_informative_form_is_selected_and_combined_with_tfidf(monkeypatch: pytest.MonkeyPatch) -> None:
     from textgen.probing import probe
     from textgen.probing.document_forms import state_forms
     from textgen.probing.probe import label_efficiency, probe_all_labels
@@ -96,11 +96,11 @@ def test_the_form_that_knows_is_the_language_models_and_joins_tfidf(monkeypatch:
     assert (few["labels"], few["draws"]) == (100, 3)
     assert few["language_model"]["accuracy"] > 0.8 > few["tfidf"]["accuracy"] + 0.1
     assert 0 <= few["language_model"]["spread"] < 0.1
-    rare = {split: own & (np.cumsum(own) <= 49) for split, own in positive.items()}  # 49 are no half of 100.
+    rare = {split: own & (np.cumsum(own) <= 49) for split, own in positive.items()}  # 49 is less than half of 100.
     assert label_efficiency(forms, rare, say=said.append) == []
 
 
-def test_the_unit_that_knows_is_found_in_its_layer_and_pooling(checkpoint: Checkpoint) -> None:
+def test_the_informative_unit_is_found_with_layer_and_pooling(checkpoint: Checkpoint) -> None:
     from textgen.probing.state_reader import StateReader
     from textgen.probing.unit_effects import Cells, cell_places, held_units, label_unit, unit_figures
 
@@ -108,7 +108,7 @@ def test_the_unit_that_knows_is_found_in_its_layer_and_pooling(checkpoint: Check
     assert (places[5:9].tolist(), names[5:9]) == ([12, 13, 20, 21], [(1, 5), (1, 6), (2, 0), (2, 1)])
     reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
     cells = Cells.of(reader, checkpoint.spec.model, ["a film"] * 120)
-    ends = np.array([reader.trace("a film")[place] for place in (0, 5)])  # All texts are the same two words.
+    ends = np.array([reader.trace("a film")[place] for place in (0, 5)])  # All texts consist of the same two words.
     np.testing.assert_allclose(cells.mean, ends.mean(axis=0)[places], atol=1e-5)
     np.testing.assert_allclose(cells.spread, ends.std(axis=0)[places], atol=1e-5)
     found = label_unit(made_features("train"), made_labels("train"), cells)
@@ -118,14 +118,14 @@ def test_the_unit_that_knows_is_found_in_its_layer_and_pooling(checkpoint: Check
     weights = np.zeros(13)
     weights[[2, 9]] = 0.5, -2.0
     held = held_units(found, cells, weights)
-    # Positive documents lie below the threshold, and so positive is held low.
+    # Positive documents are below the threshold, so positive text holds the unit low.
     assert held["unit"]["positive"][0].value < cells.mean[4] < held["unit"]["negative"][0].value
     assert [(one.layer, one.unit) for one in held["units"]["positive"]] == [(2, 2), (1, 2)]
     assert held["units"]["positive"][0].value == pytest.approx(cells.mean[9] - cells.spread[9], abs=0.01)
     assert held["units"]["negative"][1].value == pytest.approx(cells.mean[2] - cells.spread[2], abs=0.01)
 
 
-def test_labels_are_chosen_and_their_absence_explained(manifest: Manifest, tmp_path: Path) -> None:
+def test_labels_are_selected_and_missing_ones_explained(manifest: Manifest, tmp_path: Path) -> None:
     from textgen.probing.labelled import labelled_documents
 
     def chosen(manifest: Manifest, **settings: Any) -> Any:
@@ -180,8 +180,8 @@ def test_a_checkpoint_is_probed_and_steered(
     )
     assert result["labels"] == ["bad", "good"]
     assert result["documents"] == {"train": 117, "val": 33, "test": 41}
-    assert result["probes"]["tfidf"]["accuracy"] > 0.9  # Words tell the label.
-    assert [row["labels"] for row in result["label_efficiency"]] == [30]  # There are not 1,000.
+    assert result["probes"]["tfidf"]["accuracy"] > 0.9  # Words reveal the label.
+    assert [row["labels"] for row in result["label_efficiency"]] == [30]  # There are fewer than 1,000.
     steering = result["steering"]
     assert steering["free"]["held"] == ""
     assert steering["unit"]["positive"]["held"] == f"--unit {result['hold']['unit']['positive'][0]}"
@@ -196,7 +196,7 @@ def test_a_checkpoint_is_probed_and_steered(
         assert len(trace["values"]) == len(trace["text"])
 
 
-def test_what_has_no_such_state_is_refused(
+def test_models_without_a_carried_state_are_refused(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from textgen.probing import probe

@@ -1,4 +1,4 @@
-"""Regressions: labels that can be learnt are, the penalty is chosen on others, figures are those of the definition."""
+"""Regressions: learn learnable labels, select the penalty on held-out ones, and report figures by definition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from textgen.probing.regression import (
 
 
 def made(num_documents: int, *, width: int, noise: float = 0.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rows of which column 2 alone tells the label."""
+    """Returns rows in which only column 2 reveals the label."""
     generator = np.random.default_rng(seed)
     positive = generator.random(num_documents) < 0.5
     rows = generator.normal(size=(num_documents, width))
@@ -29,7 +29,7 @@ def made(num_documents: int, *, width: int, noise: float = 0.5, seed: int = 0) -
     return rows, positive
 
 
-def test_l1_keeps_the_column_that_tells_and_few_others() -> None:
+def test_l1_keeps_the_informative_column_and_few_others() -> None:
     rows, positive = made(200, width=30)
     val_rows, val_positive = made(80, width=30, seed=1)
     test_rows, test_positive = made(150, width=30, seed=2)
@@ -46,7 +46,7 @@ def test_l1_keeps_the_column_that_tells_and_few_others() -> None:
 
 
 @pytest.mark.parametrize("with_val", [True, False])
-def test_the_form_whose_unseen_labels_cost_least_is_taken(with_val: bool) -> None:
+def test_the_form_with_the_lowest_held_out_cost_is_selected(with_val: bool) -> None:
     rows, positive = made(90, width=4)
     val_rows, val_positive = made(40, width=4, seed=1)
     noise = np.random.default_rng(3).normal(size=(130, 5))
@@ -76,11 +76,11 @@ def test_few_labels_are_drawn_evenly_and_by_seed() -> None:
     assert len(set(places.tolist())) == 20
     assert (drawn(positive, 20, seed=1) == places).all()
     assert (drawn(positive, 20, seed=2) != places).any()
-    assert len(drawn(positive, 40, seed=1)) == 20 + 14  # There are but 14 positive ones.
+    assert len(drawn(positive, 40, seed=1)) == 20 + 14  # There are only 14 positive documents.
     assert NUM_FOLDS * 2 <= 20
 
 
-def test_a_share_goes_to_the_classifier_that_knows() -> None:
+def test_the_better_classifier_gets_the_larger_weight() -> None:
     positive = np.array([True, False, True, False])
     knows, errs = np.where(positive, 2.0, -2.0), np.where(positive, -1.0, 1.0)
     assert best_share(knows, errs, positive) == 1.0
@@ -97,9 +97,9 @@ def test_figures_by_hand() -> None:
     assert 0 < figures["calibration_error"] < 1
 
 
-def test_features_that_are_no_numbers_are_refused() -> None:
+def test_nan_features_are_refused() -> None:
     rows, positive = made(20, width=3)
     form = Form(name="mean", matrix=rows, penalty="l2")
     broken = Form(name="mean", matrix=np.full((20, 3), np.nan), penalty="l2")
-    with pytest.raises(UserError, match=r"no finite cost by the features mean, .* no numbers"):
+    with pytest.raises(UserError, match=r"no finite cost with the features mean, .* not numbers"):
         fitted([form], positive, val=([broken], positive))

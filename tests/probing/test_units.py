@@ -1,4 +1,4 @@
-"""The single unit: found where one was hidden, as right as counting by hand says, and drawn as a picture."""
+"""The single unit: found where one was hidden, with the accuracy counted by hand, and drawn as a picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def right(found: UnitThreshold, values: np.ndarray, positive: np.ndarray) -> flo
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_unit_that_knows_is_found_with_its_direction(sign: int) -> None:
+def test_the_informative_unit_is_found_with_its_direction(sign: int) -> None:
     generator = np.random.default_rng(0)
     positive = generator.random(60) < 0.4
     values = generator.normal(size=(60, 7)).astype(np.float32)
@@ -29,7 +29,7 @@ def test_the_unit_that_knows_is_found_with_its_direction(sign: int) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=25))
-def test_no_threshold_is_right_about_more(documents: list[tuple[int, bool]]) -> None:
+def test_no_threshold_is_more_accurate(documents: list[tuple[int, bool]]) -> None:
     values = np.array([[value] for value, _ in documents], dtype=np.float32)
     positive = np.array([label for _, label in documents])
     found = best_unit(values, positive)

@@ -41,7 +41,7 @@ def complete(client: TestClient, **body: Any) -> Any:
     return response.json()
 
 
-def test_a_completion_has_openais_shape(client: TestClient) -> None:
+def test_a_completion_has_openais_format(client: TestClient) -> None:
     answer = complete(client, model="reviews", prompt="ab", seed=7, user="someone")
     assert answer.pop("id").startswith("cmpl-")
     assert answer.pop("created") > 1_700_000_000
@@ -55,7 +55,7 @@ def test_a_completion_has_openais_shape(client: TestClient) -> None:
     }
 
 
-def test_a_condition_is_told_before_every_prompt(client: TestClient, engine: EchoEngine) -> None:
+def test_a_condition_applies_to_every_prompt(client: TestClient, engine: EchoEngine) -> None:
     engine.submitted.clear()
     complete(client, prompt=["ab", "c"], condition={"stars": 1, "category": "tea"})
     assert [request.condition for request in engine.submitted] == [{"stars": 1, "category": "tea"}] * 2
@@ -70,7 +70,7 @@ def test_several_prompts_have_n_choices_each(client: TestClient) -> None:
     assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 22, "total_tokens": 25}
 
 
-def test_settings_are_the_requests_then_the_checkpoints(client: TestClient, engine: EchoEngine) -> None:
+def test_settings_of_the_request_override_the_checkpoints(client: TestClient, engine: EchoEngine) -> None:
     complete(client, prompt="a", max_tokens=None, temperature=None)
     left_out = engine.submitted[-1].settings
     assert left_out == SamplingSpec(
@@ -87,16 +87,16 @@ def test_settings_are_the_requests_then_the_checkpoints(client: TestClient, engi
     assert engine.submitted[-1].settings.stop == ()
 
 
-def test_a_seed_is_drawn_and_told(client: TestClient) -> None:
+def test_a_random_seed_is_returned(client: TestClient) -> None:
     assert len({complete(client, prompt="a")["seed"] for _ in range(3)}) == 3
 
 
 @pytest.mark.parametrize(("temperature", "reason"), [(0, "stop"), (1, "stop"), (2, "length")])
-def test_finish_reasons_are_openais(client: TestClient, temperature: float, reason: str) -> None:
+def test_finish_reasons_are_those_of_openai(client: TestClient, temperature: float, reason: str) -> None:
     assert complete(client, temperature=temperature)["choices"][0]["finish_reason"] == reason
 
 
-def test_unknown_characters_are_told(client: TestClient) -> None:
+def test_unknown_characters_are_returned(client: TestClient) -> None:
     assert complete(client, prompt=["Q", "a", "Q"])["unknown_characters"] == ["Q"]
     assert "unknown_characters" not in complete(client, prompt="a")
 
@@ -135,7 +135,7 @@ def test_unknown_characters_are_told(client: TestClient) -> None:
         ({"prompt": "a", "condition": {"mood": "good"}}, "condition", "no condition 'mood'"),
     ],
 )
-def test_wrong_requests_are_refused_in_openais_shape(
+def test_invalid_requests_are_refused_in_openais_format(
     client: TestClient, body: dict[str, Any], param: str, said: str
 ) -> None:
     response = client.post("/v1/completions", json=body)
@@ -144,12 +144,12 @@ def test_wrong_requests_are_refused_in_openais_shape(
     assert said in error["message"]
 
 
-def test_harmless_values_of_what_is_not_supported_pass(client: TestClient) -> None:
+def test_neutral_values_of_unsupported_fields_are_accepted(client: TestClient) -> None:
     complete(client, stream=False, best_of=1, logprobs=None, presence_penalty=0.0, logit_bias={}, suffix="", store=True)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"3", b"", b'{"prompt": "\\ud800"}'])
-def test_a_body_that_is_no_json_object_or_no_text_is_refused(client: TestClient, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(client: TestClient, body: bytes) -> None:
     response = client.post("/v1/completions", content=body, headers={"Content-Type": "application/json"})
     assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
 
@@ -162,12 +162,12 @@ def test_models_are_listed(client: TestClient) -> None:
         assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
 
 
-def test_other_paths_are_refused_in_openais_shape(client: TestClient) -> None:
+def test_other_paths_are_refused_in_openais_format(client: TestClient) -> None:
     assert client.get("/v1/nothing").json()["error"]["message"] == "GET /v1/nothing: Not Found"
     assert client.get("/v1/completions").status_code == 405
 
 
-def test_a_busy_server_says_so(client: TestClient, engine: EchoEngine, thread: EngineThread) -> None:
+def test_a_busy_server_refuses_with_429(client: TestClient, engine: EchoEngine, thread: EngineThread) -> None:
     engine.gate.clear()
     from textgen.generation.stream import Request
 
@@ -179,7 +179,7 @@ def test_a_busy_server_says_so(client: TestClient, engine: EchoEngine, thread: E
     assert all(future.result(10) for futures in held for future in futures)
 
 
-def test_a_fault_is_told_without_its_details(client: TestClient, engine: EchoEngine) -> None:
+def test_an_internal_error_is_returned_without_details(client: TestClient, engine: EchoEngine) -> None:
     engine.fault = ValueError("secret")
     response = client.post("/v1/completions", json={})
     engine.fault = None
@@ -198,7 +198,7 @@ def test_health_follows_the_engine(client: TestClient, engine: EchoEngine) -> No
     engine.fault = None
     assert client.get("/health").status_code == 503
     complete(client, prompt="a")
-    complete(client, prompt="a")  # Its call begins when that of the first one has ended.
+    complete(client, prompt="a")  # Its call starts after that of the first one has ended.
     assert client.get("/health").json() == {"status": "ok"}
     ended = EngineThread(EchoEngine())
     ended.stop()
@@ -207,8 +207,8 @@ def test_health_follows_the_engine(client: TestClient, engine: EchoEngine) -> No
         assert other.get("/health").status_code == 503
 
 
-def test_a_client_that_leaves_frees_its_slot(client: TestClient, thread: EngineThread, engine: EchoEngine) -> None:
-    """Asks the app itself, as a server does that tells it of a client's leaving by cancelling the request."""
+def test_a_disconnected_client_frees_its_slot(client: TestClient, thread: EngineThread, engine: EchoEngine) -> None:
+    """Calls the app directly and cancels the request, as a server does when the client disconnects."""
 
     async def leave() -> None:
         scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b"", "headers": HEADERS}

@@ -8,17 +8,17 @@ from textgen.errors import UserError
 from textgen.serving import deployment
 
 
-def test_a_port_that_is_taken_is_said_before_anything_starts() -> None:
+def test_a_taken_port_is_refused_before_anything_starts() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=rf"127\.0\.0\.1:{port} cannot be listened on .*--port"):
+        with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port} .*--port"):
             deployment.check_port("127.0.0.1", port)
     deployment.check_port("127.0.0.1", port)
 
 
-def test_no_server_has_no_models() -> None:
+def test_without_a_server_there_are_no_models() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         assert deployment.models_at("127.0.0.1", free.getsockname()[1]) == []
@@ -34,10 +34,10 @@ def test_no_server_has_no_models() -> None:
         ("a b", {"textgen-a b": "/", "textgen-other": "/other"}, "/"),
     ],
 )
-def test_each_endpoint_has_a_path_of_its_own(name: str, taken: dict[str, str], path: str) -> None:
+def test_each_endpoint_has_its_own_path(name: str, taken: dict[str, str], path: str) -> None:
     assert deployment.path_of(name, taken=taken, app_name=f"textgen-{name}") == path
 
 
-def test_a_name_that_is_no_path_is_refused_beside_another() -> None:
-    with pytest.raises(UserError, match=r"'a b' cannot stand in a URL .* --name"):
+def test_a_name_that_cannot_be_a_path_is_refused() -> None:
+    with pytest.raises(UserError, match=r"'a b' cannot be part of a URL; choose a --name"):
         deployment.path_of("a b", taken={"textgen-other": "/"}, app_name="textgen-a b")

@@ -26,7 +26,7 @@ def thread(engine: EchoEngine) -> Iterator[EngineThread]:
     thread.stop()
 
 
-def test_requests_are_completed_whenever_they_come(thread: EngineThread) -> None:
+def test_requests_are_completed_whenever_they_arrive(thread: EngineThread) -> None:
     for _ in range(3):
         futures = thread.submit(REQUESTS)
         assert [future.result(SECONDS) for future in futures] == [completion_of(request) for request in REQUESTS]
@@ -44,13 +44,13 @@ def test_a_full_queue_takes_all_of_a_request_or_nothing(engine: EchoEngine, thre
     assert all(future.result(SECONDS) for future in [*first, *fourth])
 
 
-def test_a_prompt_that_cannot_be_read_queues_nothing(engine: EchoEngine, thread: EngineThread) -> None:
+def test_an_unreadable_prompt_queues_nothing(engine: EchoEngine, thread: EngineThread) -> None:
     with pytest.raises(RefusedFieldError):
         thread.prepare([*REQUESTS[:2], Request(prompt="\0", settings=SamplingSpec())])
     assert engine.submitted == []
 
 
-def test_a_fault_ends_its_requests_and_later_ones_are_served(engine: EchoEngine, thread: EngineThread) -> None:
+def test_a_failed_call_ends_its_requests_and_later_ones_are_served(engine: EchoEngine, thread: EngineThread) -> None:
     engine.gate.clear()
     engine.fault = RuntimeError("lost")
     futures = thread.submit(REQUESTS)
@@ -62,7 +62,7 @@ def test_a_fault_ends_its_requests_and_later_ones_are_served(engine: EchoEngine,
     assert thread.submit(REQUESTS[:1])[0].result(SECONDS) == completion_of(REQUESTS[0])
 
 
-def test_stopping_leaves_nobody_waiting(engine: EchoEngine) -> None:
+def test_stopping_ends_all_requests(engine: EchoEngine) -> None:
     thread = EngineThread(engine)
     thread.submit(REQUESTS[:1])[0].result(SECONDS)
     thread.stop()
@@ -114,7 +114,7 @@ def test_a_call_that_hangs_is_a_fault_until_it_ends(engine: EchoEngine) -> None:
     assert "11 s" in thread.fault
     engine.gate.set()
     futures[0].result(SECONDS)
-    thread.submit(REQUESTS[:1])[0].result(SECONDS)  # By a call of its own: the first one has ended.
+    thread.submit(REQUESTS[:1])[0].result(SECONDS)  # In its own call, since the first one has ended.
     assert thread.fault is None
     engine.gate.clear()
     engine.stepped.clear()

@@ -1,4 +1,4 @@
-"""Experiments on the Ray head: outcomes in order, failures, early stops, and no secret in a runtime environment."""
+"""Experiments on the Ray head: outcomes in order, failures, early stopping, no secret in a runtime environment."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def outcomes_of(function: Any, values: list[float], **options: Any) -> tuple[lis
         say=said.append,
         **options,
     )
-    return outcomes, [line for line in said if "trials done" not in line]  # Said where a report takes long.
+    return outcomes, [line for line in said if "trials done" not in line]  # Printed after a long silence.
 
 
-def test_outcomes_stand_in_order_and_one_failure_sinks_nobody() -> None:
+def test_outcomes_are_in_order_and_a_failure_does_not_end_the_others() -> None:
     def square(config: Mapping[str, Any]) -> None:
         if config["value"] == 5:
             raise ZeroDivisionError("no such luck")
@@ -47,7 +47,7 @@ def test_outcomes_stand_in_order_and_one_failure_sinks_nobody() -> None:
     assert sorted(said) == ["value 2: cost 4.0000 at step 7", "value 3: cost 9.0000 at step 7", "value 5: failed"]
 
 
-def test_a_user_s_mistake_is_told_as_it_is_and_sinks_nobody_else() -> None:
+def test_a_user_error_is_reported_and_does_not_end_the_others() -> None:
     def mistaken(config: Mapping[str, Any]) -> None:
         if config["value"] < 3:
             raise UserError(f"{config['value']} is too small; use 3")
@@ -60,7 +60,7 @@ def test_a_user_s_mistake_is_told_as_it_is_and_sinks_nobody_else() -> None:
         outcomes_of(mistaken, [1, 2])
 
 
-def test_storage_that_was_away_for_one_trial_ends_the_experiment() -> None:
+def test_unavailable_storage_in_a_trial_ends_the_experiment() -> None:
     def away(config: Mapping[str, Any]) -> None:
         if config["value"] == 2:
             raise UnavailableError("no S3 server answers")
@@ -70,7 +70,7 @@ def test_storage_that_was_away_for_one_trial_ends_the_experiment() -> None:
         outcomes_of(away, [3, 2])
 
 
-def test_where_every_trial_fails_the_experiment_does() -> None:
+def test_the_experiment_fails_if_all_trials_fail() -> None:
     def failing(config: Mapping[str, Any]) -> None:
         raise ZeroDivisionError(f"at {config['value']}")
 
@@ -78,7 +78,7 @@ def test_where_every_trial_fails_the_experiment_does() -> None:
         outcomes_of(failing, [1])
 
 
-def test_a_scheduler_stops_the_worse() -> None:
+def test_a_scheduler_stops_poor_trials() -> None:
     def level(config: Mapping[str, Any]) -> None:
         for step in (1, 2, 3, 4):
             tune.report({"cost": config["value"], "step": step})
@@ -100,7 +100,7 @@ def test_trials_have_the_head_s_credentials_and_not_the_driver_s(monkeypatch: py
     assert os.environ["AWS_SESSION_TOKEN"] == "the driver's own"
 
 
-def test_long_silence_is_broken_by_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_trials_are_printed_after_a_long_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     def trial(value: int, status: str) -> Any:
         config = {"config": {"units": value}}
         return SimpleNamespace(config=config, status=status, is_finished=lambda: status == Trial.TERMINATED)

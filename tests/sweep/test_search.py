@@ -1,4 +1,4 @@
-"""What a sweep writes and when it asks for more, without an experiment."""
+"""The steps of a sweep, without running experiments."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_best_is_a_checkpoint_with_the_best_settings(tmp_path: object) -> None:
     assert SamplingSpec(**content | {"stop": tuple(content["stop"])}) == sampling
 
 
-def test_a_size_that_was_refused_is_told_and_not_chosen(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_size_is_reported_and_not_selected(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["abcd efgh"] * 20
     manifest = written_manifest(f"{tmp_path}/windows", {"train": texts, "val": texts[:3]})
     for units in (6, 9):
@@ -73,7 +73,7 @@ def test_a_size_that_was_refused_is_told_and_not_chosen(tmp_path: object, monkey
     assert [line.get("error") for line in lines] == [None, "it was begun with other settings"]
 
 
-def test_sizes_whose_best_is_no_number_come_last_and_no_size_at_all_is_said(
+def test_sizes_with_a_nan_score_come_last_and_having_no_size_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = ["abcd efgh"] * 20
@@ -97,7 +97,7 @@ def test_sizes_whose_best_is_no_number_come_last_and_no_size_at_all_is_said(
         found(7)
 
 
-def test_temperatures_are_compared_by_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_divergences_are_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = written_manifest(f"{tmp_path}/windows", {"train": ["abcd efgh"] * 20})
     candidate = search.Candidate(units=6, checkpoint=saved_checkpoint(f"{tmp_path}/run"))
     divergences = {0.5: math.nan, 0.7: 0.25, 1.0: 0.125}
@@ -114,7 +114,7 @@ def test_temperatures_are_compared_by_numbers(tmp_path: Path, monkeypatch: pytes
     assert best.config["temperature"] == 1.0
 
 
-def test_a_result_counts_while_its_best_exists_and_the_settings_are_the_same(tmp_path: Path) -> None:
+def test_a_result_is_valid_while_its_best_exists_and_the_settings_are_equal(tmp_path: Path) -> None:
     output, manifest = str(tmp_path), written_manifest(f"{tmp_path}/windows", {"train": ["abcd efgh"] * 20})
     assert search._finished(output, tiny_spec(), manifest) is None
     best_uri = search._write_best(saved_checkpoint(f"{output}/run"), SamplingSpec(), f"{output}/best")
@@ -124,7 +124,7 @@ def test_a_result_counts_while_its_best_exists_and_the_settings_are_the_same(tmp
     storage.write_bytes(f"{output}/sweep.json", json.dumps(content).encode())
     assert search._finished(output, tiny_spec(), manifest) == {"best_uri": best_uri}
     assert search._finished(output, tiny_spec(sweep__units=(3,)), manifest) is None
-    del stored["version"], stored["training"]["fresh_share"]  # As an older version wrote it.
+    del stored["version"], stored["training"]["fresh_share"]  # As written by an older version.
     storage.write_bytes(f"{output}/sweep.json", json.dumps(content).encode())
     assert search._finished(output, tiny_spec(), manifest) == {"best_uri": best_uri}
     content["request"]["manifest_hash"] = "another"
@@ -132,7 +132,7 @@ def test_a_result_counts_while_its_best_exists_and_the_settings_are_the_same(tmp
     assert search._finished(output, tiny_spec(), manifest) is None
 
 
-def test_without_val_there_is_nothing_to_compare_with(tmp_path: object) -> None:
+def test_a_sweep_needs_text_in_val(tmp_path: object) -> None:
     manifest = written_manifest(f"{tmp_path}/windows", {"train": ["abc"], "val": ["ab", ""]})
     with pytest.raises(UserError, match=r"val .* has no text to compare with.*val_share"):
         search.sweep(tiny_spec(), windows_uri=manifest.uri, output=f"{tmp_path}/sweep", say=print)
@@ -146,14 +146,14 @@ def test_sizes_are_compared_after_a_quarter_and_a_half_of_the_steps(num_steps: i
 
 
 @pytest.mark.parametrize(("num_workers", "address", "stops"), [(1, "", True), (2, "", False), (2, "127.0.0.1:1", True)])
-def test_trials_with_workers_of_their_own_are_stopped_only_on_a_cluster(
+def test_trials_that_start_workers_are_stopped_early_only_on_a_cluster(
     num_workers: int, address: str, stops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
     assert search._can_stop_early(num_workers) == stops
 
 
-def test_layers_of_other_widths_are_no_single_width_to_sweep(tmp_path: object) -> None:
+def test_layers_of_different_widths_are_refused(tmp_path: object) -> None:
     spec = tiny_spec(model__num_layers=2, model__layer_units=(7, 5))
     with pytest.raises(UserError, match=r"model\.layer_units is \[7, 5\], but a sweep tries one width for all layers"):
         search.sweep(spec, windows_uri="windows", output=str(tmp_path), say=[].append)

@@ -1,4 +1,4 @@
-"""What trials compare and report, with Tune and the engine replaced by stand-ins."""
+"""What trials compare and report, with stand-ins for Tune and the engine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_no_more_documents_than_needed(tmp_path: object, monkeypatch: pytest.Mon
     assert list(joined) == ["abc", "def"]
 
 
-def test_a_temperature_is_tried_with_the_spec_s_other_settings() -> None:
+def test_a_temperature_is_tried_with_the_specs_other_settings() -> None:
     spec = replace(
         tiny_spec(sweep__completion_chars=11),
         sampling=SamplingSpec(temperature=0.1, top_k=5, top_p=0.9, stop=("x",), n=4, seed=8, max_new_chars=99),
@@ -58,7 +58,7 @@ class Said:
 
 
 class Parrot:
-    """Says the same whatever it is asked, and remembers what it was asked."""
+    """Returns the same text for every request, and records the requests."""
 
     def __init__(self, completion: str) -> None:
         self.completion = completion
@@ -97,16 +97,14 @@ def train_8_units(output: Path, *, driver: str) -> None:
     )
 
 
-def test_a_trial_of_a_sweep_that_was_begun_anew_does_not_train(tmp_path: Path) -> None:
+def test_a_trial_does_not_train_after_another_driver_claims_the_sweep(tmp_path: Path) -> None:
     for driver in ("older", "newer"):
         lease.claim(str(tmp_path), driver)
     with pytest.raises(LeaseLostError, match="another command claimed"):
         train_8_units(tmp_path, driver="older")
 
 
-def test_a_run_that_goes_on_reports_its_validations_so_far_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_first_reports_its_earlier_validations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = tmp_path / "runs" / trials.run_name(8) / HISTORY_NAME
     history.parent.mkdir(parents=True)
     lines = [{"step": step, "val_bits_per_character": bits, "predictions": 7} for step, bits in ((10, 3.0), (20, 2.5))]

@@ -1,10 +1,10 @@
-"""Starts, finds and stops what a checkout runs in the background, and runs jobs on it.
+"""Starts, finds and stops the local S3 server and Ray head of a checkout, and runs jobs on them.
 
-python -m textgen.local start-head                 starts the S3 server and the Ray head; start-s3 the first alone
+python -m textgen.local start-head                 starts both; start-s3 starts only the S3 server
 python -m textgen.local submit -- python -m jobs.train --help
-eval "$(python -m textgen.local env)"              then `ray job submit`, `ray status`, boto3 ... reach both
+eval "$(python -m textgen.local env)"              lets `ray job submit`, `ray status`, boto3 ... use both
 python -m textgen.local status
-python -m textgen.local stop                       clean also deletes the buckets and all other files of both
+python -m textgen.local stop                       stops both; clean also deletes the buckets and all other files
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from textgen.local.submit import submit
 def main(argv: Sequence[str]) -> int:
     """Runs one command and returns its exit code."""
     commands: dict[str, tuple[Callable[[], None], str]] = {
-        "start-s3": (_start_s3, "start the S3 server, if it does not run"),
-        "start-head": (_start_head, "start the S3 server and the Ray head, if they do not run"),
-        "stop": (_stop, "stop both, with every job"),
-        "clean": (_clean, "stop both, and delete all they stored: buckets, logs, tokens, temporary files"),
-        "status": (_status, "say what runs, and where"),
-        "env": (_env, "print the variables that lead a shell to both"),
+        "start-s3": (_start_s3, "start the S3 server, unless it is running"),
+        "start-head": (_start_head, "start the S3 server and the Ray head, unless they are running"),
+        "stop": (_stop, "stop both, and all jobs"),
+        "clean": (_clean, "stop both, and delete their files: buckets, logs, tokens, temporary files"),
+        "status": (_status, "print the addresses of both"),
+        "env": (_env, "print the environment variables that let a shell use both"),
     }
     parser = argparse.ArgumentParser(
         prog="python -m textgen.local", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -53,7 +53,7 @@ def _start_s3() -> None:
     if uses_embedded_s3():
         print(f"S3 server: {start_s3()}, bucket {bucket_uri()}")
     else:
-        print("S3 server: not needed, TEXTGEN_BUCKET or AWS_ENDPOINT_URL names another")
+        print("S3 server: not needed, TEXTGEN_BUCKET or AWS_ENDPOINT_URL selects another S3")
 
 
 def _start_head() -> None:
@@ -65,8 +65,8 @@ def _start_head() -> None:
 
 
 def _stop() -> None:
-    print("Ray head: stopped" if stop_head() else "Ray head: did not run")
-    print("S3 server: stopped" if stop_s3() else "S3 server: did not run")
+    print("Ray head: stopped" if stop_head() else "Ray head: was not running")
+    print("S3 server: stopped" if stop_s3() else "S3 server: was not running")
 
 
 def _clean() -> None:
@@ -77,8 +77,8 @@ def _clean() -> None:
 
 
 def _status() -> None:
-    print(f"S3 server: {find_s3() or 'does not run'}")
-    print(f"Ray head: {find_head() or 'does not run'}")
+    print(f"S3 server: {find_s3() or 'not running'}")
+    print(f"Ray head: {find_head() or 'not running'}")
 
 
 def _env() -> None:
@@ -87,14 +87,14 @@ def _env() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one command as a process of its own, and returns its exit code: 130 after Ctrl-C, 143 after SIGTERM."""
+    """Runs one command as the main program and returns its exit code: 130 after Ctrl-C, 143 after SIGTERM."""
     received: list[int] = []
 
     def interrupt(number: int, _: FrameType | None) -> None:
         received.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)  # `make` passes it on, and the job is stopped as by Ctrl-C.
+    before = signal.signal(signal.SIGTERM, interrupt)  # `make` forwards SIGTERM; it stops the job like Ctrl-C.
     try:
         return main(argv)
     except UserError as error:

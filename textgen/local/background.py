@@ -1,7 +1,7 @@
-"""A process that outlives the command that starts it: started once, found again, stopped with all it started.
+"""A background process that outlives the command that starts it: can be found again, and stopped with its descendants.
 
-Its descendants inherit a random mark in their environment, so that `stop` finds exactly them: also those in
-sessions of their own or with a parent that died, and never anybody else's.
+Descendants inherit a random mark in their environment, so `stop` finds exactly these, even in other sessions or after
+their parent has died, and no other processes.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ LOG_TAIL_LINES = 15
 POLL_SECONDS = 0.1
 
 _started: list[subprocess.Popen[bytes]] = []
-"""Children of this process; kept, because a `Popen` that is dropped while its process lives warns."""
+"""Children of this process; kept, because a `Popen` that is deleted while its process runs warns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is known about a running process; a file with mode 0600 while it runs."""
+    """A running process, stored in a file with mode 0600 while it runs."""
 
     pid: int
     created: float
-    """Seconds since 1970; tells the process from a later one with its number."""
+    """Start time in seconds since 1970; distinguishes the process from a later one with the same pid."""
     mark: str
     facts: dict[str, str]
-    """What the starter wants to know when it finds the process again: addresses, settings."""
+    """Values for the caller that finds the process again, such as addresses and settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """One named process of a checkout."""
+    """A named background process of a checkout."""
 
     name: str
     run_dir: Path
 
     @property
     def log_path(self) -> Path:
-        """What the process prints."""
+        """The output of the process."""
         return self.run_dir / f"{self.name}.log"
 
     @property
@@ -60,11 +60,11 @@ class Background:
         return self.run_dir / f"{self.name}.json"
 
     def find(self) -> Record | None:
-        """Returns the record of the process if it runs."""
+        """Returns the record of the process, or None if it is not running."""
         try:
             record = Record(**json.loads(self._record_path.read_text()))
             process = psutil.Process(record.pid)
-            # The clock may be set between two readings of the same start time.
+            # The clock may be adjusted between two readings of the same start time.
             same = abs(process.create_time() - record.created) < 2.0
             return record if same and process.status() != psutil.STATUS_ZOMBIE else None
         except (FileNotFoundError, ValueError, TypeError, psutil.NoSuchProcess):
@@ -72,7 +72,7 @@ class Background:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other commands of the checkout from starting or stopping the process meanwhile."""
+        """Prevents other commands of the checkout from starting or stopping the process at the same time."""
         self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(self.run_dir / f"{self.name}.lock", "w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
@@ -87,10 +87,10 @@ class Background:
         answers: Callable[[], bool],
         timeout_seconds: float,
     ) -> Record:
-        """Starts the process in a session of its own and waits until it answers.
+        """Starts the process in its own session and waits until it answers.
 
         Raises:
-            UserError: it ended or did not answer in time; the message has the last lines of its log.
+            UserError: it ended or did not answer in time; the message includes the last lines of its log.
         """
         mark = secrets.token_hex(16)
         with open(os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as log:
@@ -115,13 +115,13 @@ class Background:
         return record
 
     def stop(self) -> bool:
-        """Stops the process and everything that it started, waits until they are gone, and says if there was any."""
+        """Stops the process and its descendants, waits for their end, and returns whether any was running."""
         try:
             record = Record(**json.loads(self._record_path.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return False
         main = [process for process in _marked(record.mark) if process.pid == record.pid]
-        _end(main, wait_seconds=10)  # Gives it the chance to end its children in order.
+        _end(main, wait_seconds=10)  # Lets it end its children in order.
         others = _marked(record.mark)
         _end(others, wait_seconds=5)
         for child in _started:
@@ -131,7 +131,7 @@ class Background:
 
     def _log_tail(self) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines() if self.log_path.exists() else []
-        return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:]) or "  (it is empty)"
+        return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:]) or "  (empty)"
 
 
 def check_port(port: int, *, purpose: str, variable: str) -> None:
@@ -146,13 +146,13 @@ def check_port(port: int, *, purpose: str, variable: str) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise UserError(
-                f"port {port}, meant for {purpose}, is taken by another program; "
+                f"port {port} for {purpose} is used by another program; "
                 f"stop that program, or choose another port: export {variable}={_neighbour(port)}"
             ) from None
 
 
 def free_port() -> int:
-    """Returns a port of 127.0.0.1 on which nothing listens now."""
+    """Returns a free port of 127.0.0.1."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -165,7 +165,7 @@ def _neighbour(port: int) -> int:
 def _marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):  # Processes of others, and those that just end, stay unread.
+        with contextlib.suppress(psutil.Error):  # Skips other users' processes, and those that have just ended.
             if process.environ().get(MARK) == mark:
                 found.append(process)
     return found

@@ -1,4 +1,4 @@
-"""Where the background processes of one checkout keep their files, and on which ports they listen."""
+"""The folders and ports of the background processes of a checkout."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ DASHBOARD_PORT = 8299
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """Folders and ports of one checkout; two checkouts share none of the folders."""
+    """Folders and ports of a checkout; two checkouts share no folders."""
 
     run_dir: Path
-    """Records, logs, tokens and credentials of what runs."""
+    """Records, logs, tokens and credentials of the background processes."""
     s3_dir: Path
-    """What the S3 server serves: a folder for each bucket."""
+    """Data of the S3 server: a folder per bucket."""
     temp_dir: Path
-    """Temporary files of Ray; short, because the path of a Unix socket ends at 107 bytes."""
+    """Temporary files of Ray. The path is short, because Unix socket paths are limited to 107 bytes."""
     s3_port: int = S3_PORT
     ray_port: int = RAY_PORT
     dashboard_port: int = DASHBOARD_PORT
-    """Port of Ray's dashboard, where jobs are submitted, too."""
+    """Port of Ray's dashboard, which also accepts jobs."""
 
     def prepare(self) -> None:
-        """Makes the folders that stand outside of S3, for this user's eyes only.
+        """Creates the folders other than S3's, readable only by this user.
 
         Raises:
-            UserError: the temporary folder belongs to somebody else.
+            UserError: the temporary folder belongs to another user.
         """
         self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         made_private(self.temp_dir, variable="TMPDIR")
 
 
 def this_checkout() -> Checkout:
-    """Returns the checkout that this package lies in; `TEXTGEN_*_PORT` choose other ports.
+    """Returns the checkout that contains this package; `TEXTGEN_*_PORT` override its ports.
 
     Raises:
-        UserError: a port is not a number that a port can have.
+        UserError: a variable is not a valid port number.
     """
     root = checkout_root()
     return Checkout(
@@ -57,7 +57,7 @@ def this_checkout() -> Checkout:
 
 
 def write_private(path: Path, content: str) -> None:
-    """Writes a file that only this user can read, whole or not at all."""
+    """Writes a file atomically, readable only by this user."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -67,13 +67,13 @@ def write_private(path: Path, content: str) -> None:
 
 
 def read_environment(path: Path) -> dict[str, str]:
-    """Returns the variables of a file of NAME=value lines; none where there is no such file."""
+    """Returns the variables of a file of NAME=value lines, or an empty dictionary without the file."""
     lines = path.read_text().splitlines() if path.exists() else []
     return dict(line.split("=", 1) for line in lines)
 
 
 def write_environment(path: Path, environment: dict[str, str]) -> None:
-    """Writes variables as NAME=value lines, for this user's eyes only."""
+    """Writes variables as NAME=value lines, readable only by this user."""
     write_private(path, "".join(f"{name}={value}\n" for name, value in environment.items()))
 
 

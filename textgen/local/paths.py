@@ -1,4 +1,4 @@
-"""Makes the paths in a job's command mean the same in the copy of the checkout that the job runs in."""
+"""Makes the paths in a job's command valid in the copy of the checkout in which the job runs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 PATH_FLAGS = frozenset(
     {"--source", "--windows", "--output", "--checkpoint", "--from", "--prompts", "--file", "--input"}
 )
-"""Flags of the jobs that take a place; `tests/local/test_paths.py` compares them with the jobs' own help."""
+"""The jobs' flags for paths and URIs; `tests/local/test_paths.py` compares them with the jobs' help."""
 NAMES = frozenset({"movie-reviews", "-"})
-"""Values of these flags that are no places: the built-in corpus, and stdin."""
+"""Values of these flags that are not paths: the built-in corpus, and stdin."""
 URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def with_absolute_paths(entrypoint: Sequence[str], *, base: Path) -> list[str]:
-    """Returns the command of a job with its relative paths made absolute; other commands are left alone.
+    """Returns a job's command with absolute paths in place of relative ones; other commands are returned unchanged.
 
-    A job of the local head runs in a copy of the checkout, which lacks what `.rayignore` names and is deleted later: a
-    relative path would name nothing there, and what is written would be lost.
+    A job of the local head runs in a copy of the checkout without the files that `.rayignore` excludes. The copy is
+    deleted later, so relative paths would not exist there, and output would be lost.
 
     Args:
         entrypoint: `python -m jobs.NAME` and its arguments.
-        base: what relative paths are relative to.
+        base: the folder that relative paths refer to.
     """
     words = list(entrypoint)
     if not any(option == "-m" and module.startswith("jobs.") for option, module in itertools.pairwise(words)):

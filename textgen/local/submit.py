@@ -1,4 +1,4 @@
-"""Runs a job on the local head as `ray job submit` would: uploads the checkout, streams the log, waits."""
+"""Runs a job on the local head like `ray job submit`: uploads the checkout, streams the log, and waits."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 POLL_SECONDS = 1.0
-"""Each poll costs the dashboard some 30 ms of CPU, which a training on two cores can use better."""
+"""Each poll costs the dashboard about 30 ms of CPU, which a training on two cores needs."""
 CHATTY_LOGGERS = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
-"""They tell which files are packed, and that the log has ended."""
+"""They log which files are packed, and that the log has ended."""
 RAY_PREAMBLE = re.compile(r"Running entrypoint for job \S+: [^\n]*\n")
-"""The last of the lines with which Ray begins a job's log; what the job prints follows."""
+"""The last line that Ray itself writes to a job's log; the job's output follows."""
 
 
 def submit(
@@ -37,24 +37,24 @@ def submit(
     checkout: Checkout | None = None,
     show: Say | None = None,
 ) -> int:
-    """Runs a command as a job of the local head, which is started if it does not run, and returns its exit code.
+    """Runs a command as a job of the local head and returns its exit code; starts the head if it is not running.
 
-    Files that `.gitignore` and `.rayignore` name are not uploaded. The workers have the head's environment; nothing
-    is added to the job's runtime environment, which anybody who may list jobs can read.
+    Files that `.gitignore` and `.rayignore` exclude are not uploaded. Workers have the head's environment; nothing is
+    added to the job's runtime environment, because everybody who can list jobs can read it.
 
     Args:
-        entrypoint: The command and its arguments; relative paths of the project's jobs are those of this folder.
-        working_dir: The folder that is uploaded and that the job runs in; the current one by default.
-        checkout: Whose head; the one of this package by default.
-        show: Is given the job's log piece by piece, stdout and stderr in one; writes to stdout by default.
+        entrypoint: The command and its arguments; relative paths of the project's jobs refer to the current folder.
+        working_dir: The folder to upload and to run the job in; the current one by default.
+        checkout: The checkout; the one of this package by default.
+        show: Receives the job's log in pieces, stdout and stderr together; writes to stdout by default.
 
     Raises:
         UserError: the head cannot be started.
-        KeyboardInterrupt: the job was interrupted, and has been stopped; at a second interrupt it may still save.
+        KeyboardInterrupt: the job was interrupted and has been stopped; after a second one it may still be saving.
     """
     checkout = checkout or this_checkout()
     start_head(checkout)
-    os.environ.update(ray_environment(checkout))  # Ray reads its token's place and mode when it is imported.
+    os.environ.update(ray_environment(checkout))  # Ray reads the path of its token at import.
     from ray.job_submission import JobSubmissionClient
 
     for name in CHATTY_LOGGERS:
@@ -71,23 +71,25 @@ def submit(
     try:
         _follow(client, job, log, show)
     except KeyboardInterrupt:
-        show("stopping the job; Ctrl-C again leaves it to end by itself\n")
-        client.stop_job(job)  # By SIGTERM, at which a training saves; what it says of that is shown too.
+        show("stopping the job; press Ctrl-C again to leave without waiting\n")
+        client.stop_job(job)  # Sends SIGTERM, on which a training saves; its last lines are shown too.
         _follow(client, job, log, show)
         raise
     return _exit_code(client, job, show)
 
 
 def job_name(entrypoint: Sequence[str]) -> str:
-    """Returns a name for Ray's dashboard, such as `textgen-train-1f0c9a`, that no other job has."""
+    """Returns a unique name for Ray's dashboard, such as `textgen-train-1f0c9a`."""
     verbs = [module.removeprefix("jobs.") for module in entrypoint if re.fullmatch(r"jobs\.\w+", module)]
     return "-".join(["textgen", *verbs[:1], secrets.token_hex(3)])
 
 
 def _follow(client: JobSubmissionClient, job: str, log: _Log, show: Say) -> None:
-    """Shows the log until the job has ended: from its file, which is seconds faster than Ray's stream."""
+    """Shows the log until the job has ended; reads its file, which is seconds faster than Ray's stream."""
     while True:
-        ended = client.get_job_status(job).is_terminal()  # Before the log, so that its end is not missed.
+        ended = client.get_job_status(
+            job
+        ).is_terminal()  # Checked before reading the log, so that its end is not missed.
         if text := log.read():
             show(text)
         if ended:
@@ -96,7 +98,7 @@ def _follow(client: JobSubmissionClient, job: str, log: _Log, show: Say) -> None
 
 
 def _exit_code(client: JobSubmissionClient, job: str, show: Say) -> int:
-    """Returns the exit code of a job that has ended, and shows why where it has none."""
+    """Returns the exit code of a job that has ended; shows the reason if it has none."""
     info = client.get_job_info(job)
     if info.driver_exit_code is not None:
         return int(info.driver_exit_code)
@@ -107,7 +109,7 @@ def _exit_code(client: JobSubmissionClient, job: str, show: Say) -> int:
 
 
 class _Log:
-    """A job's log as it grows, without Ray's first lines."""
+    """The growing log of a job, without Ray's first lines."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -116,7 +118,7 @@ class _Log:
         self._preamble: str | None = ""
 
     def read(self) -> str:
-        """Returns what the job has printed since the last call, often nothing."""
+        """Returns the job's output since the last call, which is often empty."""
         if not self._path.exists():
             return ""
         with open(self._path, "rb") as stream:

@@ -1,8 +1,9 @@
-"""A codebook of a language model's states: the entries that states are counted by.
+"""A codebook of a language model's states: maps each state to an entry, so that states can be counted.
 
-States are standardised, projected on their principal components, and clustered twice: into groups, then each group into
-entries. A state's entry is the nearest one of the nearest group. Two small searches take the place of a large one: with
-16,384 entries some 60 times less arithmetic, for training as for use (a vocabulary tree, Nistér and Stewénius 2006).
+States are standardized, projected on their principal components, and clustered twice: into groups, then each group into
+entries. The entry of a state is the nearest one in the nearest group. Two small searches replace a large one, which
+saves a factor of about 60 in arithmetic with 16,384 entries, both to build and to use the codebook (a vocabulary tree,
+Nistér and Stewénius 2006).
 
 Letters: N states, F values of a state, P values of a projected one, G groups, E entries.
 """
@@ -18,25 +19,25 @@ Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
 PROJECTED_SIZE = 64
-"""P: holds 83 % of the variance of the states of 128 units (h and c)."""
+"""P: covers 83 % of the variance of the states of 128 units (h and c)."""
 ITERATIONS = 8
-"""Rounds of k-means; further ones hardly move the centres."""
+"""Iterations of k-means; further ones hardly move the centres."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Codebook:
-    """How a state is projected, and the centres of groups and entries."""
+    """The projection of states, and the centres of groups and entries."""
 
     mean: Floats
     """[F]"""
     projection: Floats
-    """Standardises and projects, [F, P]."""
+    """Standardizes and projects, [F, P]."""
     groups: Floats
     """Centres of the groups, [G, P]."""
     entries: Floats
     """Centres of the entries, group by group, [E, P]."""
     starts: Numbers
-    """Where each group's entries begin, and E, [G + 1]."""
+    """Index of each group's first entry, followed by E, [G + 1]."""
 
     def __len__(self) -> int:
         """Returns E."""
@@ -44,11 +45,11 @@ class Codebook:
 
     @classmethod
     def of(cls, states: Floats, *, num_entries: int, seed: int = 0) -> Codebook:
-        """Makes a codebook of about so many entries of states, [N, F]; of fewer where the states are fewer."""
+        """Builds a codebook with about `num_entries` entries from states, [N, F]; fewer states give fewer entries."""
         generator = np.random.default_rng(seed)
-        mean, spread = states.mean(axis=0), states.std(axis=0) + 1e-3  # A unit that never moves must not weigh.
-        standardised = (states - mean) / spread
-        _, vectors = np.linalg.eigh(standardised.T @ standardised / len(states))  # Of ascending variance.
+        mean, spread = states.mean(axis=0), states.std(axis=0) + 1e-3  # Keeps constant units from dominating.
+        standardized = (states - mean) / spread
+        _, vectors = np.linalg.eigh(standardized.T @ standardized / len(states))  # In ascending order of variance.
         projection = (vectors[:, ::-1][:, :PROJECTED_SIZE] / spread[:, None]).astype(np.float32)
         projected = (states - mean) @ projection
         groups = _k_means(projected, max(1, round(num_entries**0.5)), generator)
@@ -63,7 +64,7 @@ class Codebook:
         return cls(mean=mean, projection=projection, groups=groups, entries=np.concatenate(entries), starts=starts)
 
     def entries_of(self, states: Floats) -> Numbers:
-        """Returns the entry of each state [N, F], [N]."""
+        """Returns the index of the entry of each state [N, F], [N]."""
         projected = np.asarray((states - self.mean) @ self.projection, dtype=np.float32)
         found = np.zeros(len(projected), dtype=np.int64)
         for number, members in enumerate(_partition(nearest(projected, self.groups), len(self.groups))):
@@ -73,18 +74,18 @@ class Codebook:
 
 
 def nearest(values: Floats, centres: Floats) -> Numbers:
-    """Returns the nearest centre [G, P] of each of the values [N, P], [N]; of equals the first."""
+    """Returns the index of the nearest centre [G, P] to each value [N, P], [N]; the first one in a tie."""
     places: Numbers = (values @ centres.T - (centres * centres).sum(axis=1) / 2).argmax(axis=1)
     return places
 
 
 def _partition(numbers: Numbers, num_parts: int) -> list[Numbers]:
-    """Returns for each part the places where its number stands, ascending."""
+    """Returns the ascending indices of each part number from 0."""
     return np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers, minlength=num_parts))[:-1])
 
 
 def _k_means(values: Floats, num_centres: int, generator: np.random.Generator) -> Floats:
-    """Returns the centres of Lloyd's iterations from values that are drawn; one that is nearest to none stays."""
+    """Runs Lloyd's algorithm from randomly drawn values; a centre without members stays where it is."""
     centres = values[generator.choice(len(values), min(num_centres, len(values)), replace=False)]
     for _ in range(ITERATIONS):
         for number, members in enumerate(_partition(nearest(values, centres), len(centres))):

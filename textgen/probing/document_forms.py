@@ -1,14 +1,14 @@
-"""Documents as rows of matrices: what a regression learns labels from.
+"""Forms of documents: matrices with a row per document, from which a regression predicts labels.
 
-What is fitted here (means, weights of entries, directions) is fitted on `train`, without its labels: a regression may
-then learn from a few of them. `train` alone, so that nothing of `val` and `test` is known.
+Means, TF-IDF weights and directions are fitted on `train` without its labels, so that a regression can use few of
+these. `val` and `test` are not used for fitting.
 
-    cell_state   the cell state of every layer after the last id, standardised: the published probe
-    cell_means   its mean over the document, standardised
-    pooled       h and c of every layer after the last id, and their means over the document, standardised
+    cell_state   the cell state of every layer after the last id, standardized: the published probe
+    cell_means   its mean over the document, standardized
+    pooled       h and c of every layer after the last id, and their means over the document, standardized
     word_states  counts of the codebook's entries, weighted by TF-IDF
-    latent       the leading directions of `word_states`, of unit length: what a few labels suffice for
-    tfidf        words and pairs of words of the text, weighted by TF-IDF: the baseline, which knows no language model
+    latent       the leading directions of `word_states`, with unit length, for use with few labels
+    tfidf        words and word pairs of the text, weighted by TF-IDF: the baseline without a language model
 
 Letters: D documents, F values of the state.
 """
@@ -28,30 +28,30 @@ from textgen.probing.regression import Form
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 Forms = dict[str, dict[str, Form]]
-"""By split, then by name."""
+"""Forms by split and name."""
 
 NUM_DIRECTIONS = 32
-"""Directions of `latent`: from 100 labels of 22,136 film reviews 16 to 32 did alike, 64 lost more than a point."""
+"""Directions of `latent`: with 100 labels of 22,136 film reviews, 16 to 32 were alike and 64 lost over a point."""
 MIN_DOCUMENTS = 3
-"""Words and pairs in fewer documents of `train` are left out of `tfidf`, where `train` has 100 times as many."""
+"""Minimum number of documents of `train` with a word or pair in `tfidf`, if `train` has 100 times as many."""
 
 
 def state_forms(features: Mapping[str, DocumentFeatures], cells: Numbers) -> Forms:
-    """Returns the forms that come of a language model; `cells` are the places of cell states among the F values."""
+    """Returns the forms of a language model's features; `cells` are the indices of cell states among the F values."""
     from sklearn.feature_extraction.text import TfidfTransformer
 
     weights = TfidfTransformer(sublinear_tf=True).fit(features["train"].counts)
     counts = {split: scipy.sparse.csr_array(weights.transform(one.counts)) for split, one in features.items()}
     pooled = {split: np.concatenate([one.last, one.mean], axis=1) for split, one in features.items()}
-    standardised = _standardised(pooled)
+    standardized = _standardized(pooled)
     latent = _directions(counts)
     return {
         split: {
-            "cell_state": Form(name="cell_state", matrix=standardised[split][:, cells], penalty="l1"),
+            "cell_state": Form(name="cell_state", matrix=standardized[split][:, cells], penalty="l1"),
             "cell_means": Form(
-                name="cell_means", matrix=standardised[split][:, features[split].last.shape[1] + cells], penalty="l1"
+                name="cell_means", matrix=standardized[split][:, features[split].last.shape[1] + cells], penalty="l1"
             ),
-            "pooled": Form(name="pooled", matrix=standardised[split], penalty="l1"),
+            "pooled": Form(name="pooled", matrix=standardized[split], penalty="l1"),
             "word_states": Form(name="word_states", matrix=counts[split], penalty="l2"),
             "latent": Form(name="latent", matrix=latent[split], penalty="l2"),
         }
@@ -60,7 +60,7 @@ def state_forms(features: Mapping[str, DocumentFeatures], cells: Numbers) -> For
 
 
 def tfidf_forms(texts: Mapping[str, Sequence[str]]) -> tuple[dict[str, Form], Any]:
-    """Returns the form `tfidf` of each split's texts, and what turns other texts into it."""
+    """Returns the form `tfidf` of each split's texts, and its vectorizer."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     is_small = len(texts["train"]) < 100 * MIN_DOCUMENTS
@@ -73,14 +73,14 @@ def tfidf_forms(texts: Mapping[str, Sequence[str]]) -> tuple[dict[str, Form], An
     return forms, vectorizer
 
 
-def _standardised(values: Mapping[str, Floats]) -> dict[str, Floats]:
+def _standardized(values: Mapping[str, Floats]) -> dict[str, Floats]:
     mean, spread = values["train"].mean(axis=0), values["train"].std(axis=0)
-    spread[spread == 0] = 1  # A unit that never moves says nothing.
+    spread[spread == 0] = 1  # A constant unit carries no information.
     return {split: (own - mean) / spread for split, own in values.items()}
 
 
 def _directions(counts: Mapping[str, scipy.sparse.csr_array]) -> dict[str, Floats]:
-    """Returns the documents along the leading right singular vectors of `train`, each of length 1, or 0."""
+    """Projects documents on the leading right singular vectors of `train`; each row has length 1 or 0."""
     from sklearn.decomposition import TruncatedSVD
 
     num_directions = min(NUM_DIRECTIONS, *(size - 1 for size in counts["train"].shape))

@@ -1,10 +1,10 @@
-"""What a language model's state says of each document: what a linear probe reads.
+"""Features of documents from a language model's state, for linear probes.
 
-Two kinds of features, both made without any label:
+There are two kinds of features, neither of which uses labels:
 
-- *pooled*: the state after the last id, and the mean of the states after each.
-- *counts*: how often each entry of a codebook was the nearest to the state at the end of a word. What a character model
-  knows of a word stands in its state when the word ends; a mean over the document loses it, such counts do not.
+- *pooled*: the state after the last id, and the mean of the states after all ids.
+- *counts*: how often each entry of a codebook was the nearest to the state at the end of a word. A character model's
+  state at the end of a word reflects that word; a mean over the document loses this, but counts keep it.
 
 Letters: D documents, F values of the state, E entries.
 """
@@ -30,33 +30,33 @@ from textgen.progress import Say
 
 Floats = npt.NDArray[np.float32]
 BLOCK_DOCUMENTS = 16 * NUM_ROWS
-"""Documents that are sorted by length at once, so that those side by side end together; bounds memory."""
+"""Documents per block, which is sorted by length so that the rows of a call end together; limits memory."""
 NUM_ENTRIES = 16_384
-"""E: entries of the codebook, about."""
+"""E: approximate number of entries of the codebook."""
 NUM_STATES = 300_000
-"""States that the codebook is made of, about."""
+"""Approximate number of states that the codebook is built from."""
 CODEBOOK_DOCUMENTS = 2000
-"""Documents of `train` that the codebook is made of, about; spread over all."""
+"""Approximate number of documents of `train` that the codebook is built from, evenly spaced."""
 FORMAT_VERSION = 2
-"""Of a cache file: another one is read anew."""
+"""Version of cache files; files of other versions are ignored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentFeatures:
-    """The features of documents, in their order."""
+    """The features of documents, in the order of the documents."""
 
     last: Floats
     """State after the last id, [D, F]."""
     mean: Floats
     """Mean of the states after each id, [D, F]."""
     counts: scipy.sparse.csr_array
-    """Ends of words whose state is nearest to each entry of the codebook, [D, E]."""
+    """Number of word ends whose state belongs to each entry of the codebook, [D, E]."""
 
     def __len__(self) -> int:
         return len(self.last)
 
     def to_arrays(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
-        """Returns what `from_arrays` reads."""
+        """Returns the features as arrays for `from_arrays`."""
         counts = self.counts
         arrays = {"last": self.last, "mean": self.mean}
         arrays |= {"counts": counts.data, "entries": counts.indices, "starts": counts.indptr, "shape": counts.shape}
@@ -64,7 +64,7 @@ class DocumentFeatures:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> DocumentFeatures:
-        """Builds features from `to_arrays`'s result."""
+        """Builds features from the result of `to_arrays`."""
         own = {name.removeprefix(prefix + "_"): value for name, value in arrays.items() if name.startswith(prefix)}
         shape = tuple(own.pop("shape").tolist())
         counts = scipy.sparse.csr_array((own.pop("counts"), own.pop("entries"), own.pop("starts")), shape=shape)
@@ -74,11 +74,11 @@ class DocumentFeatures:
 def features_of(
     checkpoint: Checkpoint, texts: Mapping[str, Sequence[str]], *, cache_uri: str | None, say: Say
 ) -> dict[str, DocumentFeatures]:
-    """Returns the features of the texts of every split, read from `cache_uri` where they were written before."""
+    """Returns the features of every split's texts; reads them from `cache_uri` if they are there, else writes them."""
     cached = None if cache_uri is None else storage.join(cache_uri, f"features-{_key(checkpoint, texts)}.npz")
     found = None if cached is None else storage.read_if_exists(cached)
     if found is not None:
-        say(f"features read from {cached}")
+        say(f"read features from {cached}")
         with np.load(io.BytesIO(found), allow_pickle=False) as arrays:
             return {split: DocumentFeatures.from_arrays(arrays, split) for split in texts}
     reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
@@ -93,7 +93,7 @@ def features_of(
 
 
 def _read(reader: StateReader, texts: Sequence[str], *, codebook: Codebook, name: str, say: Say) -> DocumentFeatures:
-    """Returns the features of texts, which are read a block at a time."""
+    """Returns the features of texts, reading one block at a time."""
     blocks = []
     for start in range(0, len(texts), BLOCK_DOCUMENTS):
         blocks.append(_read_block(reader, texts[start : start + BLOCK_DOCUMENTS], codebook))
@@ -119,19 +119,21 @@ def _read_block(reader: StateReader, texts: Sequence[str], codebook: Codebook) -
 
 
 def _codebook(reader: StateReader, texts: Sequence[str], *, say: Say) -> Codebook:
-    """Makes the codebook of states at the ends of words, drawn from texts spread over all."""
+    """Builds the codebook from states at the ends of words, drawn from evenly spaced texts."""
     spread = texts[:: max(1, len(texts) // CODEBOOK_DOCUMENTS)]
-    say(f"making a codebook of the states in {len(spread):,} documents of train")
+    say(f"building a codebook from the states in {len(spread):,} documents of train")
     generator = np.random.default_rng(0)
     drawn = []
     for states in reader.word_ends(spread):
-        share = -(-NUM_STATES * NUM_ROWS // len(spread))  # Of so many texts at once; a last, shorter call gives more.
+        share = -(
+            -NUM_STATES * NUM_ROWS // len(spread)
+        )  # For a full batch; a shorter last one contributes more per text.
         drawn.append(states[generator.permutation(len(states))[:share]])
     return Codebook.of(np.concatenate(drawn), num_entries=NUM_ENTRIES)
 
 
 def _key(checkpoint: Checkpoint, texts: Mapping[str, Sequence[str]]) -> str:
-    """Returns a name for what the features depend on."""
+    """Returns a hash of everything that the features depend on."""
     settings = [FORMAT_VERSION, NUM_ENTRIES, CODEBOOK_DOCUMENTS, NUM_STATES]
     hashed = hashlib.sha256(json.dumps([checkpoint.hashes["weights.npz"], settings]).encode())
     for split, own in texts.items():

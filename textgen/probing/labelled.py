@@ -1,4 +1,4 @@
-"""The documents of a manifest that have one of two labels.
+"""Selects the documents of a manifest that have one of two labels.
 
 Letters: D documents.
 """
@@ -18,17 +18,17 @@ from textgen.windows.shards import Document, iter_documents
 
 Bools = npt.NDArray[np.bool_]
 MIN_DOCUMENTS = 10
-"""Of each label and split: fewer teach and measure nothing."""
+"""Minimum number per label and split; with fewer, a probe is meaningless."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledDocuments:
-    """Documents of a split, in its order."""
+    """Labelled documents of a split, in its order."""
 
     texts: Sequence[str]
     document_ids: Sequence[str]
     positive: Bools
-    """Which have the second label, [D]."""
+    """Whether each document has the second label, [D]."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -40,13 +40,13 @@ def labelled_documents(
     """Returns the negative and the positive label, and the documents of each split that have one of them.
 
     Args:
-        manifest: Where they stand.
-        category: Theirs; None takes any.
-        given_labels: The two; None takes the two that `train` has, sorted.
-        max_documents: Of each split, taken evenly from its whole length; None takes all.
+        manifest: The manifest of the documents.
+        category: Category of the documents; None accepts any.
+        given_labels: The two labels; None uses the only two labels of `train`, sorted.
+        max_documents: Maximum number per split, evenly spaced; None uses all.
 
     Raises:
-        UserError: there are not two labels, or a split has too few of one.
+        UserError: there are not exactly two labels, or a split has too few documents with one of them.
     """
     labels = _two_labels(manifest, category=category, given=given_labels)
     found = {}
@@ -60,7 +60,7 @@ def labelled_documents(
         if min(int(positive.sum()), int((~positive).sum())) < MIN_DOCUMENTS:
             raise UserError(
                 f"{split} of {manifest.uri} has {int((~positive).sum())} documents labelled {labels[0]} and "
-                f"{int(positive.sum())} labelled {labels[1]}; a probe takes {MIN_DOCUMENTS} of each at least: ingest "
+                f"{int(positive.sum())} labelled {labels[1]}; a probe needs at least {MIN_DOCUMENTS} of each: ingest "
                 f"more, with a larger corpus.{split}_share"
                 + (" or another --category" if category else "")
                 + (" or more --max-documents" if max_documents is not None else "")
@@ -76,7 +76,7 @@ def _two_labels(manifest: Manifest, *, category: str | None, given: Sequence[str
     names = sorted(known) if given is None else list(given)
     if len(names) != 2 or not set(names) <= set(known):
         raise UserError(
-            f"a probe tells two labels apart, and the documents are labelled {', '.join(sorted(known)) or 'not at all'}"
+            f"a probe needs two labels, and the documents are labelled {', '.join(sorted(known)) or 'not at all'}"
             + ("" if given is None else f", not {', '.join(given)}")
             + "; name two of them as --labels NEGATIVE,POSITIVE"
         )

@@ -1,4 +1,4 @@
-"""What a language model knows of a label that it was never told: probes of its state, beside TF-IDF on the same texts.
+"""Probes a language model's state for a label that it was not trained on, compared with TF-IDF on the same texts.
 
 Letters: D documents.
 """
@@ -19,11 +19,12 @@ from textgen.evaluation.comparable import comparable
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
 from textgen.probing.document_forms import Forms, state_forms, tfidf_forms
 from textgen.probing.features import DocumentFeatures, features_of
-from textgen.probing.labelled import labelled_documents
+from textgen.probing.labelled import LabelledDocuments, labelled_documents
 from textgen.probing.regression import Form, Regression, best_share, drawn, fitted, regression_figures
 from textgen.probing.state_reader import StateReader
 from textgen.probing.unit_effects import (
     Cells,
+    Held,
     cell_places,
     held_units,
     label_unit,
@@ -31,16 +32,17 @@ from textgen.probing.unit_effects import (
     traces,
     unit_figures,
 )
-from textgen.probing.units import picture
+from textgen.probing.units import Trace, picture
 from textgen.progress import Say
 from textgen.settings import check
 from textgen.windows.manifest import Manifest
 
 Bools = npt.NDArray[np.bool_]
 SEEDS_BY_LABELS = {100: 8, 1000: 4, 10_000: 2}
-"""How many times so many labels are drawn: of few, other draws give other figures."""
+"""Number of draws by number of labels: with few labels, the figures vary more between draws."""
+PICTURE_NAME = "trace.png"
 FEW_LABELS_FORMS = ("latent", "word_states")
-"""Forms of the language model among which folds choose, where only a part of the labels is given."""
+"""Forms of the language model among which cross-validation chooses if only some labels are given."""
 
 
 def probe(
@@ -54,21 +56,20 @@ def probe(
     num_completions: int,
     say: Say,
 ) -> dict[str, Any]:
-    """Probes a checkpoint (or a run's best one) for two labels; writes `probe.json` and `trace.png` to `output`.
+    """Probes a checkpoint, or the best one of a run, for two labels; writes `probe.json` and `trace.png` to `output`.
 
     Args:
-        checkpoint_uri: Whose states are read.
-        windows_uri: Manifest whose documents are read; by default the one that it was trained on.
-        output: Keeps the features too, so that the documents are read once.
-        category: Of the documents; None takes all.
-        given_labels: The negative and the positive one; None takes the two that there are.
-        max_documents: Of each split that are read; None reads all.
-        num_completions: How many are drawn with units held low, left alone, and held high; 0 draws none.
+        checkpoint_uri: A checkpoint of a language model, or a run.
+        windows_uri: Manifest of the labelled documents; None uses the one that the checkpoint was trained on.
+        output: Folder for the results; it also caches the features, so that the documents are read only once.
+        category: Category of the documents; None uses all.
+        given_labels: The negative and the positive label; None uses the only two labels of the documents.
+        max_documents: Maximum number of documents to read per split; None reads all.
+        num_completions: Number of completions to draw with units held low, left free and held high; 0 draws none.
         say: Receives progress.
 
     Raises:
-        UserError: the model keeps no state from id to id, the manifest has another vocabulary, its documents do not
-            have the labels, or fewer than no completions are asked for.
+        UserError: the checkpoint or the documents cannot be probed, or `num_completions` is negative.
     """
     check(num_completions >= 0, f"--completions is {num_completions}; use 0 (none) or more")
     started = time.monotonic()
@@ -78,63 +79,96 @@ def probe(
     labels, documents = labelled_documents(
         manifest, category=category, given_labels=given_labels, max_documents=max_documents
     )
-    texts = {split: own.texts for split, own in documents.items()}
-    positive = {split: own.positive for split, own in documents.items()}
-    features = features_of(checkpoint, texts, cache_uri=output, say=say)
-    say("weighing words and states")
-    forms, vectorizer = _forms(checkpoint, features, texts)
-    probes, regressions = probe_all_labels(forms, positive, say=say)
-    result: dict[str, Any] = {
+    figures, shown = _figures(
+        checkpoint, documents, labels=labels, output=output, num_completions=num_completions, say=say
+    )
+    result = {
         "checkpoint_uri": checkpoint.uri,
         "windows_uri": manifest.uri,
         "category": category,
         "labels": list(labels),
         "documents": {split: len(own) for split, own in documents.items()},
-        "probes": probes,
-        "label_efficiency": label_efficiency(forms, positive, say=say),
+        **figures,
+        "trace_uri": storage.join(output, PICTURE_NAME),
+        "seconds": round(time.monotonic() - started, 1),
     }
-    reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
-    cells = Cells.of(reader, checkpoint.spec.model, texts["train"])
-    unit = label_unit(features["train"], positive["train"], cells)
-    result["unit"] = unit_figures(unit, cells, features["test"], positive["test"])
-    shown = traces(unit, cells, documents["test"], reader=reader, labels=labels)
-    layer, number = cells.names[unit.number]
-    title = f"cell state of unit {number}, layer {layer}, after each character; blue leans to label {labels[1]}"
-    storage.write_bytes(storage.join(output, "trace.png"), picture(shown, title=title, reverse=not unit.found.above))
-    held = held_units(unit, cells, regressions["cell_means"].weights)
-    result["hold"] = {name: {s: list(map(str, units)) for s, units in sides.items()} for name, sides in held.items()}
-    if num_completions:
-        say(f"drawing {num_completions} completions with units held at each side")
-        result["steering"] = steering_figures(
-            checkpoint,
-            held,
-            num_completions=num_completions,
-            judge=lambda texts: regressions["tfidf"].logits(vectorizer.transform(texts)),
-        )
-    result["trace_uri"] = storage.join(output, "trace.png")
-    result["seconds"] = round(time.monotonic() - started, 1)
     details = {**result, "traces": [trace.to_dict() for trace in shown]}
     storage.write_bytes(storage.join(output, "probe.json"), (json.dumps(details, indent=1) + "\n").encode())
     return result
 
 
+def _figures(
+    checkpoint: Checkpoint,
+    documents: Mapping[str, LabelledDocuments],
+    *,
+    labels: tuple[str, str],
+    output: str,
+    num_completions: int,
+    say: Say,
+) -> tuple[dict[str, Any], list[Trace]]:
+    """Returns the figures of probes, units and steering, and the traces of the best unit."""
+    texts = {split: own.texts for split, own in documents.items()}
+    positive = {split: own.positive for split, own in documents.items()}
+    features = features_of(checkpoint, texts, cache_uri=output, say=say)
+    say("computing TF-IDF weights of words and states")
+    forms, vectorizer = _forms(checkpoint, features, texts)
+    probes, regressions = probe_all_labels(forms, positive, say=say)
+    figures: dict[str, Any] = {"probes": probes, "label_efficiency": label_efficiency(forms, positive, say=say)}
+    units, held, shown = _units(checkpoint, features, documents, regressions, labels=labels, output=output)
+    figures |= units
+    if num_completions:
+        say(f"drawing {num_completions} completions with units held low, left free and held high")
+        figures["steering"] = steering_figures(
+            checkpoint,
+            held,
+            num_completions=num_completions,
+            judge=lambda texts: regressions["tfidf"].logits(vectorizer.transform(texts)),
+        )
+    return figures, shown
+
+
+def _units(
+    checkpoint: Checkpoint,
+    features: Mapping[str, DocumentFeatures],
+    documents: Mapping[str, LabelledDocuments],
+    regressions: Mapping[str, Regression],
+    *,
+    labels: tuple[str, str],
+    output: str,
+) -> tuple[dict[str, Any], Held, list[Trace]]:
+    """Finds the best unit and draws its traces; returns its figures, the units to hold, and the traces."""
+    reader = StateReader(checkpoint.build_model(), checkpoint.vocabulary)
+    cells = Cells.of(reader, checkpoint.spec.model, documents["train"].texts)
+    unit = label_unit(features["train"], documents["train"].positive, cells)
+    shown = traces(unit, cells, documents["test"], reader=reader, labels=labels)
+    layer, number = cells.names[unit.number]
+    title = f"cell state of unit {number}, layer {layer}, after each character; blue indicates label {labels[1]}"
+    storage.write_bytes(storage.join(output, PICTURE_NAME), picture(shown, title=title, reverse=not unit.found.above))
+    held = held_units(unit, cells, regressions["cell_means"].weights)
+    figures = {
+        "unit": unit_figures(unit, cells, features["test"], documents["test"].positive),
+        "hold": {name: {s: list(map(str, units)) for s, units in sides.items()} for name, sides in held.items()},
+    }
+    return figures, held, shown
+
+
 def _check(checkpoint: Checkpoint, manifest: Manifest) -> None:
     if checkpoint.vocabulary != manifest.vocabulary:
         raise UserError(
-            f"{checkpoint.uri} has a vocabulary of {checkpoint.vocabulary.size} ids and {manifest.uri} another one of "
+            f"{checkpoint.uri} has a vocabulary of {checkpoint.vocabulary.size} ids and {manifest.uri} one of "
             f"{manifest.vocabulary.size}; probe on the windows that it was trained on, {checkpoint.manifest_uri}"
         )
     if checkpoint.spec.classifier.features is not None or checkpoint.spec.training.loss_at == "last":
         raise UserError(
-            f"{checkpoint.uri} is a classifier, or was trained with training.loss_at=last, so that it carries no state "
-            "from character to character; name a language model that was trained with training.loss_at=every"
+            f"{checkpoint.uri} is a classifier, or was trained with training.loss_at=last, and carries no state from "
+            "character to character; name a language model that was trained with training.loss_at=every"
         )
 
 
 def _forms(
     checkpoint: Checkpoint, features: Mapping[str, DocumentFeatures], texts: Mapping[str, Sequence[str]]
 ) -> tuple[Forms, Any]:
-    """Returns all forms of the documents, and what turns other texts into the form `tfidf`."""
+    """Returns all forms of the documents, and the vectorizer of the form `tfidf`."""
     places, _ = cell_places(checkpoint.spec.model, width=features["train"].last.shape[1])
     forms = state_forms(features, places)
     tfidf, vectorizer = tfidf_forms(texts)
@@ -146,10 +180,10 @@ def _forms(
 def probe_all_labels(
     forms: Forms, positive: Mapping[str, Bools], *, say: Say
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Regression]]:
-    """Returns the figures on `test` of a regression on each form, learnt from `train` and chosen on `val`, and these.
+    """Fits a regression per form on `train` and selects on `val`; returns the figures on `test`, and the regressions.
 
-    `language_model` is the form of the language model whose labels of `val` cost least; `combined` is the mean of its
-    logits and those of `tfidf`, with the share that is best on `val`.
+    `language_model` is the model's form with the lowest loss on `val`. `combined` is the weighted mean of its logits
+    and those of `tfidf`, with the weight that is best on `val`.
     """
     found: dict[str, dict[str, Any]] = {}
     regressions: dict[str, Regression] = {}
@@ -161,20 +195,21 @@ def probe_all_labels(
         figures = regression_figures(logits[name]["test"], positive["test"])
         val_loss = regression_figures(logits[name]["val"], positive["val"])["loss"]
         found[name] = {**figures, "val_loss": val_loss, **regression.to_dict()}
-        say(f"{name:12} accuracy {figures['accuracy']:.3f} on test, by {found[name]['nonzero_weights']:,} weights")
+        say(f"{name:12} accuracy {figures['accuracy']:.3f} on test, with {found[name]['nonzero_weights']:,} weights")
     best = min((name for name in found if name != "tfidf"), key=lambda name: comparable(found[name]["val_loss"]))
     share = best_share(logits[best]["val"], logits["tfidf"]["val"], positive["val"])
     both = share * logits[best]["test"] + (1 - share) * logits["tfidf"]["test"]
     combined = {**regression_figures(both, positive["test"]), "language_model_share": share}
-    say(f"{best} and tfidf accuracy {combined['accuracy']:.3f} on test, with {share:.2f} of the former")
+    say(f"{best} and tfidf: accuracy {combined['accuracy']:.3f} on test, with weight {share:.2f} for {best}")
     return {**found, "language_model": found[best], "combined": combined}, regressions
 
 
 def label_efficiency(forms: Forms, positive: Mapping[str, Bools], *, say: Say) -> list[dict[str, Any]]:
-    """Returns the accuracy on `test` of the language model's forms and of `tfidf` by the number of labels given.
+    """Returns the accuracy on `test` of the language model's forms and of `tfidf` by the number of labels.
 
-    The labels are drawn from `train`, as many of each; folds of them choose form and penalty, so that no other label is
-    used. Both sides have read all texts of `train`. The spread is the standard deviation over draws.
+    The labels are drawn from `train`, equally many of each. Cross-validation on them selects form and penalty, so no
+    other label is used; the forms themselves are fitted on all texts of `train`. The spread is the standard deviation
+    over draws.
     """
     rows = []
     for num_labels, num_seeds in SEEDS_BY_LABELS.items():
@@ -189,8 +224,8 @@ def label_efficiency(forms: Forms, positive: Mapping[str, Bools], *, say: Say) -
             ]
             row[side] = {"accuracy": float(np.mean(accuracies)), "spread": float(np.std(accuracies, ddof=1))}
         say(
-            f"{num_labels:6,} labels: accuracy {row['language_model']['accuracy']:.3f} by the language model, "
-            f"{row['tfidf']['accuracy']:.3f} by tfidf"
+            f"{num_labels:6,} labels: accuracy {row['language_model']['accuracy']:.3f} with the language model, "
+            f"{row['tfidf']['accuracy']:.3f} with tfidf"
         )
         rows.append(row)
     return rows
@@ -205,7 +240,7 @@ def _accuracy(
     num_labels: int,
     seed: int,
 ) -> float:
-    """Returns the accuracy on `test` after so many labels of `train`."""
+    """Returns the accuracy on `test` of a regression fitted on `num_labels` labels of `train`."""
     places = drawn(positive, num_labels, seed=seed)
     regression = fitted([form.rows(places) for form in learnt], positive[places], seed=seed)
     return regression_figures(regression.logits(tests[regression.form].matrix), test_positive)["accuracy"]

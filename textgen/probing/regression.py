@@ -1,7 +1,7 @@
-"""Linear classifiers of documents: logistic regressions whose penalty unseen labels choose.
+"""Linear classifiers of documents: logistic regressions whose penalty is selected on held-out labels.
 
-Two labels are told apart, the second of which is called positive. Scikit-learn is imported where it is needed: it takes
-a second.
+There are two labels; the second one is called positive. Scikit-learn is imported inside functions because its import
+takes a second.
 
 Letters: D documents, X columns of a matrix.
 """
@@ -27,22 +27,22 @@ Numbers = npt.NDArray[np.int64]
 Penalty = Literal["l1", "l2"]
 
 INVERSE_PENALTIES = {"l1": (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3), "l2": (1.0, 4.0, 16.0, 64.0)}
-"""What is tried, from the strongest penalty on."""
+"""Candidates, from the strongest penalty to the weakest."""
 NUM_FOLDS = 5
-"""Parts of the learnt documents of which each may choose, where no others may."""
+"""Folds of cross-validation if there are no validation documents."""
 CHOOSING_LABELS = 100
-"""Labels that suffice to choose by: where one part has so many, the others are spared."""
+"""Number of held-out labels that is enough for selection: further folds are skipped."""
 NUM_SHARES = 21
-"""Shares of one classifier in a combination of two that are tried, from 0 to 1."""
+"""Number of weights tried to combine two classifiers, from 0 to 1."""
 TOLERANCES = {"l1": 1e-4, "l2": 1e-6}
-"""At which the solvers stop; for `l2`, the slope of the mean cost: at 1e-3 `word_states` was seven points worse."""
+"""Tolerances of the solvers; for `l2`, of the mean cost's slope: at 1e-3, `word_states` was seven points worse."""
 MAX_ITERATIONS = 1000
-"""Of the solvers, which stop long before."""
+"""Limit of the solvers, which stop long before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """One way to write documents as rows, and the penalty that goes with it."""
+    """A representation of documents as rows of a matrix, and the penalty to use with it."""
 
     name: str
     matrix: Matrix
@@ -50,13 +50,13 @@ class Form:
     penalty: Penalty
 
     def rows(self, places: Numbers) -> Form:
-        """Returns the form of some of the documents."""
+        """Returns the form of the documents at `places`."""
         return Form(name=self.name, matrix=self.matrix[places], penalty=self.penalty)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regression:
-    """A logistic regression on one form, and how it was chosen."""
+    """A logistic regression on a form, with the selected penalty."""
 
     form: str
     penalty: Penalty
@@ -66,11 +66,11 @@ class Regression:
     bias: float
 
     def logits(self, matrix: Matrix) -> Floats:
-        """Returns the log odds of each document being positive, [D]."""
+        """Returns the log odds that each document is positive, [D]."""
         return np.asarray(matrix @ self.weights + self.bias, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what it is like: JSON-ready."""
+        """Returns a summary as JSON values."""
         return {
             "form": self.form,
             "penalty": self.penalty,
@@ -83,13 +83,16 @@ class Regression:
 def fitted(
     forms: Sequence[Form], positive: Bools, *, val: tuple[Sequence[Form], Bools] | None = None, seed: int = 0
 ) -> Regression:
-    """Returns the form and penalty with which unseen labels cost least, learnt from all documents.
+    """Returns a regression with the form and penalty of the lowest held-out cost, fitted on all documents.
 
     Args:
-        forms: The documents, in one or several ways.
+        forms: The documents in one or more forms.
         positive: [D].
-        val: Other documents in the same ways, whose labels choose; None goes by folds of the first.
-        seed: Of the folds.
+        val: Validation documents in the same forms, and their labels; None uses cross-validation.
+        seed: Seed of the folds.
+
+    Raises:
+        UserError: no candidate has a finite cost.
     """
     least, chosen, best = math.inf, forms[0], None
     for number, form in enumerate(forms):
@@ -102,20 +105,22 @@ def fitted(
             )
             if nats < least:
                 least, chosen, best = nats, form, tried[0]
-            if nats > before:  # The cost has one valley.
+            if nats > before:  # The cost has a single minimum.
                 break
             before = nats
     if best is None:
         names = ", ".join(form.name for form in forms)
         raise UserError(
-            f"the labels have no finite cost by the features {names}, which hold values that are no numbers; "
+            f"the labels have no finite cost with the features {names}, which contain values that are not numbers; "
             "use another checkpoint"
         )
-    return _learnt(chosen, positive, best.inverse_penalty) if val is None else best  # Which has seen all of them.
+    return (
+        _learnt(chosen, positive, best.inverse_penalty) if val is None else best
+    )  # `best` was fitted on all documents.
 
 
 def best_share(first: Floats, second: Floats, positive: Bools) -> float:
-    """Returns the share of the first logits [D], beside the second, with which the labels cost least."""
+    """Returns the weight of the first logits [D] in a mean with the second that minimizes the cost of the labels."""
     shares = np.linspace(0, 1, NUM_SHARES)
     costs = [_nats(share * first + (1 - share) * second, positive) for share in shares]
     return float(shares[int(np.argmin(costs))])
@@ -136,14 +141,14 @@ def regression_figures(logits: Floats, positive: Bools) -> dict[str, float]:
 
 
 def drawn(positive: Bools, num_labels: int, *, seed: int) -> Numbers:
-    """Returns the places of documents drawn at random, as many of each label, ascending; fewer where one is rarer."""
+    """Returns ascending indices of randomly drawn documents, equally many per label, or all of a label with fewer."""
     generator = np.random.default_rng(seed)
     groups = (np.flatnonzero(positive), np.flatnonzero(~positive))
     return np.sort(np.concatenate([generator.permutation(group)[: num_labels // 2] for group in groups]))
 
 
 def _folds(form: Form, positive: Bools, seed: int) -> Iterator[tuple[Form, Bools, Form, Bools]]:
-    """Yields the documents but a part, and that part; each part has its share of both labels."""
+    """Yields stratified folds: documents and labels to fit on, and those held out."""
     generator = np.random.default_rng(seed)
     part = np.zeros(len(positive), dtype=np.int64)
     for label in (False, True):
@@ -158,7 +163,7 @@ def _folds(form: Form, positive: Bools, seed: int) -> Iterator[tuple[Form, Bools
 def _learnt(form: Form, positive: Bools, inverse_penalty: float) -> Regression:
     from sklearn.linear_model import LogisticRegression
 
-    # A column of zeros gets no weight, and of few documents most columns are zeros: left out, they cost no time.
+    # A column of zeros gets no weight. With few documents most columns are zeros; leaving them out saves time.
     matrix, width = form.matrix, form.matrix.shape[1]
     columns = np.arange(width) if isinstance(matrix, np.ndarray) else np.unique(matrix.indices)
     is_l1 = form.penalty == "l1"
@@ -186,5 +191,5 @@ def _nats(logits: Floats, positive: Bools) -> float:
 
 
 def _two(logits: Floats) -> Floats:
-    """Returns log odds as the logits of both labels, [D, 2]."""
+    """Converts log odds to the logits of both labels, [D, 2]."""
     return np.stack([np.zeros_like(logits), logits], axis=1)

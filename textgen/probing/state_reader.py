@@ -1,7 +1,7 @@
-"""Reads documents with a language model and keeps what its state was: at the end, on average, at the end of each word.
+"""Reads documents with a language model and records its state: at the end, on average, and at the end of each word.
 
-Every document is read alone, from a zero state, after END (and, where the model was trained with conditions, after none
-was told). On two cores XLA steps the loop over `LanguageModel.read` twice as fast as TensorFlow itself.
+Each document is read independently, from a zero state, after END and, with a conditioned model, after every condition's
+`none`. On two cores, XLA runs the loop over `LanguageModel.read` twice as fast as TensorFlow itself.
 
 Letters: D documents, R rows, T ids, K ids of a call, F values of the state, E entries.
 """
@@ -26,43 +26,43 @@ Numbers = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 NUM_ROWS = 256
-"""Documents that are read side by side. Fixed: a matrix product rounds differently with another number of rows."""
+"""Documents read at once. Fixed, because the rounding of a matrix product depends on its number of rows."""
 CALL_IDS = 64
-"""Ids of a row that one call reads; the result does not depend on it."""
+"""Ids per row and call; does not affect the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What reading up to `NUM_ROWS` documents left."""
+    """The features of up to `NUM_ROWS` documents."""
 
     places: Numbers
-    """Which of the given documents these are, [D]."""
+    """Indices of these documents among the given ones, [D]."""
     last: Floats
     """State after the last id, [D, F]."""
     mean: Floats
     """Mean of the states after each id, [D, F]."""
     counts: scipy.sparse.csr_array
-    """Ends of words whose state is nearest to each entry, [D, E]."""
+    """Number of word ends whose state belongs to each entry, [D, E]."""
 
 
 class StateReader:
-    """Reads documents with a model's weights as they are at each call; what a document gives depends on it alone."""
+    """Reads documents with the model's current weights; the result for a document depends on that document alone."""
 
     def __init__(self, model: LanguageModel, vocabulary: Vocabulary) -> None:
         self._model = model
         self._vocabulary = vocabulary
-        nothing_told = vocabulary.control_ids([0] * len(vocabulary.conditions)).tolist()
-        self._lead = np.array([vocabulary.start_id, *nothing_told], dtype=np.int32)
+        unconditioned = vocabulary.control_ids([0] * len(vocabulary.conditions)).tolist()
+        self._lead = np.array([vocabulary.start_id, *unconditioned], dtype=np.int32)
         self._space_id = None if vocabulary.missing(" ") else int(vocabulary.encode(" ")[0])
         self._compiled = tf.function(self._read_ids, jit_compile=True, autograph=False)
 
     def read(self, texts: Sequence[str], codebook: Codebook) -> Iterator[Reading]:
-        """Yields the readings of all texts, those of like length together."""
+        """Yields the readings of all texts, grouped by similar length."""
         for places, rows in self._batches(texts):
             yield self._reading(places, rows, codebook)
 
     def word_ends(self, texts: Sequence[str]) -> Iterator[Floats]:
-        """Yields the states at the ends of words, [N, F], of so many texts as are read at once."""
+        """Yields the states at the ends of words, [N, F], one batch of texts at a time."""
         for _, rows in self._batches(texts):
             ends = self._are_word_ends(rows)
             yield np.concatenate([states[ends[begin : begin + CALL_IDS]] for begin, states in self._calls(rows)])
@@ -80,7 +80,7 @@ class StateReader:
         return np.concatenate([self._lead, self._vocabulary.encode(text).astype(np.int32)])
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[Numbers, list[npt.NDArray[np.int32]]]]:
-        """Yields up to R texts of like length: their places and ids. Beside a long one the short would idle."""
+        """Yields the indices and ids of up to R texts of similar length: short ones do not wait for long ones."""
         rows = [self._ids(text) for text in texts]
         order = np.argsort([len(row) for row in rows], kind="stable")
         for start in range(0, len(rows), NUM_ROWS):
@@ -114,9 +114,9 @@ class StateReader:
         return sum(part.shape[-1] for part in self._model.unit_states(self._model.initial_state(1)))
 
     def _are_word_ends(self, rows: Sequence[npt.NDArray[np.int32]]) -> Bools:
-        """Returns after which ids a word is over, [T, R]: before a space, and at the end of the document.
+        """Returns whether a word ends after each id, [T, R]: before a space, and at the end of the document.
 
-        Where the vocabulary has no space, that is after each.
+        Without a space in the vocabulary, every id ends a word.
         """
         ends = np.zeros((_padded(rows), NUM_ROWS), dtype=np.bool_)
         for number, row in enumerate(rows):
@@ -126,7 +126,7 @@ class StateReader:
         return ends
 
     def _calls(self, rows: Sequence[npt.NDArray[np.int32]]) -> Iterator[tuple[int, Floats]]:
-        """Yields where a call begins and the states after each of its ids, [K, R, F]; rows may have ended before."""
+        """Yields the start of each call and the states after its ids, [K, R, F]; some rows may have ended before."""
         ids = np.zeros((_padded(rows), NUM_ROWS), dtype=np.int32)
         for number, row in enumerate(rows):
             ids[: len(row), number] = row
@@ -136,7 +136,7 @@ class StateReader:
             yield start, states.numpy()
 
     def _read_ids(self, ids: Any, state: list[Any]) -> tuple[Any, list[Any]]:
-        """Returns the states after each of the ids [K, R], side by side, [K, R, F], and the last of them."""
+        """Returns the states after each of the ids [K, R], concatenated, [K, R, F], and the final state."""
         written = tf.TensorArray(tf.float32, CALL_IDS, element_shape=[NUM_ROWS, self.width])
 
         def one_step(position: Any, written: Any, *state: Any) -> tuple[Any, ...]:

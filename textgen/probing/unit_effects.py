@@ -1,6 +1,6 @@
-"""What single units say of a label, along a text, and to the text that is generated while they are held at values.
+"""What single units reveal about a label, along a text, and how holding them changes generated text.
 
-Letters: D documents, F values of a state, U cell states among them.
+Letters: D documents, F values of a state, U cell states.
 """
 
 from __future__ import annotations
@@ -25,30 +25,32 @@ from textgen.spec import ModelSpec
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Judge = Callable[[list[str]], Floats]
-"""Log odds of texts being positive."""
+"""Returns the log odds that texts are positive."""
+Held = Mapping[str, Mapping[str, Sequence[HeldUnit]]]
+"""Units to hold, by name of the set and by side, `negative` or `positive`."""
 
 UNIT_SPREADS = 3.0
-"""A unit that is held alone is held so many standard deviations from its mean: further than it goes by itself."""
+"""Standard deviations from its mean at which a single unit is held: further than it goes by itself."""
 NUM_JOINT_UNITS = 32
-"""Units that are held together: a small model spreads a label over many."""
+"""Number of units held together, because a small model spreads a label over many."""
 JOINT_SPREADS = 1.0
-"""They are held so far from their means; further, the text of a small model falls apart."""
+"""Standard deviations from their means at which they are held; further out, a small model writes no words."""
 TRACED_CHARS = (300, 900)
-"""Length of the documents that are shown."""
+"""Preferred length of the documents to show, minimum and maximum."""
 MEASURED_DOCUMENTS = 256
-"""Documents whose ends of words give the units' means and spreads."""
+"""Number of documents from which the units' means and spreads are measured, at the ends of words."""
 STEERED_CHARS = 300
 """Length of a steered completion, in characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """The cell states of all layers, and what values they take at the ends of words."""
+    """The cell states of all layers, with the mean and spread of their values at the ends of words."""
 
     names: Sequence[tuple[int, int]]
-    """Layer, from 1, and unit in it, from 0; [U]."""
+    """Layer, from 1, and unit within it, from 0; [U]."""
     places: npt.NDArray[np.int64]
-    """Where each stands among the values of a state, [U]."""
+    """Index of each among the values of a state, [U]."""
     mean: Floats
     """[U]"""
     spread: Floats
@@ -64,7 +66,7 @@ class Cells:
         )
 
     def held(self, number: int, *, spreads: float) -> HeldUnit:
-        """Returns a cell state held so many standard deviations from its mean."""
+        """Returns a cell state held `spreads` standard deviations from its mean."""
         layer, unit = self.names[number]
         return HeldUnit(
             layer=layer, unit=unit, value=round(float(self.mean[number] + spreads * self.spread[number]), 2)
@@ -72,8 +74,8 @@ class Cells:
 
 
 def cell_places(spec: ModelSpec, *, width: int) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
-    """Returns where cell states stand among the `width` values of a state, [U], and each one's layer and unit."""
-    states_per_layer = width // sum(spec.widths)  # h and c, or h alone, which is the cell state then.
+    """Returns the index of each cell state among the `width` values of a state, [U], and its layer and unit."""
+    states_per_layer = width // sum(spec.widths)  # h and c; or only h, which is then the cell state.
     places, names, before = [], [], 0
     for layer, units in enumerate(spec.widths, start=1):
         before += states_per_layer * units
@@ -84,29 +86,29 @@ def cell_places(spec: ModelSpec, *, width: int) -> tuple[npt.NDArray[np.int64], 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelUnit:
-    """The unit that tells two labels apart best."""
+    """The unit that distinguishes two labels best."""
 
     number: int
-    """Among the cell states."""
+    """Index among the cell states."""
     pooling: str
-    """Which of a document's values is compared with the threshold: the `last`, or the `mean`."""
+    """The value of a document that is compared with the threshold: `last` or `mean`."""
     found: UnitThreshold
 
     @property
     def sign(self) -> int:
-        """1 where positive documents have the higher values, else -1."""
+        """1 if positive documents have the higher values, else -1."""
         return 1 if self.found.above else -1
 
 
 def label_unit(train: DocumentFeatures, positive: Bools, cells: Cells) -> LabelUnit:
-    """Returns the cell state whose last or mean value alone is right about most labels [D] of `train`."""
+    """Returns the cell state whose last or mean value alone predicts most labels [D] of `train`."""
     by_pooling = {name: best_unit(getattr(train, name)[:, cells.places], positive) for name in ("last", "mean")}
     pooling = max(by_pooling, key=lambda name: by_pooling[name].accuracy)
     return LabelUnit(number=by_pooling[pooling].unit, pooling=pooling, found=by_pooling[pooling])
 
 
 def unit_figures(unit: LabelUnit, cells: Cells, test: DocumentFeatures, positive: Bools) -> dict[str, Any]:
-    """Returns what the unit is and how right it is alone about the labels [D] of `test`: JSON-ready."""
+    """Returns the unit and the accuracy with which it alone predicts the labels [D] of `test`, as JSON values."""
     predicted = unit.found.predicted(getattr(test, unit.pooling)[:, cells.places])
     layer, place = cells.names[unit.number]
     return {
@@ -125,12 +127,12 @@ def unit_figures(unit: LabelUnit, cells: Cells, test: DocumentFeatures, positive
 def traces(
     unit: LabelUnit, cells: Cells, test: LabelledDocuments, *, reader: StateReader, labels: tuple[str, str]
 ) -> list[Trace]:
-    """Returns the unit's value after each character of the first document of each label that has a handy length."""
+    """Returns the unit's value after each character of one document per label: the first of preferred length."""
     found = []
     for positive in (True, False):
         numbers = np.flatnonzero(test.positive == positive).tolist()
-        handy = [number for number in numbers if TRACED_CHARS[0] <= len(test.texts[number]) <= TRACED_CHARS[1]]
-        number = (handy or numbers)[0]
+        preferred = [number for number in numbers if TRACED_CHARS[0] <= len(test.texts[number]) <= TRACED_CHARS[1]]
+        number = (preferred or numbers)[0]
         text = test.texts[number]
         title = f"label {labels[positive]}, document {test.document_ids[number]}"
         found.append(Trace(title=title, text=text, values=reader.trace(text)[:, cells.places[unit.number]]))
@@ -138,7 +140,7 @@ def traces(
 
 
 def held_units(unit: LabelUnit, cells: Cells, weights: Floats) -> dict[str, dict[str, list[HeldUnit]]]:
-    """Returns what to hold for negative and for positive text: the unit alone, and the units that weigh most together.
+    """Returns what to hold for negative and positive text: the unit alone, and the units with the largest weights.
 
     `weights` are those of a probe of the cell states' means, [U].
     """
@@ -158,12 +160,12 @@ def held_units(unit: LabelUnit, cells: Cells, weights: Floats) -> dict[str, dict
 
 def steering_figures(
     checkpoint: Checkpoint,
-    held: Mapping[str, Mapping[str, Sequence[HeldUnit]]],
+    held: Held,
     *,
     num_completions: int,
     judge: Judge,
 ) -> dict[str, Any]:
-    """Returns how many completions a judge calls positive, with nothing held and with each of the given units held."""
+    """Returns the share of completions that `judge` calls positive, with nothing held and with each set of units."""
     settings = dataclasses.replace(checkpoint.spec.sampling, n=num_completions, max_new_chars=STEERED_CHARS)
 
     def judged(units: Sequence[HeldUnit]) -> dict[str, Any]:

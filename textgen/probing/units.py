@@ -1,4 +1,4 @@
-"""The single unit that tells two labels apart best, and its trace along a text.
+"""Finds the single unit that distinguishes two labels best, and draws its trace along a text.
 
 Letters: D documents, U units, T characters of a text, L lines, W characters of a line.
 """
@@ -18,35 +18,35 @@ Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 LINE_CHARS = 90
-"""W: characters of a line of the picture."""
+"""W: characters per line of the picture."""
 MAX_LINES = 16
-"""Lines of a text that the picture shows."""
+"""Maximum number of lines per text in the picture."""
 SPREADS_SHOWN = 2.5
-"""The picture's colours end so many standard deviations from the mean."""
+"""Standard deviations from the mean at which the colour scale ends."""
 DARK_SPREADS = 1.5
-"""From there on a colour is so dark that characters on it are white."""
+"""Standard deviations from the mean beyond which characters are white, on a dark colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnitThreshold:
-    """Takes a document for positive by the value of one unit alone."""
+    """Predicts the label of a document from the value of one unit."""
 
     unit: int
-    """Column of the values that it was found among."""
+    """Column among the values."""
     threshold: float
     above: bool
-    """Whether positive documents lie above the threshold, or else at it and below."""
+    """Whether positive documents are above the threshold; otherwise they are at or below it."""
     accuracy: float
-    """Share of the documents that it was found on which it takes for what they are."""
+    """Share of correct predictions on the documents that the threshold was fitted on."""
 
     def predicted(self, values: Floats) -> Bools:
-        """Returns which documents [D, U] it takes for positive, [D]."""
+        """Returns whether each document, [D, U], is predicted positive, [D]."""
         above: Bools = values[:, self.unit] > self.threshold
         return above if self.above else ~above
 
 
 def best_unit(values: Floats, positive: Bools) -> UnitThreshold:
-    """Returns the unit, threshold and direction that are right about most documents; of equals the first.
+    """Returns the unit, threshold and direction with the highest accuracy; the first unit in a tie.
 
     Args:
         values: [D, U].
@@ -58,12 +58,12 @@ def best_unit(values: Floats, positive: Bools) -> UnitThreshold:
 def _best_threshold(values: Floats, positive: Bools, unit: int) -> UnitThreshold:
     order = np.argsort(values[:, unit], kind="stable")
     ordered, is_positive = values[order, unit].astype(np.float64), positive[order]
-    # Right about so many where the first 0, 1, ... D documents in the order are taken for negative.
+    # Number of correct predictions if the first 0, 1, ... D documents in order are predicted negative.
     num_negative_before = np.concatenate([[0], np.cumsum(~is_positive)])
     num_positive_after = np.concatenate([np.cumsum(is_positive[::-1])[::-1], [0]])
     num_right = num_negative_before + num_positive_after
     bounds = np.concatenate([[-math.inf], (ordered[:-1] + ordered[1:]) / 2, [math.inf]])
-    # Between equal values there is no place for a threshold.
+    # No threshold fits between equal values.
     possible = np.concatenate([[True], ordered[:-1] < ordered[1:], [True]])
     best = {
         above: int(np.where(possible, counted, -1).argmax())
@@ -85,19 +85,19 @@ class Trace:
     """[T]"""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the trace as a JSON-ready dictionary."""
+        """Returns the trace as JSON values."""
         return {"title": self.title, "text": self.text, "values": [round(value, 4) for value in self.values.tolist()]}
 
 
 def picture(traces: Sequence[Trace], *, title: str, reverse: bool = False) -> bytes:
-    """Returns a PNG: the texts, a line below the other, each character on the colour of the unit's value.
+    """Returns a PNG of the texts in which the colour behind each character shows the unit's value.
 
     Args:
-        traces: Texts that are shown below each other; long ones are cut.
-        title: What the values are. Their mean has no colour.
-        reverse: Whether low values are blue and high ones red, instead of the other way round.
+        traces: The texts, shown one below the other; long ones are cut.
+        title: Description of the values. The mean value is white.
+        reverse: Shows low values in blue and high ones in red, instead of the reverse.
     """
-    from matplotlib.figure import Figure  # Draws without a screen, and keeps no figure open.
+    from matplotlib.figure import Figure  # Needs no display and keeps no figure open.
 
     values = np.concatenate([trace.values for trace in traces])
     centre, spread = float(values.mean()), float(values.std()) or 1.0
@@ -124,7 +124,7 @@ def picture(traces: Sequence[Trace], *, title: str, reverse: bool = False) -> by
 
 
 def _grid(values: Floats) -> Floats:
-    """Returns values as lines, [L, W]; NaN after the last one."""
+    """Returns values in lines, [L, W], padded with NaN."""
     shown = values[: LINE_CHARS * MAX_LINES]
     num_lines = max(1, -(-len(shown) // LINE_CHARS))
     grid = np.full(num_lines * LINE_CHARS, np.nan, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The HTTP side, an ASGI app that knows nothing of Ray: OpenAI's completions, models, health."""
+"""The HTTP API: an ASGI app, independent of Ray, with OpenAI's completions and models, and a health check."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from textgen.spec import SamplingSpec
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """A model that is ready to complete."""
+    """A model that is ready to serve."""
 
     model_id: str
     engine: EngineThread
     defaults: SamplingSpec
-    """Settings that a request does not name."""
+    """Settings for fields that a request leaves out."""
     fingerprint: str
-    """Changes with the weights: an equal request gives equal text as long as it stays."""
+    """Identifies the weights: with the same fingerprint, equal requests give equal text."""
     created: int = field(default_factory=lambda: int(time.time()))
 
 
@@ -68,7 +68,7 @@ async def _complete(served: ServedModel, body: CompletionBody) -> dict[str, Any]
     body.check()
     settings = body.settings(served.defaults)
     try:
-        # Long prompts would hold up everybody on the event loop.
+        # In a thread: on the event loop, a long prompt would block all other requests.
         prepared = await asyncio.to_thread(_prepare, served.engine, body, settings)
         futures = served.engine.submit(prepared)
     except RefusedFieldError as error:
@@ -76,7 +76,7 @@ async def _complete(served: ServedModel, body: CompletionBody) -> dict[str, Any]
     except BusyError as error:
         message = f"the server is busy ({error}); try again in a moment"
         raise RefusedRequestError(message, status=429, kind="rate_limit_error", code="rate_limit_exceeded") from None
-    # A client that goes away cancels the gathering, and so the futures, and so frees the slots.
+    # If the client disconnects, `gather` is cancelled and cancels the futures, which frees the slots.
     completions = await asyncio.gather(*map(asyncio.wrap_future, futures))
     return answer(body, completions, model_id=served.model_id, fingerprint=served.fingerprint)
 
@@ -102,14 +102,14 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """Answers what pydantic refuses, by the first problem."""
+    """Converts the first validation error of pydantic to OpenAI's error format."""
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
     where = [str(part) for part in problem["loc"] if part != "body"]
     if problem["type"] == "json_invalid":
-        refusal = RefusedRequestError(f"the request's body is not JSON: {problem['ctx']['error']}")
+        refusal = RefusedRequestError(f"the request body is not JSON: {problem['ctx']['error']}")
     elif not where:
-        refusal = RefusedRequestError("the request's body is not a JSON object; send one as application/json")
+        refusal = RefusedRequestError("the request body is not a JSON object; send one as application/json")
     elif where[0] == "prompt":
         refusal = RefusedRequestError(
             "'prompt' is neither a text nor a list of texts; token ids are not supported", param="prompt"
@@ -126,6 +126,6 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
-    """Answers a fault of ours; the server's log has the traceback."""
+    """Responds to an internal error; the traceback is in the server's log."""
     message = f"the server failed: {type(error).__name__}"
     return await _refused(request, RefusedRequestError(message, status=500, kind="server_error"))

@@ -1,4 +1,4 @@
-"""A checkpoint as a Ray Serve application, and its life from a job's side."""
+"""Deploys a checkpoint as a Ray Serve application, and stops it, on behalf of a job."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 APP_PREFIX = "textgen-"
-"""Begins the name of each endpoint's application; the model's id follows."""
+"""Prefix of the name of an endpoint's application, before the model's id."""
 PATH_NAME = re.compile(r"[A-Za-z0-9._-]+")
-"""Names that can stand in a URL as they are."""
+"""Names that need no escaping in a URL."""
 DRAIN_SECONDS = 45
-"""How long a replica that is replaced or stopped goes on with the requests that it has; it ends when they have."""
+"""Maximum time for a replaced or stopped replica to finish its requests."""
 HEALTH_SECONDS = 3
-"""Between looks at a replica's health: Ray Serve replaces one that is found unhealthy three times in a row."""
+"""Interval of health checks: Ray Serve replaces a replica that fails three in a row."""
 NUM_CPUS = 0.5
-"""What a replica reserves: it is idle most of the time, and must fit beside Serve's own actors on two cores."""
+"""CPUs that a replica reserves: it is mostly idle, and must fit beside Serve's own actors on two cores."""
 NUM_THREADS = 2
-"""TensorFlow's threads in a replica; see `generation.loop` for why no fewer. Small models gain nothing by more."""
+"""TensorFlow's threads in a replica; `generation.loop` explains why not fewer. Small models do not gain from more."""
 MAX_ONGOING_REQUESTS = 256
 
 
 class CompletionReplica:
-    """One copy of the model: an engine in a thread, behind the ASGI app."""
+    """A replica of the model: an engine in its own thread, behind the ASGI app."""
 
     def __init__(self, checkpoint_uri: str, model_id: str, defaults: SamplingSpec) -> None:
-        """Loads the checkpoint and compiles the loop, so that no request waits for it."""
+        """Loads the checkpoint and compiles the loop, so that no request waits for the compilation."""
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(NUM_THREADS)
@@ -61,27 +61,27 @@ class CompletionReplica:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Returns the app that answers for this replica."""
+        """Returns the app of this replica."""
         from textgen.serving.app import build_app
 
         return build_app(self._served)
 
     def check_health(self) -> None:
-        """Raises where the replica must be replaced; Ray Serve calls it every few seconds."""
+        """Raises an error if the replica must be replaced; Ray Serve calls this every few seconds."""
         if self._engine.fault is not None:
             raise RuntimeError(self._engine.fault)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """An endpoint that this job has begun."""
+    """An endpoint that this job has deployed."""
 
     url: str
     app_name: str
     deployed_at: float
-    """When it was deployed: another time means that somebody else has replaced it since."""
+    """Time of the deployment; a different time means that another job has replaced it since."""
     owns_serve: bool
-    """Ray Serve was started for it."""
+    """Whether this job started Ray Serve."""
 
 
 def start(
@@ -94,13 +94,13 @@ def start(
     replace: bool = False,
     say: Say,
 ) -> Endpoint:
-    """Deploys a checkpoint on the connected cluster, beside endpoints of other names, and waits until it answers.
+    """Deploys a checkpoint on the connected cluster, next to endpoints with other names, and waits until it answers.
 
-    The first endpoint of a cluster has the address itself, each further one a path with its name.
+    The first endpoint of a cluster answers at the root path, and each further one at a path with its name.
 
     Raises:
-        UserError: the port is taken, Ray Serve runs on this cluster under another address, the name is taken and
-            `replace` was not said, or the cluster had no room for a replica within the bound of `waiting`.
+        UserError: the port is taken, Ray Serve runs on this cluster at another address, the name is taken and `replace`
+            is False, or the cluster had no room for a replica within the limit of `waiting`.
     """
     was_running = is_running()
     if was_running:
@@ -111,11 +111,11 @@ def start(
     apps = set(serve.status().applications) if was_running else set()
     if app_name in apps and not replace:
         raise UserError(
-            f"an endpoint named {model_id} runs on this cluster already; choose another --name, or give --replace to "
-            "put this checkpoint in its place"
+            f"an endpoint named {model_id} already runs on this cluster; choose another --name, or replace it with "
+            "--replace"
         )
     prefix = path_of(model_id, taken=paths_at(host, port) if was_running else {}, app_name=app_name)
-    if app_name not in apps:  # What is replaced leaves its room.
+    if app_name not in apps:  # A replacement uses the resources of the old endpoint.
         wait_for(Need(what="the endpoint", resources={"CPU": NUM_CPUS}), say=say)
     if not was_running:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
@@ -123,7 +123,7 @@ def start(
         _deploy(app_name, prefix, checkpoint_uri=checkpoint_uri, model_id=model_id, defaults=defaults)
         url = f"http://{host}:{port}{prefix.rstrip('/')}"
         if model_id not in models_at(host, port, prefix):
-            raise RuntimeError(f"Ray Serve has deployed {model_id}, and {url} does not answer with it")
+            raise RuntimeError(f"Ray Serve has deployed {model_id}, but {url} does not serve it")
     except BaseException:
         if not was_running:
             serve.shutdown()
@@ -150,15 +150,15 @@ def _deploy(app_name: str, prefix: str, *, checkpoint_uri: str, model_id: str, d
 
 
 def path_of(model_id: str, *, taken: dict[str, str], app_name: str) -> str:
-    """Returns the path at which an endpoint is to answer: its own where it is replaced, `/` where that is free.
+    """Returns the path of an endpoint: its current path if it is replaced, else `/` if free, else one with its name.
 
     Args:
         model_id: the endpoint's name.
-        taken: the paths of the cluster's applications by name.
-        app_name: the application's.
+        taken: the paths of the cluster's applications, by name of the application.
+        app_name: the name of the endpoint's application.
 
     Raises:
-        UserError: the name cannot be a path.
+        UserError: the name cannot be part of a URL.
     """
     own = taken.get(app_name)
     if own is not None:
@@ -167,21 +167,21 @@ def path_of(model_id: str, *, taken: dict[str, str], app_name: str) -> str:
         return "/"
     if not PATH_NAME.fullmatch(model_id):
         raise UserError(
-            f"another endpoint has the address itself, and {model_id!r} cannot stand in a URL beside it; give a --name "
-            "of letters, digits, dots, hyphens and underscores"
+            f"another endpoint uses the root path, and {model_id!r} cannot be part of a URL; choose a --name of "
+            "letters, digits, dots, hyphens and underscores"
         )
     return f"/{model_id}"
 
 
 def is_running() -> bool:
-    """Says whether the cluster runs Ray Serve."""
+    """Returns whether the cluster runs Ray Serve."""
     return bool(serve.status().proxies)
 
 
 def stop(endpoint: Endpoint) -> bool:
-    """Ends an endpoint that this job has begun, and Ray Serve where it was started for it and nothing else uses it.
+    """Stops an endpoint that this job has deployed, and Ray Serve if this job started it and nothing else uses it.
 
-    Returns False, having ended nothing, where another job has replaced or ended it.
+    Returns False if another job has replaced or stopped the endpoint.
     """
     apps = serve.status().applications
     app = apps.get(endpoint.app_name)
@@ -194,7 +194,7 @@ def stop(endpoint: Endpoint) -> bool:
 
 
 def models_at(host: str, port: int, prefix: str = "/") -> list[str]:
-    """Returns the ids of the models that a server answers with below a path; none where no such server answers."""
+    """Returns the ids of the models served at a path, or an empty list if no such server answers."""
     try:
         _, answer = _get(host, port, f"{prefix.rstrip('/')}/v1/models")
         return [model["id"] for model in json.loads(answer)["data"]]
@@ -203,30 +203,30 @@ def models_at(host: str, port: int, prefix: str = "/") -> list[str]:
 
 
 def paths_at(host: str, port: int) -> dict[str, str]:
-    """Returns the paths of the applications of the Ray Serve at an address, by name."""
+    """Returns the paths of Ray Serve's applications at an address, by name."""
     _, answer = _get(host, port, "/-/routes")
     return {name: path for path, name in json.loads(answer).items()}
 
 
 def check_is_serve(host: str, port: int) -> None:
-    """Makes sure that Ray Serve, which runs on this cluster, answers at an address.
+    """Checks that the Ray Serve of this cluster answers at an address.
 
     Raises:
-        UserError: it does not.
+        UserError: it does not answer there.
     """
     try:
         status, _ = _get(host, port, "/-/healthz")
     except (OSError, http.client.HTTPException):
         status = 0
-    if status not in (200, 503):  # 503 is Serve's before it has an application.
+    if status not in (200, 503):  # Serve returns 503 without applications.
         raise UserError(
-            f"Ray Serve already runs on this cluster, but does not answer at http://{host}:{port}; name the host and "
-            "port that it was started with, or end it first (`serve shutdown`)"
+            f"Ray Serve already runs on this cluster, but does not answer at http://{host}:{port}; use the --host and "
+            "--port that it was started with, or stop it first with `serve shutdown`"
         )
 
 
 def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
-    """Returns status and body of a server's answer."""
+    """Returns the status and body of a response."""
     connection = http.client.HTTPConnection(host if host != "0.0.0.0" else "127.0.0.1", port, timeout=30)
     with contextlib.closing(connection):
         connection.request("GET", path)
@@ -235,14 +235,14 @@ def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Refuses an address that cannot be listened on.
+    """Checks that a server can listen on an address.
 
     Raises:
-        UserError: it is taken, or not this machine's.
+        UserError: the address is taken, or does not belong to this machine.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port") from None
+            raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from None

@@ -1,4 +1,4 @@
-"""One thread that steps an engine while requests arrive from others."""
+"""A thread that steps an engine while other threads submit requests."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from textgen.generation.stream import Completion, Request
 _logger = logging.getLogger(__name__)
 
 FAILED_CALLS = 3
-"""Calls of the engine that fail one after another, after which it is taken for broken."""
+"""Number of consecutive failed calls after which the engine counts as broken."""
 HANG_SECONDS = 10.0
-"""A call that takes longer hangs, unless the engine is known to be as slow as that."""
+"""A call that takes longer counts as hanging, unless the engine has been that slow before."""
 SLOW_CALLS = 10
-"""A call that takes so many times as long as the longest finished one hangs, where that is more."""
+"""A call counts as hanging after this many times the longest successful call, if that is more."""
 
 
 class BusyError(Exception):
-    """More requests are unfinished than may wait."""
+    """The queue of unfinished requests is full."""
 
 
 class SteppedEngine(Protocol):
-    """What the thread needs of `generation.engine.Engine`."""
+    """The interface that the thread needs from `generation.engine.Engine`."""
 
     @property
     def num_unfinished(self) -> int:
-        """Requests that wait or are being completed."""
+        """Number of requests that are queued or running."""
 
     def prepare(self, requests: Sequence[Request]) -> Sequence[Any]:
         """Reads the prompts of requests."""
@@ -39,14 +39,14 @@ class SteppedEngine(Protocol):
         """Queues a prepared request."""
 
     def run_once(self) -> bool:
-        """Steps all requests; False where there are none."""
+        """Steps all requests; returns False if there are none."""
 
     def fail_all(self, error: Exception) -> None:
-        """Ends every unfinished request with an error."""
+        """Ends every unfinished request with `error`."""
 
 
 class EngineThread:
-    """Steps an engine whenever it has requests; those that arrive meanwhile join at its next call."""
+    """Steps an engine while it has requests; requests that arrive during a call join at the next one."""
 
     def __init__(
         self, engine: SteppedEngine, *, max_unfinished: int = 512, clock: Callable[[], float] = time.monotonic
@@ -57,17 +57,17 @@ class EngineThread:
         self._arrived = threading.Condition()
         self._stopping = False
         self._called_at: float | None = None
-        """When the call began that is being made; None between calls."""
+        """Start of the current call; None between calls."""
         self._longest_call = 0.0
-        """Seconds of the longest call that succeeded."""
+        """Duration of the longest successful call, in seconds."""
         self._num_failed = 0
-        """Calls that failed since the last one that succeeded."""
+        """Number of failed calls since the last successful one."""
         self._thread = threading.Thread(target=self._step, name="engine", daemon=True)
         self._thread.start()
 
     @property
     def fault(self) -> str | None:
-        """What keeps requests from being completed; None where nothing does."""
+        """Why requests cannot be completed; None if they can."""
         if not self._thread.is_alive():
             return "the engine has stopped"
         if self._num_failed >= FAILED_CALLS:
@@ -79,15 +79,15 @@ class EngineThread:
         return None
 
     def prepare(self, requests: Sequence[Request]) -> Sequence[Any]:
-        """Reads the prompts of requests: work that grows with them, to be done outside of an event loop.
+        """Reads the prompts of requests. Takes time in proportion to their length; do not call it on an event loop.
 
         Raises:
-            RefusedFieldError: a field of one cannot be read by the model.
+            RefusedFieldError: the model cannot read a field of a request.
         """
         return self._engine.prepare(requests)
 
     def submit(self, prepared: Sequence[Any]) -> list[Future[Completion]]:
-        """Queues all of some prepared requests or none; the futures may be cancelled.
+        """Queues all prepared requests, or none of them; the futures may be cancelled.
 
         Raises:
             BusyError: too many requests are unfinished.
@@ -110,7 +110,7 @@ class EngineThread:
         while not self._stopping:
             try:
                 idle = not self._call()
-            except Exception as error:  # One failed call must not leave its requests, and all later ones, waiting.
+            except Exception as error:  # A failed call must not leave its requests, or later ones, waiting.
                 _logger.exception("a call of the engine failed")
                 self._num_failed += 1
                 self._fail_all(error)
@@ -121,7 +121,7 @@ class EngineThread:
         self._fail_all(RuntimeError("the server is shutting down"))
 
     def _call(self) -> bool:
-        """Lets the engine make a call, and returns whether there was anything to do."""
+        """Makes one call of the engine and returns whether it had requests."""
         self._called_at = self._clock()
         try:
             worked = self._engine.run_once()
@@ -133,5 +133,5 @@ class EngineThread:
             self._called_at = None
 
     def _fail_all(self, error: Exception) -> None:
-        with self._arrived:  # A request that is just being queued would be lost.
+        with self._arrived:  # Under the lock, or a request queued at the same time would be lost.
             self._engine.fail_all(error)

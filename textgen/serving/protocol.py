@@ -1,6 +1,6 @@
-"""OpenAI's shapes of a completion request, its answer and its errors.
+"""OpenAI's formats of a completion request, its response and its errors.
 
-A token is a character here: `max_tokens` and `usage` count characters.
+Tokens are characters here: `max_tokens` and `usage` count characters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from textgen.spec.use import MAX_TEMPERATURE
 
 MAX_PROMPTS = 64
 MAX_COMPLETIONS = 128
-"""Of one request: prompts times n."""
+"""Maximum number per request: prompts times n."""
 MAX_TOKENS = 16_384
 MAX_PROMPT_CHARS = 65_536
 MAX_STOPS = 4
@@ -34,11 +34,11 @@ UNSUPPORTED: Mapping[str, Sequence[Any]] = {
     "presence_penalty": (0,),
     "suffix": ("",),
 }
-"""Fields of OpenAI's API that would change the answer and are not served, with the values that change nothing."""
+"""Unsupported fields of OpenAI's API, with the values that are accepted because they change nothing."""
 
 
 class RefusedRequestError(Exception):
-    """A request that is answered with an error, in OpenAI's shape."""
+    """A request that gets an error response in OpenAI's format."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class RefusedRequestError(Exception):
 
 
 class CompletionBody(BaseModel, extra="allow"):
-    """What `POST /v1/completions` reads. A field that is null or left out takes the checkpoint's own setting."""
+    """The request body of `POST /v1/completions`. Fields that are null or missing use the checkpoint's settings."""
 
     model: str | None = None
     prompt: str | list[str] | None = None
-    """Nothing is the empty text."""
+    """None is the empty text."""
     max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
     temperature: float | None = Field(default=None, ge=0, le=MAX_TEMPERATURE)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -69,13 +69,13 @@ class CompletionBody(BaseModel, extra="allow"):
     stop: str | list[str] | None = None
     echo: bool | None = None
     condition: dict[str, str | int | float] | None = None
-    """Not OpenAI's: what is told before each prompt, as `{"stars": 1}`, to a model that was trained with it."""
+    """An extension of OpenAI's API: values to condition on, such as `{"stars": 1}`, for a model trained with them."""
 
     def check(self) -> None:
-        """Refuses what would be answered wrongly.
+        """Checks the limits that the field types do not express.
 
         Raises:
-            RefusedRequestError: a field that is not supported, or too much of something.
+            RefusedRequestError: a field is not supported, or exceeds a limit.
         """
         for name, harmless in UNSUPPORTED.items():
             value = (self.model_extra or {}).get(name)
@@ -83,27 +83,25 @@ class CompletionBody(BaseModel, extra="allow"):
                 what = "streaming" if name == "stream" else name
                 raise RefusedRequestError(f"{what} is not supported yet; leave {name!r} out", param=name)
         if len(self.stops) > MAX_STOPS:
-            raise RefusedRequestError(f"'stop' has {len(self.stops)} texts; give at most {MAX_STOPS}", param="stop")
+            raise RefusedRequestError(f"'stop' has {len(self.stops)} texts; use at most {MAX_STOPS}", param="stop")
         if not all(self.stops):
             raise RefusedRequestError("'stop' has an empty text; leave it out", param="stop")
         if not 1 <= len(self.prompts) <= MAX_PROMPTS:
-            raise RefusedRequestError(
-                f"'prompt' has {len(self.prompts)} texts; give 1 to {MAX_PROMPTS}", param="prompt"
-            )
+            raise RefusedRequestError(f"'prompt' has {len(self.prompts)} texts; use 1 to {MAX_PROMPTS}", param="prompt")
         longest = max(map(len, self.prompts))
         if longest > MAX_PROMPT_CHARS:
             raise RefusedRequestError(
-                f"'prompt' has {longest} characters; give at most {MAX_PROMPT_CHARS}", param="prompt"
+                f"'prompt' has {longest} characters; use at most {MAX_PROMPT_CHARS}", param="prompt"
             )
         if len(self.prompts) * (self.n or 1) > MAX_COMPLETIONS:
             raise RefusedRequestError(
-                f"{len(self.prompts)} prompts times n = {self.n} are too many; ask for at most {MAX_COMPLETIONS}",
+                f"{len(self.prompts)} prompts times n = {self.n} are too many; use at most {MAX_COMPLETIONS} in all",
                 param="n",
             )
 
     @property
     def prompts(self) -> list[str]:
-        """The prompts, one or more."""
+        """The prompts, at least one."""
         return self.prompt if isinstance(self.prompt, list) else [self.prompt or ""]
 
     @property
@@ -112,10 +110,10 @@ class CompletionBody(BaseModel, extra="allow"):
         return [self.stop] if isinstance(self.stop, str) else (self.stop or [])
 
     def settings(self, defaults: SamplingSpec) -> SamplingSpec:
-        """Returns the sampling settings that the request asks for; a random seed where it names none.
+        """Returns the sampling settings of the request, with a random seed if it has none.
 
         Raises:
-            RefusedRequestError: settings that the spec refuses.
+            RefusedRequestError: the spec refuses the settings.
         """
         given = {
             "max_new_chars": self.max_tokens,
@@ -135,13 +133,13 @@ class CompletionBody(BaseModel, extra="allow"):
 def answer(
     body: CompletionBody, completions: Sequence[Completion], *, model_id: str, fingerprint: str
 ) -> dict[str, Any]:
-    """Returns the answer's JSON; beyond OpenAI's fields it has `seed`, and `unknown_characters` if there are some."""
+    """Returns the response as JSON: OpenAI's fields and `seed`, and `unknown_characters` if there are any."""
     choices = [
         {
             "index": index,
             "text": (completion.prompt if body.echo else "") + completion.completion,
             "logprobs": None,
-            # OpenAI knows no other word for a model that ends by itself.
+            # OpenAI's API also uses `stop` if the model ends the text itself.
             "finish_reason": "length" if completion.finish_reason == "length" else "stop",
         }
         for index, completion in enumerate(completions)

@@ -1,8 +1,8 @@
-"""A sweep: hidden sizes by `val_bits_per_character`, then temperatures by divergence, the best of both in `best/`.
+"""A sweep: compares hidden sizes by `val_bits_per_character`, then temperatures by divergence.
 
-<output>/runs/units-64/   one run per hidden size, which resumes by itself
-<output>/best/            a checkpoint of the best, with `sampling.json`
-<output>/sweep.json       what was asked for and found, written last
+<output>/runs/units-64/   one run per hidden size, which resumes automatically
+<output>/best/            the best checkpoint, with the best temperature in `sampling.json`
+<output>/sweep.json       the request and the result, written last
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from textgen.windows.manifest import Manifest
 UNITS_METRIC = "val_bits_per_character"
 TEMPERATURE_METRIC = "divergence"
 FIRST_RUNG_SHARE = 4
-"""Sizes are first compared after one step in so many."""
+"""Sizes are first compared after this fraction of the steps: one in four."""
 SWEEP_NAME = "sweep.json"
 
 
@@ -51,51 +51,37 @@ class Candidate:
 
     @property
     def bits(self) -> float:
-        """Its `val_bits_per_character`; infinite where that is no number."""
+        """Its `val_bits_per_character`; infinity if that is NaN."""
         return comparable(self.checkpoint.metrics[UNITS_METRIC])
 
 
 def sweep(
     spec: RunSpec, *, windows_uri: str, output: str, num_workers: int = 1, acknowledge: bool = False, say: Say
 ) -> dict[str, Any]:
-    """Runs both experiments (or what is left of them) and returns what was found.
+    """Runs both experiments, or resumes them, and returns the result.
 
-    Needs a connected Ray. Over a finished sweep of the same settings it returns what that found.
+    Needs a connected Ray. If `output` holds a finished sweep with the same settings, returns its result.
 
     Raises:
-        UserError: `val` has no text, a run under `output` was begun with other settings, the layers' widths differ,
-            another driver has begun the same sweep since, or the cluster had no room within the bound of `waiting`.
+        UserError: `val` has no text, a run under `output` has other settings, the layers have different widths,
+            another driver has claimed the sweep, or the cluster had no room within the limit of `waiting`.
     """
     started = time.monotonic()
-    if spec.model.layer_units:
-        raise UserError(
-            f"model.layer_units is {list(spec.model.layer_units)}, but a sweep tries one width for all layers; "
-            "clear it with --set model.layer_units="
-        )
-    if spec.classifier.features is not None:
-        raise UserError(
-            f"classifier.features is {spec.classifier.features}, but a sweep searches language models; "
-            "train classifiers one by one with jobs.train"
-        )
+    _check_spec(spec)
     output = storage.absolute(output)
     manifest = Manifest.load(windows_uri)
     check_acknowledged(spec, manifest, acknowledge=acknowledge)
-    if not any(len(text) >= 3 for text in reference_texts(manifest, spec.sweep)):
-        raise UserError(
-            f"the split val of {manifest.uri} has no text to compare with; ingest with corpus.val_share above 0"
-        )
-    request = {"spec": spec.to_dict(), "manifest_hash": manifest.hash}
+    _check_val(spec, manifest)
     finished = _finished(output, spec, manifest)
     if finished is not None:
-        say(f"the sweep in {output} is finished; give another --output to begin a new one")
+        say(f"the sweep in {output} is finished; use another --output for a new one")
         return finished
     for units in spec.sweep.units:
         check_resumes(storage.join(runs_uri(output), run_name(units)), trial_spec(spec, units), manifest)
     num_steps = TrainingPlan.of(spec, manifest).num_steps
     driver = secrets.token_hex(8)
-    need = _need(spec.sweep, num_workers)
-    wait_for(need, say=say)
-    lease.claim(output, driver)  # After all that may be refused.
+    wait_for(need := _need(spec.sweep, num_workers), say=say)
+    lease.claim(output, driver)  # After all checks.
     with reporting_waits(need, say=say):
         candidates, sizes = _sweep_units(
             spec, manifest, output, driver=driver, num_steps=num_steps, num_workers=num_workers, say=say
@@ -104,9 +90,8 @@ def sweep(
         best, temperature, temperatures = _sweep_temperatures(spec, manifest, candidates, say=say)
     sampling = dataclasses.replace(spec.sampling, temperature=temperature.config["temperature"])
     lease.check(output, driver)
-    best_uri = _write_best(best.checkpoint, sampling, storage.join(output, "best"))
     result = {
-        "best_uri": best_uri,
+        "best_uri": _write_best(best.checkpoint, sampling, storage.join(output, "best")),
         "trials": len(sizes) + len(temperatures),
         UNITS_METRIC: best.bits,
         "units": best.units,
@@ -118,15 +103,34 @@ def sweep(
         f"beginnings of the documents of val, both of at most {spec.sweep.completion_chars} characters",
         "seconds": round(time.monotonic() - started, 1),
     }
-    content = json.dumps({"request": request, "result": result}, ensure_ascii=False, indent=1)
-    storage.write_bytes(storage.join(output, SWEEP_NAME), content.encode())
+    _write_result(result, output, spec, manifest)
     return result
+
+
+def _check_spec(spec: RunSpec) -> None:
+    if spec.model.layer_units:
+        raise UserError(
+            f"model.layer_units is {list(spec.model.layer_units)}, but a sweep tries one width for all layers; "
+            "clear it with --set model.layer_units="
+        )
+    if spec.classifier.features is not None:
+        raise UserError(
+            f"classifier.features is {spec.classifier.features}, but a sweep searches language models; "
+            "train classifiers one by one with jobs.train"
+        )
+
+
+def _check_val(spec: RunSpec, manifest: Manifest) -> None:
+    if not any(len(text) >= 3 for text in reference_texts(manifest, spec.sweep)):
+        raise UserError(
+            f"the split val of {manifest.uri} has no text to compare with; ingest with corpus.val_share above 0"
+        )
 
 
 def _sweep_units(
     spec: RunSpec, manifest: Manifest, output: str, *, driver: str, num_steps: int, num_workers: int, say: Say
 ) -> tuple[list[Candidate], list[dict[str, Any]]]:
-    """Trains every hidden size and returns those that left a checkpoint, the best first, and a line on each trial."""
+    """Trains every hidden size; returns those with a checkpoint, best first, and a summary of each trial."""
     resources = _trial_resources(spec.sweep, num_workers)
     outcomes = run_experiment(
         functools.partial(
@@ -143,7 +147,7 @@ def _sweep_units(
         resources=resources,
         max_concurrent_trials=spec.sweep.max_concurrent_trials,
         scheduler=_halving(num_steps) if _can_stop_early(num_workers) else None,
-        reuse_actors=num_workers == 1,  # A trial's end must end the workers that it started.
+        reuse_actors=num_workers == 1,  # The end of a trial must end the workers that it started.
         say=say,
     )
     candidates = []
@@ -164,27 +168,27 @@ def _sweep_units(
     if not candidates:
         raise UserError(
             f"no trial under {runs_uri(output)} has a best checkpoint, because no validation gave a number; "
-            "lower training.learning_rate and choose another --output"
+            "lower training.learning_rate and use another --output"
         )
     return sorted(candidates, key=lambda candidate: candidate.bits), lines
 
 
 def _why_ended(outcome: Outcome, *, step: int, num_steps: int, run_uri: str) -> str:
-    """Says why a trial ended where it did."""
+    """Returns why a trial ended."""
     if outcome.error is not None:
         return f"failed: {_summary(outcome.error)}"
     if step >= num_steps:
         return "all steps"
-    # A run writes its outcome where it ends by itself, and none where its trial is stopped.
+    # A run writes its outcome if it ends by itself, but not if its trial is stopped.
     if storage.exists(storage.join(run_uri, OUTCOME_NAME)):
         return "training.patience: no better validation"
     return "worse than others after as many steps"
 
 
 def _halving(num_steps: int) -> ASHAScheduler:
-    """Stops the worse half of the sizes after a quarter of the steps, and once more after half of them."""
+    """Returns a scheduler that stops the worse half of the sizes after a quarter and after half of the steps."""
     first = max(1, -(-num_steps // FIRST_RUNG_SHARE))
-    # Nothing is decided after the last step, when the run ends anyway.
+    # There is no decision at the last step, where the run ends anyway.
     return ASHAScheduler(
         time_attr="step",
         grace_period=first,
@@ -195,16 +199,16 @@ def _halving(num_steps: int) -> ASHAScheduler:
 
 
 def _can_stop_early(num_workers: int) -> bool:
-    """Says whether a stopped trial gives its CPUs back.
+    """Returns whether a stopped trial releases its CPUs.
 
-    Where it started workers of its own, Ray Train frees them by Ray's state service, which a cluster has and the Ray
-    that a job starts for itself has not: there every size is trained to its end.
+    If a trial started workers, Ray Train releases them through Ray's state service. A cluster has that service, but the
+    Ray that a job starts itself does not, so there every size is trained to its end.
     """
     return num_workers == 1 or bool(os.environ.get("RAY_ADDRESS"))
 
 
 def _need(spec: SweepSpec, num_workers: int) -> Need:
-    """Returns what one trial needs of the cluster, with the workers that it starts."""
+    """Returns the resources that a trial needs, including its workers."""
     if num_workers == 1:
         return Need(what="a trial", resources=_trial_resources(spec, 1))
     from textgen.training.driver import need_of, shared_out  # Loads Ray Train.
@@ -214,9 +218,9 @@ def _need(spec: SweepSpec, num_workers: int) -> Need:
 
 
 def _trial_resources(spec: SweepSpec, num_workers: int) -> dict[str, float]:
-    """Returns what a trial reserves: a GPU, or an equal part of a machine's CPUs.
+    """Returns the resources that a trial reserves: a GPU, or an equal share of a machine's CPUs.
 
-    A trial that starts workers of its own leaves every CPU to them; Tune wants it to reserve something.
+    A trial that starts workers leaves all CPUs to these, but Tune requires a reservation.
     """
     if num_workers > 1:
         return {"CPU": 0, "memory": 2**20}
@@ -229,7 +233,7 @@ def _trial_resources(spec: SweepSpec, num_workers: int) -> dict[str, float]:
 def _sweep_temperatures(
     spec: RunSpec, manifest: Manifest, candidates: Sequence[Candidate], *, say: Say
 ) -> tuple[Candidate, Outcome, list[dict[str, Any]]]:
-    """Tries every temperature on the best candidates; returns the best pair and a line on each trial."""
+    """Tries every temperature with the best candidates; returns the best pair and a summary of each trial."""
     by_uri = {candidate.checkpoint.uri: candidate for candidate in candidates[: spec.sweep.num_best]}
     temperatures = dict.fromkeys(spec.sweep.temperatures)
     outcomes = run_experiment(
@@ -254,7 +258,7 @@ def _sweep_temperatures(
 
 
 def _write_best(checkpoint: Checkpoint, sampling: SamplingSpec, uri: str) -> str:
-    """Writes a checkpoint that generates with `sampling` by default, and those settings beside it; the marker last."""
+    """Writes a checkpoint with `sampling` as its default settings, and `sampling.json`; the marker comes last."""
     storage.delete(storage.join(uri, MARKER_NAME))
     content = json.dumps(dataclasses.asdict(sampling), ensure_ascii=False, indent=1)
     storage.write_bytes(storage.join(uri, SAMPLING_NAME), content.encode())
@@ -262,8 +266,14 @@ def _write_best(checkpoint: Checkpoint, sampling: SamplingSpec, uri: str) -> str
     return dataclasses.replace(checkpoint, uri=uri, spec=spec).save(weights=checkpoint.weights).uri
 
 
+def _write_result(result: dict[str, Any], output: str, spec: RunSpec, manifest: Manifest) -> None:
+    request = {"spec": spec.to_dict(), "manifest_hash": manifest.hash}
+    content = json.dumps({"request": request, "result": result}, ensure_ascii=False, indent=1)
+    storage.write_bytes(storage.join(output, SWEEP_NAME), content.encode())
+
+
 def _finished(output: str, spec: RunSpec, manifest: Manifest) -> dict[str, Any] | None:
-    """Returns the result of a finished sweep of the same settings; None where there is none."""
+    """Returns the result of a finished sweep with the same settings, or None."""
     content = storage.read_if_exists(storage.join(output, SWEEP_NAME))
     if content is None:
         return None
@@ -276,5 +286,5 @@ def _finished(output: str, spec: RunSpec, manifest: Manifest) -> dict[str, Any] 
 
 
 def _summary(error: Exception) -> str:
-    """Returns the last line of an error: Ray's carry the remote traceback in their text."""
+    """Returns the last line of an error, without the remote traceback that Ray puts before it."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1]

@@ -1,4 +1,4 @@
-"""What one trial of a sweep does, in a process of the cluster: train a hidden size, or try a temperature."""
+"""The trials of a sweep, run in processes of the cluster: train a hidden size, or try a temperature."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from textgen.generation.engine import Engine
 
 MAX_REFERENCE_TEXTS = 2000
-"""Beginnings of documents of `val` that completions are compared with, at most."""
+"""Maximum number of documents of `val` whose beginnings are compared with completions."""
 REPORTED = ("step", "epoch", "loss", "val_loss", "val_bits_per_character")
 
 
 def runs_uri(output: str) -> str:
-    """Returns where a sweep keeps the runs of its trials."""
+    """Returns the folder of the runs of a sweep's trials."""
     return storage.join(output, "runs")
 
 
@@ -40,7 +40,7 @@ def run_name(units: int) -> str:
 
 
 def trial_spec(spec: RunSpec, units: int) -> RunSpec:
-    """Returns what a hidden size is trained by: the sweep's spec, without samples."""
+    """Returns the spec to train a hidden size with: the sweep's, without samples."""
     return override(spec, {"model.units": units, "training.sample_temperatures": ()})
 
 
@@ -54,52 +54,41 @@ def training_trial(
     num_workers: int,
     num_threads: int,
 ) -> None:
-    """Trains the hidden size `units`, or goes on with its run, and reports every validation.
+    """Trains the hidden size `units`, or resumes its run, and reports every validation.
 
-    One worker is this process itself. More are started by Ray Train, which costs some 35 s a trial. A run that goes on
-    reports its validations so far first: a scheduler compares sizes at equal steps.
+    A single worker is this process; Ray Train starts several, which takes about 35 s per trial. A resumed run first
+    reports its earlier validations, because the scheduler compares sizes at equal steps.
 
     Raises:
-        LeaseLostError: the sweep is another driver's than `driver`.
+        LeaseLostError: another driver than `driver` holds the sweep's lease.
     """
     from textgen.runs import lease
     from textgen.runs.recording import read_history
-    from textgen.training.driver import train, train_here  # Here: a driver that only looks has no use for Ray Train.
+    from textgen.training.driver import train, train_here  # Loads Ray Train.
 
     lease.check(output, driver)
     spec = trial_spec(spec, config["units"])
     name = run_name(config["units"])
     for figures in read_history(storage.join(runs_uri(output), name)):
         _report(figures)
+    run: dict[str, Any] = {
+        "manifest_uri": windows_uri,
+        "output": runs_uri(output),
+        "run_name": name,
+        "acknowledge": True,  # The sweep has already checked it.
+        "say": _say_nothing,
+    }
     if num_workers == 1:
-        outcome = train_here(
-            spec,
-            manifest_uri=windows_uri,
-            output=runs_uri(output),
-            run_name=name,
-            num_threads=num_threads,
-            acknowledge=True,  # Asked once, by the sweep.
-            say=_say_nothing,
-            report=_report,
-        )
+        outcome = train_here(spec, **run, num_threads=num_threads, report=_report)
     else:
         from ray.tune.integration.ray_train import TuneReportCallback
 
-        outcome = train(
-            spec,
-            manifest_uri=windows_uri,
-            output=runs_uri(output),
-            run_name=name,
-            num_workers=num_workers,
-            callbacks=[TuneReportCallback()],
-            acknowledge=True,
-            say=_say_nothing,
-        )
+        outcome = train(spec, **run, num_workers=num_workers, callbacks=[TuneReportCallback()])
     _report(outcome)
 
 
 def temperature_trial(config: Mapping[str, Any], *, spec: RunSpec, windows_uri: str) -> None:
-    """Generates at `temperature` from `checkpoint_uri` and reports the divergence from the text of `val`."""
+    """Generates with `checkpoint_uri` at `temperature` and reports the divergence from the text of `val`."""
     from textgen.generation.stream import Request
 
     settings = sampling_at(spec, config["temperature"])
@@ -111,16 +100,16 @@ def temperature_trial(config: Mapping[str, Any], *, spec: RunSpec, windows_uri: 
 
 
 def sampling_at(spec: RunSpec, temperature: float) -> SamplingSpec:
-    """Returns how a temperature is tried: single completions of the sweep's length, nothing that ends them early."""
+    """Returns the settings to try a temperature: single completions of the sweep's length, without stop texts."""
     return dataclasses.replace(
         spec.sampling, temperature=temperature, max_new_chars=spec.sweep.completion_chars, stop=(), n=1
     )
 
 
 def reference_texts(manifest: Manifest, spec: SweepSpec) -> Iterator[str]:
-    """Yields what completions of the empty prompt are compared with: the beginnings of the first documents of `val`.
+    """Yields the texts to compare completions of the empty prompt with: the beginnings of documents of `val`.
 
-    They are cut to the length of the completions. Where a text joins the documents, completions run on over it, and
+    They are cut to the length of the completions. If a separator joins the documents, completions continue across it,
     so the joined text is cut into pieces instead.
     """
     length = spec.completion_chars
@@ -148,9 +137,9 @@ def _engine(checkpoint_uri: str) -> Engine:
 
 
 def _report(figures: Mapping[str, Any]) -> None:
-    """Reports the figures that are numbers: Tune's scheduler would take NaN for one."""
+    """Reports the finite figures, because Tune's scheduler would treat NaN as a number."""
     tune.report({name: figures[name] for name in REPORTED if math.isfinite(comparable(figures.get(name)))})
 
 
 def _say_nothing(message: str) -> None:
-    """Drops a trial's own lines of progress; the sweep says what trials report."""
+    """Drops a trial's progress; the sweep prints what trials report."""
