@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import log_softmax, softmax
 
 Floats = npt.NDArray[np.floating[Any]]
 Counts = npt.NDArray[np.int64]
@@ -25,18 +27,14 @@ LARGEST_FACTOR = 100.0
 
 def probabilities(logits: Floats, *, temperature: float = 1.0) -> Floats:
     """Returns the softmax of logits divided by a temperature, [D, C]."""
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    shares: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+    shares: Floats = softmax(logits.astype(np.float64) / temperature, axis=1)
     return shares
 
 
 def nats_of(logits: Floats, labels: Classes, *, temperature: float = 1.0) -> float:
     """Returns the summed negative log likelihood of the documents' labels, in nats."""
-    scaled = logits.astype(np.float64) / temperature
-    largest = scaled.max(axis=1)
-    totals = largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1))
-    return float((totals - scaled[np.arange(len(labels)), labels]).sum())
+    log_shares = log_softmax(logits.astype(np.float64) / temperature, axis=1)
+    return -float(log_shares[np.arange(len(labels)), labels].sum())
 
 
 def fitted_temperature(logits: Floats, labels: Classes) -> float:
@@ -44,17 +42,21 @@ def fitted_temperature(logits: Floats, labels: Classes) -> float:
 
     Labels are smoothed as if there were one more document of unknown label, so that a few correct documents do not make
     a classifier certain (Platt, 1999). The cost is convex in the inverse temperature, and its slope is the sum of the
-    expected logits minus the logits of the labels; bisection finds the zero of the slope to eight digits.
+    expected logits minus the logits of the labels.
     """
-    low, high = 1 / LARGEST_FACTOR, LARGEST_FACTOR
     doubt = 1 / (len(labels) + 1)
     known = logits[np.arange(len(labels)), labels].astype(np.float64).sum()
     own = (1 - doubt) * known + doubt * logits.astype(np.float64).mean(axis=1).sum()
-    while high / low > 1 + 1e-8:
-        middle = math.sqrt(low * high)
-        expected = (probabilities(logits, temperature=1 / middle) * logits).sum()
-        low, high = (low, middle) if expected > own else (middle, high)
-    return 1 / math.sqrt(low * high)
+
+    def slope(log_inverse: float) -> float:
+        return float((probabilities(logits, temperature=math.exp(-log_inverse)) * logits).sum() - own)
+
+    bound = math.log(LARGEST_FACTOR)
+    if slope(-bound) >= 0:
+        return LARGEST_FACTOR
+    if slope(bound) <= 0:
+        return 1 / LARGEST_FACTOR
+    return math.exp(-brentq(slope, -bound, bound, xtol=1e-10))
 
 
 def answer_threshold(confidences: Floats, *, share: float) -> float:

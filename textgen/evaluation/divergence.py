@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
+
+from scipy.spatial.distance import jensenshannon
 
 
 def ngram_counts(texts: Iterable[str], *, length: int = 3) -> Counter[str]:
@@ -21,15 +22,11 @@ def jensen_shannon(first: Counter[str], second: Counter[str]) -> float:
     Raises:
         ValueError: a distribution is empty.
     """
-    num_first, num_second = first.total(), second.total()
-    if not num_first or not num_second:
+    if not first.total() or not second.total():
         raise ValueError("the divergence is undefined without 3-grams; use texts of 3 characters or more")
-    terms = []
-    for ngram in first.keys() | second.keys():
-        p, q = first[ngram] / num_first, second[ngram] / num_second
-        middle = (p + q) / 2
-        terms += [share * math.log2(share / middle) for share in (p, q) if share]
-    return min(max(math.fsum(terms) / 2, 0.0), 1.0)
+    ngrams = sorted(first.keys() | second.keys())
+    distance = jensenshannon([first[ngram] for ngram in ngrams], [second[ngram] for ngram in ngrams], base=2)
+    return float(distance**2)  # SciPy returns the root, which is a metric.
 
 
 def divergence(first: Iterable[str], second: Iterable[str]) -> float:
