@@ -1,4 +1,4 @@
-"""A disk of a few kilobytes, to be filled."""
+"""A disk of a few kilobytes, for tests of full disks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @contextlib.contextmanager
 def small_disk(folder: Path, *, kilobytes: int) -> Iterator[Path]:
-    """Mounts a disk of its own at `folder`; skips the test where that is not allowed."""
+    """Mounts a separate disk at `folder`, or skips the test if that is not permitted."""
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)]
     if os.geteuid() or subprocess.run(command, capture_output=True).returncode:

@@ -1,4 +1,4 @@
-"""`textgen.load`: a checkpoint in Python code says the same as the jobs, and refuses what it has not learnt."""
+"""`textgen.load`: a checkpoint in Python code gives the same results as the jobs, and errors for other tasks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def told_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def conditioned_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_checkpoint(tmp_path_factory.mktemp("told"), conditions=(STARS,))
 
 
@@ -42,7 +42,7 @@ def classifier_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def log_shares(uri: str, ids: list[int]) -> Any:
-    """Returns the logarithms of the probabilities after each of some ids, [T, V], by the model's layers in one call."""
+    """Returns the log probabilities after each id, [T, V], computed by the model's layers in one call."""
     model = Checkpoint.load(uri).build_model()
     logits = np.asarray(model(np.array([ids], np.int32), model.initial_state(1))[0][0], np.float64)
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -60,17 +60,17 @@ def test_a_completion_is_the_one_that_the_job_writes(uri: str) -> None:
     expected = engine_of(checkpoint).generate(requests_of([Prompt(text="Cab"), Prompt(text="")], settings))
     assert model.complete(["Cab", ""], temperature=0.9, n=3, seed=5) == expected
     assert model.generate("Cab", temperature=0.9, seed=5) == expected[0].completion
-    assert len(model.generate(seed=2)) <= 7  # The checkpoint's own limit.
+    assert len(model.generate(seed=2)) <= 7  # The limit stored in the checkpoint.
 
 
-def test_a_stop_text_may_be_given_as_it_is(uri: str) -> None:
+def test_a_single_stop_text_needs_no_list(uri: str) -> None:
     text = textgen.load(uri).generate("a", seed=1, temperature=1.3)
     assert textgen.load(uri).generate("a", seed=1, temperature=1.3, stop=text[2:4]) == text[: text.index(text[2:4])]
 
 
 @pytest.mark.parametrize("text", ["", "cab", LONG[:CHUNK_IDS], LONG])
-def test_a_text_costs_what_its_characters_and_its_end_cost(uri: str, text: str) -> None:
-    read = " ".join(text.lower().split())  # As the corpus was cleaned.
+def test_the_score_of_a_text_is_that_of_its_characters_and_its_end(uri: str, text: str) -> None:
+    read = " ".join(text.lower().split())  # Cleaned like the corpus.
     ids = [*ids_of(uri, read), Checkpoint.load(uri).vocabulary.end_id]
     nats = -log_shares(uri, ids)[np.arange(len(ids) - 1), ids[1:]].sum()
     tally = textgen.load(uri).score(text)
@@ -82,7 +82,7 @@ def test_a_text_costs_what_its_characters_and_its_end_cost(uri: str, text: str) 
 
 
 @pytest.mark.parametrize("text", ["", "c", "cab"])
-def test_a_text_of_a_joined_corpus_has_no_end_that_costs(tmp_path: Path, text: str) -> None:
+def test_a_text_of_a_joined_corpus_has_no_end_to_score(tmp_path: Path, text: str) -> None:
     uri = write_checkpoint(tmp_path, separator=" ")
     ids = ids_of(uri, text)
     nats = -log_shares(uri, ids)[np.arange(len(ids) - 1), ids[1:]].sum()
@@ -91,7 +91,7 @@ def test_a_text_of_a_joined_corpus_has_no_end_that_costs(tmp_path: Path, text: s
 
 
 @pytest.mark.parametrize("text", ["", "Cab ", LONG[: CHUNK_IDS - 1], LONG])
-def test_next_characters_are_all_that_may_follow(uri: str, text: str) -> None:
+def test_next_characters_have_all_possible_characters(uri: str, text: str) -> None:
     shares = textgen.load(uri).next_characters(text)
     assert set(shares) == {"", *" abcehté"}
     assert sum(shares.values()) == pytest.approx(1)
@@ -104,11 +104,11 @@ def test_next_characters_are_all_that_may_follow(uri: str, text: str) -> None:
         assert share == pytest.approx(expected[index] / without_unknown, rel=1e-4)
 
 
-def test_what_is_told_stands_before_the_text(told_uri: str) -> None:
-    model = textgen.load(told_uri)
-    five = Checkpoint.load(told_uri).vocabulary.control_ids([2]).tolist()
-    ids = [*ids_of(told_uri, "cab", *five), Checkpoint.load(told_uri).vocabulary.end_id]
-    predicted = log_shares(told_uri, ids)[np.arange(1, len(ids) - 1), ids[2:]]  # What is told is not predicted.
+def test_conditions_precede_the_text(conditioned_uri: str) -> None:
+    model = textgen.load(conditioned_uri)
+    five = Checkpoint.load(conditioned_uri).vocabulary.control_ids([2]).tolist()
+    ids = [*ids_of(conditioned_uri, "cab", *five), Checkpoint.load(conditioned_uri).vocabulary.end_id]
+    predicted = log_shares(conditioned_uri, ids)[np.arange(1, len(ids) - 1), ids[2:]]  # Controls are not predicted.
     assert model.score("cab", condition={"stars": 5}).nats == pytest.approx(-predicted.sum(), rel=1e-5)
     assert model.next_characters("cab", condition={"label": "5"}) != model.next_characters("cab")
     assert set(model.next_characters("cab")) == {"", *" abcehté"}
@@ -116,7 +116,7 @@ def test_what_is_told_stands_before_the_text(told_uri: str) -> None:
         model.score("cab", condition={"label": 7})
 
 
-def test_a_model_of_windows_reads_its_last_ids_alone(tmp_path: Path) -> None:
+def test_a_model_of_windows_reads_only_its_last_ids(tmp_path: Path) -> None:
     uri = write_checkpoint(
         tmp_path, changes={"training.order": "shuffled", "training.loss_at": "last", "windows.context_length": 4}
     )
@@ -132,16 +132,16 @@ def test_a_classifier_labels(classifier_uri: str) -> None:
     assert model.classify("a great, funny film") == labels[0]
 
 
-def test_a_mistake_is_one_sentence(uri: str, classifier_uri: str, tmp_path: Path) -> None:
+def test_each_error_is_one_sentence(uri: str, classifier_uri: str, tmp_path: Path) -> None:
     model, classifier = textgen.load(uri), textgen.load(classifier_uri)
     mistakes: dict[str, Any] = {
-        "give a list of texts, or call generate": lambda: model.complete("cab"),
+        "pass a list of texts, or call generate": lambda: model.complete("cab"),
         "call complete": lambda: model.generate("cab", n=2),
         "sampling.temperature": lambda: model.generate("cab", temprature=0.5),
         "is a classifier.* call classify": lambda: classifier.generate("film"),
-        "is a classifier, .* call classify": lambda: classifier.score("film"),
-        "is a classifier, which": lambda: classifier.next_characters("film"),
-        "give a list of texts, or call classify": lambda: classifier.classify_all("film"),
+        "is a classifier and .* call classify": lambda: classifier.score("film"),
+        "is a classifier and cannot": lambda: classifier.next_characters("film"),
+        "pass a list of texts, or call classify": lambda: classifier.classify_all("film"),
         "language model": lambda: model.classify("cab"),
         "neither a checkpoint nor a run": lambda: textgen.load(str(tmp_path)),
     }

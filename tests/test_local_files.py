@@ -1,4 +1,4 @@
-"""Several processes in one local folder: what one deletes while another lists, writes or deletes there."""
+"""Several processes in one local folder: deleting while others list, write or delete there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALLS = ("scandir", "lstat", "open", "mkdir", "unlink", "rmdir", "replace", "sta
 
 @contextlib.contextmanager
 def disturbed(number: int, act: Callable[[], object]) -> Iterator[list[str]]:
-    """Acts before the call of this number that is made of the system, as another process would; yields the calls."""
+    """Acts before the system call of the given number, like another process; yields the calls."""
     seen: list[str] = []
 
     def before(name: str, call: Callable[..., object]) -> Callable[..., object]:
@@ -50,7 +50,7 @@ def written(folder: Path, names: list[str]) -> None:
     number=st.integers(0, 40),
     part=st.sampled_from(["", "c", "f/g", "a", "j"]),
 )
-def test_what_another_deletes_meanwhile_is_deleted(names: list[str], number: int, part: str) -> None:
+def test_files_that_another_process_deletes_meanwhile_are_deleted(names: list[str], number: int, part: str) -> None:
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home, "run")
         written(folder, [*names, "c/always"])
@@ -65,7 +65,7 @@ def test_what_another_deletes_meanwhile_is_deleted(names: list[str], number: int
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_what_another_writes_while_a_folder_is_deleted_may_stay(tmp_path: Path, number: int) -> None:
+def test_files_written_while_a_folder_is_deleted_may_remain(tmp_path: Path, number: int) -> None:
     folder = tmp_path / "run"
     written(folder, ["a", "c/d"])
     with disturbed(number, lambda: written(folder, ["c/new"])):
@@ -75,7 +75,7 @@ def test_what_another_writes_while_a_folder_is_deleted_may_stay(tmp_path: Path, 
 
 
 @given(number=st.integers(0, 30), levels=st.integers(0, 3))
-def test_a_write_into_a_folder_that_is_deleted_meanwhile_is_made(number: int, levels: int) -> None:
+def test_a_write_succeeds_although_its_folder_is_deleted_meanwhile(number: int, levels: int) -> None:
     with tempfile.TemporaryDirectory() as home:
         place = Path(home, "run", *"abc"[:levels], "file")
         written(place.parent, ["before"])
@@ -88,7 +88,7 @@ def test_a_write_into_a_folder_that_is_deleted_meanwhile_is_made(number: int, le
 
 @pytest.mark.parametrize("number", range(20))
 @pytest.mark.parametrize("lister", [storage.list_files, lambda uri: storage.list_matching(f"{uri}/**/*.txt")])
-def test_what_vanishes_while_it_is_listed_is_not_listed(
+def test_files_that_vanish_during_a_listing_are_not_listed(
     tmp_path: Path, number: int, lister: Callable[[str], list[storage.File]]
 ) -> None:
     written(tmp_path, ["a.txt", "b/c.txt", "b/d/e.txt", "f/g.txt"])
@@ -98,7 +98,7 @@ def test_what_vanishes_while_it_is_listed_is_not_listed(
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_what_vanishes_before_it_is_read_is_missing(tmp_path: Path, number: int) -> None:
+def test_a_file_that_vanishes_before_it_is_read_is_missing(tmp_path: Path, number: int) -> None:
     place = tmp_path / "STOP"
     place.write_bytes(b"driver")
     with disturbed(number, lambda: place.unlink(missing_ok=True)):
@@ -108,7 +108,7 @@ def test_what_vanishes_before_it_is_read_is_missing(tmp_path: Path, number: int)
         storage.read_bytes(str(tmp_path / "never"))
 
 
-def test_a_link_is_deleted_and_not_what_it_leads_to(tmp_path: Path) -> None:
+def test_a_link_is_deleted_and_not_its_target(tmp_path: Path) -> None:
     written(tmp_path, ["there/a"])
     (tmp_path / "link").symlink_to(tmp_path / "there")
     storage.delete(str(tmp_path / "link"))
@@ -118,9 +118,12 @@ def test_a_link_is_deleted_and_not_what_it_leads_to(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("n" * 256, "has a name that is too long"), ("loop/x", "is a link that leads back|stands in a file, not in")],
+    [
+        ("n" * 256, "has a name that is too long"),
+        ("loop/x", "is a link that leads back|part of it is a file, not a folder"),
+    ],
 )
-def test_a_name_that_the_disk_refuses_is_explained(tmp_path: Path, name: str, expected: str) -> None:
+def test_a_name_that_the_disk_rejects_is_an_error(tmp_path: Path, name: str, expected: str) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for call in (storage.read_bytes, lambda uri: storage.write_bytes(uri, b"")):
         with pytest.raises(UserError, match=expected):
@@ -132,19 +135,19 @@ def test_a_name_of_255_bytes_is_written(tmp_path: Path) -> None:
     assert storage.read_bytes(str(tmp_path / ("n" * 255))) == b"content"
 
 
-def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+def test_checking_a_folder_leaves_it_unchanged(tmp_path: Path) -> None:
     storage.check_writable(str(tmp_path / "not/yet"))
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_bytes(b"")
     for name in ("file", "file/below"):
-        with pytest.raises(UserError, match="stands in a file, not in a folder"):
+        with pytest.raises(UserError, match="part of it is a file, not a folder"):
             storage.check_writable(str(tmp_path / name))
 
 
-def test_a_disk_that_can_only_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: object) -> None:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    with pytest.raises(UserError, match="lies on a disk that can only be read"):
+    with pytest.raises(UserError, match="is on a read-only disk"):
         storage.check_writable(str(tmp_path / "runs"))

@@ -1,4 +1,4 @@
-"""Folders in the folder for temporary files, which all users of a machine share."""
+"""Private folders in the directory for temporary files, which all users of a machine share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from textgen.windows.shards import default_cache_dir
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for temporary files that all users share."""
+    """Provides a directory for temporary files that all users share."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("TEXTGEN_CACHE_DIR", raising=False)
     return tmp_path
@@ -28,7 +28,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_private_folder_is_made_and_found_again(shared: Path) -> None:
+def test_a_private_folder_is_created_and_reused(shared: Path) -> None:
     before = os.umask(0)
     try:
         place = private_folder("some")
@@ -55,7 +55,7 @@ def background() -> Path:
 
 
 @pytest.mark.parametrize("make", [cache, background])
-def test_what_another_has_put_in_its_place_is_refused(
+def test_a_link_or_file_in_its_place_is_an_error(
     shared: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Path]
 ) -> None:
     place = make()
@@ -71,8 +71,8 @@ def test_what_another_has_put_in_its_place_is_refused(
         make()
 
 
-def test_a_folder_of_another_user_is_refused(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_an_error(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = made_private(shared / "x", variable="TMPDIR")
     monkeypatch.setattr(os, "geteuid", lambda: place.stat().st_uid + 1)
-    with pytest.raises(UserError, match="belongs to another user; set TMPDIR to a folder of your own"):
+    with pytest.raises(UserError, match="belongs to another user; set TMPDIR to a folder that you own"):
         made_private(place, variable="TMPDIR")

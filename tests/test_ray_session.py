@@ -24,7 +24,7 @@ disconnect()
 
 @pytest.mark.ray
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs, of which one is left out")
-def test_a_job_that_is_kept_to_one_cpu_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_restricted_to_one_cpu_uses_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("RAY_")]:
         monkeypatch.delenv(name)
     root = Path(textgen.__file__).parents[1]

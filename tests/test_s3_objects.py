@@ -1,4 +1,4 @@
-"""Requests to S3 cost money: how many each call makes, what a server may refuse, and what an interrupted one leaves."""
+"""The number of S3 requests per call, requests that a server denies, and interrupted uploads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIB = 2**20
 
 @pytest.fixture
 def counting(s3_server: str, local_checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The methods and arguments of all requests to the session's server, in their order."""
+    """Records methods and arguments of all requests to the session's server, in order."""
     made: list[str] = []
     with FaultyS3(local_checkout.s3_port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
@@ -36,23 +36,23 @@ def counting(s3_server: str, local_checkout: Checkout, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def folder(s3_server: str) -> str:
-    """A prefix of its own."""
+    """Returns a unique prefix."""
     return storage.join(s3_server, secrets.token_hex(4))
 
 
 @pytest.fixture
 def stub(s3_server: str) -> Iterator[Stubber]:
-    """Answers that are given in place of a server's."""
+    """Provides canned responses instead of a server."""
     s3_client.forget()
     s3_objects._known_buckets.clear()
-    s3_client._answered.set()  # An answer would lead to another client, which has more patience.
+    s3_client._answered.set()  # Otherwise the first response switches to a client with more attempts.
     with Stubber(s3_client.client()) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
     s3_client.forget()
 
 
-def test_a_look_for_one_key_is_one_head(counting: list[str], folder: str) -> None:
+def test_checking_one_key_is_one_head_request(counting: list[str], folder: str) -> None:
     uri = storage.join(folder, "a")
     storage.write_bytes(uri, b"")
     assert storage.exists(uri)
@@ -66,7 +66,7 @@ def test_a_look_for_one_key_is_one_head(counting: list[str], folder: str) -> Non
 
 @pytest.mark.parametrize("status", [403, 404])
 @pytest.mark.parametrize(("listed", "expected"), [(["a/b"], True), (["a/bc"], False), ([], False)])
-def test_a_look_that_is_refused_or_finds_nothing_asks_for_a_list(
+def test_a_denied_or_missing_head_is_followed_by_a_listing(
     stub: Stubber, status: int, listed: list[str], expected: bool
 ) -> None:
     stub.add_client_error("head_object", str(status), http_status_code=status)
@@ -74,7 +74,7 @@ def test_a_look_that_is_refused_or_finds_nothing_asks_for_a_list(
     assert storage.exists("s3://bucket/a/b") is expected
 
 
-def test_a_look_that_may_not_be_made_is_no_no(stub: Stubber) -> None:
+def test_a_denied_request_does_not_mean_missing(stub: Stubber) -> None:
     stub.add_client_error("head_object", "403", http_status_code=403)
     stub.add_client_error("list_objects_v2", "AccessDenied", http_status_code=403)
     with pytest.raises(UserError, match=r"access to s3://bucket/a at .* is denied"):
@@ -91,7 +91,7 @@ def test_a_look_that_may_not_be_made_is_no_no(stub: Stubber) -> None:
         ("", 1, ["POST uploads", "PUT uploadId", "POST uploadId"]),
     ],
 )
-def test_small_objects_are_put_by_one_request_where_they_appear_whole(
+def test_small_objects_need_one_request_if_a_put_is_atomic(
     counting: list[str], folder: str, monkeypatch: pytest.MonkeyPatch, way: str, num_bytes: int, expected: list[str]
 ) -> None:
     monkeypatch.setenv("TEXTGEN_S3_PUT", way)
@@ -110,7 +110,7 @@ def test_small_objects_are_put_by_one_request_where_they_appear_whole(
         ("https://amazonaws.com.example.org", False),
     ],
 )
-def test_amazon_alone_is_known_to_show_whole_objects(
+def test_only_amazon_is_known_for_atomic_puts(
     s3_server: str, monkeypatch: pytest.MonkeyPatch, endpoint: str | None, expected: bool
 ) -> None:
     with monkeypatch.context() as patch:
@@ -150,31 +150,31 @@ def unfinished(folder: str) -> list[str]:
     return [upload["Key"].removeprefix(prefix + "/") for upload in listed]
 
 
-def test_old_uploads_below_a_prefix_are_ended_and_no_others(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_old_uploads_below_the_prefix_are_aborted(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket, _, prefix = folder.removeprefix("s3://").partition("/")
     keys = ["a/1", "a/2/3", "ab/4", "5"]
     for key in keys:
         s3_client.client().create_multipart_upload(Bucket=bucket, Key=f"{prefix}/{key}")
-    assert storage.end_unfinished_uploads(storage.join(folder, "a")) == 0  # They are young: who made them may live.
+    assert storage.end_unfinished_uploads(storage.join(folder, "a")) == 0  # Too recent: their writers may be running.
     assert sorted(unfinished(folder)) == sorted(keys)
     monkeypatch.setattr(s3_objects, "ABANDONED", timedelta(0))
     assert storage.end_unfinished_uploads(storage.join(folder, "a")) == 2
     assert sorted(unfinished(folder)) == ["5", "ab/4"]
 
 
-def test_uploads_that_may_not_be_listed_are_left_alone(stub: Stubber) -> None:
+def test_uploads_that_cannot_be_listed_are_ignored(stub: Stubber) -> None:
     stub.add_client_error("list_multipart_uploads", "AccessDenied", http_status_code=403)
     assert storage.end_unfinished_uploads("s3://bucket/a") == 0
 
 
-def test_the_answer_of_another_object_is_closed() -> None:
+def test_the_response_of_a_replaced_object_is_closed() -> None:
     body = io.BytesIO(b"other")
     with pytest.raises(UserError, match="was replaced while it was read"):
         s3_objects._same({"ETag": "new", "Body": body}, "old", "s3://bucket/a")
-    assert body.closed  # Or its connection stays open, and a test's end warns of it.
+    assert body.closed  # Otherwise the connection stays open, which causes a warning.
 
 
-def test_many_objects_are_deleted_by_few_requests(
+def test_many_objects_are_deleted_with_few_requests(
     counting: list[str], folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_objects, "DELETED_AT_ONCE", 2)
@@ -187,7 +187,7 @@ def test_many_objects_are_deleted_by_few_requests(
     assert [file.uri for file in storage.list_files(folder)] == [storage.join(folder, "out")]
 
 
-def test_a_server_that_deletes_one_object_at_a_time_is_asked_so(stub: Stubber) -> None:
+def test_deletion_falls_back_to_one_object_at_a_time(stub: Stubber) -> None:
     stub.add_response("list_objects_v2", {"Contents": [{"Key": "a/1", "Size": 1}, {"Key": "a/2", "Size": 1}]})
     stub.add_client_error("delete_objects", "NotImplemented", http_status_code=501)
     for key in ("a/1", "a/2"):
@@ -195,7 +195,7 @@ def test_a_server_that_deletes_one_object_at_a_time_is_asked_so(stub: Stubber) -
     storage.delete("s3://bucket/a")
 
 
-def test_an_object_that_may_not_be_deleted_is_reported(stub: Stubber) -> None:
+def test_an_object_that_cannot_be_deleted_is_an_error(stub: Stubber) -> None:
     stub.add_response("list_objects_v2", {"Contents": [{"Key": "a/1", "Size": 1}, {"Key": "a/2", "Size": 1}]})
     stub.add_response("delete_objects", {"Errors": [{"Key": "a/2", "Code": "AccessDenied"}]})
     stub.add_client_error("delete_object", "AccessDenied", http_status_code=403)
@@ -203,13 +203,13 @@ def test_an_object_that_may_not_be_deleted_is_reported(stub: Stubber) -> None:
         storage.delete("s3://bucket/a")
 
 
-def test_an_upload_that_is_refused_is_told_before_the_work(stub: Stubber) -> None:
+def test_a_denied_upload_is_an_error_before_the_work(stub: Stubber) -> None:
     stub.add_client_error("create_multipart_upload", "AccessDenied", http_status_code=403)
     with pytest.raises(UserError, match=r"access to s3://bucket/runs at .* is denied"):
         storage.check_writable("s3://bucket/runs")
 
 
-def test_what_a_training_looks_for_costs_one_request_a_look(counting: list[str], folder: str) -> None:
+def test_each_check_of_a_training_is_one_request(counting: list[str], folder: str) -> None:
     lease.claim(folder, "driver")
     counting.clear()
     assert not stopping._is_stop_requested(folder, "driver")

@@ -1,4 +1,4 @@
-"""Files on local disks and on S3: what is written is read again, globs mean the same, mistakes are explained."""
+"""Files on local disks and on S3: content is read back, globs match alike, and errors are reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textgen.local.background import free_port
 
 @pytest.fixture(params=["local", "s3"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder of its own for a test: local, or a prefix on S3."""
+    """Returns a unique folder for a test: local, or a prefix on S3."""
     if request.param == "local":
         return str(tmp_path)
     return storage.join(request.getfixturevalue("s3_server"), secrets.token_hex(4))
@@ -24,7 +24,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def other_clients(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Lets a test change the `AWS_*` variables, with clients made anew before and after."""
+    """Lets a test change the `AWS_*` variables, with new clients before and after."""
     s3_client.forget()
     yield monkeypatch
     s3_client.forget()
@@ -44,7 +44,7 @@ def matching(root: str, pattern: str) -> list[str]:
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 5 * 2**20 + 3])
-def test_what_is_written_is_read_again(root: str, size_bytes: int, tmp_path: Path) -> None:
+def test_written_content_is_read_back(root: str, size_bytes: int, tmp_path: Path) -> None:
     content = secrets.token_bytes(size_bytes)
     uri = storage.join(root, "a b", "שלום.bin")
     storage.write_bytes(uri, content)
@@ -55,8 +55,8 @@ def test_what_is_written_is_read_again(root: str, size_bytes: int, tmp_path: Pat
     assert (tmp_path / "down" / "copy").read_bytes() == content
 
 
-def test_an_upload_of_several_parts_arrives_whole(root: str, tmp_path: Path) -> None:
-    content = secrets.token_bytes(17 * 2**20 + 5)  # boto3 sends parts of 8 MiB from there on.
+def test_an_upload_of_several_parts_is_complete(root: str, tmp_path: Path) -> None:
+    content = secrets.token_bytes(17 * 2**20 + 5)  # Three parts of up to 8 MiB.
     source = tmp_path / "source"
     source.write_bytes(content)
     storage.upload(source, storage.join(root, "big", "file"))
@@ -96,30 +96,30 @@ def test_a_glob_stays_within_names(root: str) -> None:
     assert names(root, "in/*.tsv") == []
 
 
-def test_a_name_with_the_characters_of_a_pattern_is_listed_as_it_is(root: str) -> None:
+def test_pattern_characters_in_a_name_are_literal_in_a_listing(root: str) -> None:
     write(root, "x [old]/runs*/1", "x o/runs/2")
     assert names(root, "x [old]") == names(root, "x [old]/runs*") == ["x [old]/runs*/1"]
 
 
-def test_patterns_that_are_none_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no pattern; `\*\*` stands alone between slashes"):
+def test_invalid_patterns_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not a valid pattern; `\*\*` must stand alone between slashes"):
         storage.list_matching(f"{tmp_path}/**.txt")
-    with pytest.raises(UserError, match="has a pattern in the bucket's name; name one bucket"):
+    with pytest.raises(UserError, match="has a pattern in the bucket name; give the name of one bucket"):
         storage.list_matching("s3://team-*/x")
 
 
-def test_another_content_is_another_version(root: str) -> None:
+def test_changed_content_changes_the_version(root: str) -> None:
     uri = storage.join(root, "x")
     versions = []
     for number, content in enumerate((b"one", b"two")):
         storage.write_bytes(uri, content)
         if not storage.is_s3(uri):
-            os.utime(uri, ns=(number, number))  # Clocks of disks are coarse.
+            os.utime(uri, ns=(number, number))  # File system clocks are coarse.
         versions.append(storage.list_files(uri)[0].version)
     assert versions[0] != versions[1]
 
 
-def test_what_is_behind_a_link_to_a_folder_is_listed_once(tmp_path: Path) -> None:
+def test_files_behind_a_link_to_a_folder_are_listed_once(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "x").write_text("x")
     (tmp_path / "here").mkdir()
@@ -137,7 +137,7 @@ def test_exists_means_exactly_that_file(root: str) -> None:
     assert not storage.exists(storage.join(root, "a/*"))
 
 
-def test_delete_takes_a_file_or_all_below(root: str) -> None:
+def test_delete_removes_a_file_or_everything_below(root: str) -> None:
     write(root, "a/1", "a/2", "a/b/3", "ab/4")
     storage.delete(storage.join(root, "a/1"))
     assert names(root, "a") == ["a/2", "a/b/3"]
@@ -146,23 +146,23 @@ def test_delete_takes_a_file_or_all_below(root: str) -> None:
     storage.delete(storage.join(root, "missing"))
 
 
-def test_a_missing_file_is_named(root: str) -> None:
+def test_a_missing_file_is_an_error(root: str) -> None:
     for read in (storage.read_bytes, lambda uri: storage.download(uri, Path("never"))):
         with pytest.raises(UserError, match=r"nothing/here does not exist; check the name"):
             read(storage.join(root, "nothing/here"))
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="folder is a folder, not a file"):
         storage.read_bytes(str(tmp_path / "folder"))
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UserError, match="stands in a file, not in a folder"):
+    with pytest.raises(UserError, match="part of it is a file, not a folder"):
         storage.write_bytes(str(tmp_path / "file" / "below"), b"")
 
 
-def test_readers_see_a_whole_file_or_none(root: str) -> None:
-    """Reads while another thread writes long contents of one letter each."""
+def test_readers_see_a_complete_file_or_none(root: str) -> None:
+    """Reads while another thread writes long contents that each repeat one letter."""
     uri = storage.join(root, "x")
     contents = [letter * 300_000 for letter in (b"a", b"b", b"c", b"d")]
     storage.write_bytes(uri, contents[0])
@@ -173,7 +173,7 @@ def test_readers_see_a_whole_file_or_none(root: str) -> None:
     writer.join()
 
 
-def test_a_broken_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x"
     storage.write_bytes(str(path), b"old")
 
@@ -197,12 +197,12 @@ def test_temporary_files_of_writers_are_not_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
-        ("https://example.com/x", "of a kind that cannot be read; use s3://bucket/path or a local path"),
-        ("s3:///x", "names no bucket; write it as s3://bucket/path"),
-        ("s3://Not_A Bucket!/x", "is not a bucket's name"),
+        ("https://example.com/x", "has an unsupported scheme; use s3://bucket/path or a local path"),
+        ("s3:///x", "has no bucket; write it as s3://bucket/path"),
+        ("s3://Not_A Bucket!/x", "is not a valid bucket and key"),
     ],
 )
-def test_a_wrong_uri_is_explained(uri: str, expected: str, s3_server: str) -> None:
+def test_an_invalid_uri_is_an_error(uri: str, expected: str, s3_server: str) -> None:
     with pytest.raises(UserError, match=expected):
         storage.read_bytes(uri)
 
@@ -218,14 +218,14 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_a_missing_bucket_is_named(call, s3_server: str) -> None:
+def test_a_missing_bucket_is_an_error(call, s3_server: str) -> None:
     with pytest.raises(UserError, match=r"there is no bucket 'never-made' at http://127.0.0.1:.*; create it, or check"):
         call("s3://never-made/x")
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
-def test_wrong_credentials_are_told_apart(
+def test_wrong_credentials_have_distinct_errors(
     call, variable: str, s3_server: str, other_clients: pytest.MonkeyPatch
 ) -> None:
     other_clients.setenv(variable, "wrong")
@@ -234,7 +234,9 @@ def test_wrong_credentials_are_told_apart(
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_no_credentials_are_asked_for(call, s3_server: str, other_clients: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_credentials_are_an_error(
+    call, s3_server: str, other_clients: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         other_clients.delenv(variable)
     other_clients.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
@@ -243,20 +245,20 @@ def test_no_credentials_are_asked_for(call, s3_server: str, other_clients: pytes
         call(f"{s3_server}/x")
 
 
-@pytest.mark.slow  # A second or two each, while the client tries again.
+@pytest.mark.slow  # One or two seconds each, for the client's retries.
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_a_silent_endpoint_is_named(call, s3_server: str, other_clients: pytest.MonkeyPatch) -> None:
+def test_a_silent_endpoint_is_an_error(call, s3_server: str, other_clients: pytest.MonkeyPatch) -> None:
     other_clients.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(UserError, match=r"no S3 server answers at http://127.0.0.1:\d+; start it"):
+    with pytest.raises(UserError, match=r"no S3 server responds at http://127.0.0.1:\d+; start it"):
         call(f"{s3_server}/x")
 
 
-def test_an_endpoint_that_is_no_url_is_named(s3_server: str, other_clients: pytest.MonkeyPatch) -> None:
+def test_an_invalid_endpoint_is_an_error(s3_server: str, other_clients: pytest.MonkeyPatch) -> None:
     other_clients.setenv("AWS_ENDPOINT_URL", "nonsense")
     with pytest.raises(UserError, match="AWS_ENDPOINT_URL is 'nonsense'"):
         storage.read_bytes(f"{s3_server}/x")
 
 
-def test_names_are_joined_by_single_slashes_and_empty_ones_add_nothing() -> None:
+def test_names_are_joined_with_single_slashes_and_empty_ones_are_ignored() -> None:
     assert storage.join("s3://bucket/a/", "", "/b/", "c") == "s3://bucket/a/b/c"
     assert storage.join("a", "") == "a"

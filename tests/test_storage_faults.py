@@ -1,4 +1,4 @@
-"""S3 that is slow, loses connections or is away for a while, and disks that are full: nothing is lost or made up."""
+"""Slow, unreliable and unavailable S3 servers, and full disks: content is never lost or corrupted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PASSING: list[list[Fault]] = [["slow_down"], ["drop"], ["cut"], ["cut", "drop", 
 
 @pytest.fixture
 def faulty(s3_server: str, local_checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
-    """The session's S3 server behind a proxy, as this process's clients see it; a long silence is half a second."""
+    """Puts the session's S3 server behind a faulty proxy; read timeouts are half a second."""
     monkeypatch.setattr(s3_client, "READ_SECONDS", 0.5)
     with FaultyS3(local_checkout.s3_port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
@@ -32,12 +32,12 @@ def faulty(s3_server: str, local_checkout: Checkout, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def folder(s3_server: str) -> str:
-    """A prefix of its own."""
+    """Returns a unique prefix."""
     return storage.join(s3_server, secrets.token_hex(4))
 
 
 @pytest.mark.parametrize("faults", PASSING, ids=lambda faults: "-".join(faults))
-def test_what_passes_changes_nothing(faulty: FaultyS3, folder: str, tmp_path: Path, faults: list[Fault]) -> None:
+def test_temporary_faults_change_nothing(faulty: FaultyS3, folder: str, tmp_path: Path, faults: list[Fault]) -> None:
     content = secrets.token_bytes(9 * MIB + 7)  # Two parts.
     uri, source = storage.join(folder, "a"), tmp_path / "source"
     source.write_bytes(content)
@@ -56,7 +56,7 @@ def test_what_passes_changes_nothing(faulty: FaultyS3, folder: str, tmp_path: Pa
         faulty.seen.clear()
         with faulty.under(first(*faults)):
             assert call() in (None, True), name
-        # The answer to a look has no body that could be cut.
+        # The response to HEAD has no body that could be truncated.
         num_met = faults.index("cut") + 1 if name in ("exists", "gone") and "cut" in faults else len(faults)
         assert faulty.seen.total() - faulty.seen["sound"] == num_met, name
 
@@ -69,7 +69,7 @@ def _middle(uri: str) -> bytes:
 
 @pytest.mark.parametrize("num_cut", [1, 2])
 @pytest.mark.parametrize("way", ["upload", "write"])
-def test_an_upload_whose_end_was_not_heard_of_is_made_again(
+def test_an_upload_whose_completion_is_not_confirmed_is_repeated(
     faulty: FaultyS3, folder: str, tmp_path: Path, way: str, num_cut: int
 ) -> None:
     content = secrets.token_bytes(MIB)
@@ -80,16 +80,16 @@ def test_an_upload_whose_end_was_not_heard_of_is_made_again(
     def cut_first_ends(method: str, path: str) -> Fault | None:
         if method == "POST" and "uploadId=" in path:
             ends.append(path)
-            return "cut" if len(ends) <= num_cut else None  # The second answer says NoSuchUpload.
+            return "cut" if len(ends) <= num_cut else None  # The second response is NoSuchUpload.
         return None
 
     with faulty.under(cut_first_ends):
         storage.upload(source, uri) if way == "upload" else storage.write_bytes(uri, content)
-    assert len(ends) == 3  # That was cut, asked for again in vain, and of an upload anew.
+    assert len(ends) == 3  # The truncated response, a retry without success, and the repeated upload.
     assert storage.read_bytes(uri) == content
 
 
-def test_an_answer_that_does_not_come_is_asked_for_again(faulty: FaultyS3, folder: str) -> None:
+def test_a_request_without_a_response_is_repeated(faulty: FaultyS3, folder: str) -> None:
     uri = storage.join(folder, "a")
     storage.write_bytes(uri, b"whole")
     with faulty.under(first("stall")):
@@ -104,11 +104,11 @@ def test_an_answer_that_does_not_come_is_asked_for_again(faulty: FaultyS3, folde
             "slow_down",
             r"the S3 server at http\S+ refuses to read or write s3://\S+ \((SlowDown|503): .*\); try again",
         ),
-        ("drop", r"lost or left the connection at every try to read or write s3://\S+; look after the server"),
-        ("stall", r"lost or left the connection at every try to read or write s3://\S+; look after the server"),
+        ("drop", r"was lost at every attempt to read or write s3://\S+; check the server"),
+        ("stall", r"was lost at every attempt to read or write s3://\S+; check the server"),
     ],
 )
-def test_what_does_not_pass_ends_in_a_sentence(
+def test_a_permanent_fault_is_an_error(
     faulty: FaultyS3, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, expected: str
 ) -> None:
     for name in ("FIRST_ATTEMPTS", "ATTEMPTS"):
@@ -121,7 +121,7 @@ def test_what_does_not_pass_ends_in_a_sentence(
     assert not (tmp_path / "down").exists()
 
 
-def test_a_server_that_has_answered_is_waited_for_longer(
+def test_a_server_that_has_responded_gets_more_attempts(
     faulty: FaultyS3, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_client, "FIRST_ATTEMPTS", 2)
@@ -132,20 +132,20 @@ def test_a_server_that_has_answered_is_waited_for_longer(
         assert not storage.exists(folder)
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(faulty: FaultyS3, folder: str) -> None:
+def test_an_object_replaced_while_it_is_read_is_an_error(faulty: FaultyS3, folder: str) -> None:
     uri = storage.join(folder, "a")
     storage.write_bytes(uri, b"a" * MIB)
     with storage.open_read(uri) as stream:
         begun = stream.read(10)
         faulty.rule = none
         storage.write_bytes(uri, b"b" * MIB)
-        stream._body.close()  # The connection, as it is lost.
+        stream._body.close()  # Simulates a lost connection.
         with pytest.raises(UserError, match="was replaced while it was read"):
             stream.read()
     assert begun == b"a" * 10
 
 
-def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_the_old_content(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", kilobytes=64) as disk:
         kept, source = str(disk / "kept"), Path(__file__)
         storage.write_bytes(kept, b"old")
@@ -155,13 +155,13 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path) -> None:
             "download": lambda: [storage.download(str(source), disk / f"down{i}") for i in range(99)],
         }
         for name, call in calls.items():
-            with pytest.raises(UnavailableError, match=r"no space is left on the disk for \S+; free some, then give"):
+            with pytest.raises(UnavailableError, match=r"no space is left on the disk for \S+; free some, then run"):
                 call()
             assert storage.read_bytes(kept) == b"old", name
             assert not list(disk.glob(".*")), name
 
 
-def test_a_full_disk_of_temporary_files_is_told_too() -> None:
+def test_a_full_disk_of_temporary_files_is_an_error() -> None:
     with (
         pytest.raises(UnavailableError, match=r"no space is left on the disk for temporary files \("),
         storage.disk_full_as_user_error(),

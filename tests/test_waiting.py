@@ -1,4 +1,4 @@
-"""What a job says while a cluster has no room for it, and how it ends or goes on."""
+"""What a job reports while a cluster lacks resources for it, and how it fails or continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textgen.errors import UserError
 from textgen.ingest.ray_tasks import run_tasks
 from textgen.waiting import Cluster, Need, reporting_waits, wait_for
 
-# Ray Data 2.60 sets deprecated fields of its own context when it is copied to a task.
+# Ray Data 2.60 sets deprecated fields of its own context when it copies the context to a task.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 
 
@@ -24,21 +24,26 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.con
     ("resources", "count", "machines", "fits"),
     [
         ({"CPU": 1}, 3, [{"CPU": 2}, {"CPU": 1}], True),
-        ({"CPU": 2}, 2, [{"CPU": 3}, {"CPU": 1}], False),  # 4 in all, and one share would lie on two machines.
+        (
+            {"CPU": 2},
+            2,
+            [{"CPU": 3}, {"CPU": 1}],
+            False,
+        ),  # 4 in total, but one share would be spread over two machines.
         ({"CPU": 1, "GPU": 1}, 2, [{"CPU": 8, "GPU": 1}, {"CPU": 8}], False),
         ({"CPU": 1, "GPU": 1}, 2, [{"CPU": 8, "GPU": 1}, {"CPU": 1, "GPU": 4}], True),
-        ({"CPU": 0.1}, 3, [{"CPU": 0.3}], True),  # 0.3 / 0.1 is a little less than 3.
+        ({"CPU": 0.1}, 3, [{"CPU": 0.3}], True),  # 0.3 / 0.1 is slightly less than 3.
         ({"CPU": 0.5}, 1, [], False),
         ({"CPU": 0, "memory": 5}, 2, [{"memory": 9}], False),
     ],
 )
-def test_shares_lie_on_one_machine_each(
+def test_each_share_fits_on_one_machine(
     resources: dict[str, float], count: int, machines: list[dict[str, float]], fits: bool
 ) -> None:
     assert Need(what="workers", resources=resources, count=count).fits(machines) == fits
 
 
-def test_the_words_name_what_is_free_and_what_holds_the_rest_of_it() -> None:
+def test_the_description_names_free_resources_and_holders() -> None:
     machines = [{"CPU": 4.0, "GPU": 1.0, "memory": 9.0}, {"CPU": 2.0}]
     cluster = Cluster(
         total=machines,
@@ -51,26 +56,26 @@ def test_the_words_name_what_is_free_and_what_holds_the_rest_of_it() -> None:
     assert "the endpoint small (0.5 CPU)" in on_cpus
     on_gpus = cluster.describe(Need(what="workers", resources={"GPU": 1}))
     assert on_gpus.startswith("0 of 1 GPUs are free")
-    assert "endpoint" not in on_gpus  # It holds none.
+    assert "endpoint" not in on_gpus  # It holds no GPUs.
     assert "must grow" in cluster.describe(Need(what="workers", resources={"GPU": 1}, count=2))
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
-def test_a_bound_that_is_none_is_refused(seconds: float) -> None:
+def test_an_invalid_time_limit_is_an_error(seconds: float) -> None:
     with pytest.raises(UserError, match=r"^--wait-seconds is "):
         waiting.bound(seconds)
 
 
-def test_a_command_is_shown_without_folders_and_shortened() -> None:
+def test_a_command_is_shortened_and_shown_without_folders() -> None:
     assert waiting._command("/a/b/bin/python -m jobs.serve") == "`python -m jobs.serve`"
     assert len(waiting._command("python " + "x" * 500)) == waiting.MAX_COMMAND + 2
 
 
 class Sitter:
-    """Holds what it was given until it is killed."""
+    """Holds its resources until it is killed."""
 
     def sit(self) -> None:
-        """Says that it has begun."""
+        """Returns once the actor has started."""
 
 
 def echo(item: Any) -> Iterator[dict[str, Any]]:
@@ -80,7 +85,7 @@ def echo(item: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def sitter(ray_head: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An actor with a name that holds both CPUs of the head, where nobody waits in silence."""
+    """Starts a named actor that holds both CPUs of the head, and makes waits be reported immediately."""
     import ray
 
     monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.0)
@@ -94,13 +99,13 @@ def sitter(ray_head: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def unplaced() -> list[str]:
-    """Returns the placement groups that wait for room."""
+    """Returns the placement groups that wait for resources."""
     return [group.name for group in waiting._groups() if group.state in (group.PENDING, group.RESCHEDULING)]
 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("sitter")
-def test_tasks_that_find_no_room_say_what_holds_it_and_end_by_the_bound() -> None:
+def test_waiting_tasks_report_the_holders_and_fail_at_the_time_limit() -> None:
     said: list[str] = []
     waiting.bound(1.0)
     with pytest.raises(UserError, match=r"--wait-seconds 1.*the actor couch \(2 CPU\)"):
@@ -110,7 +115,7 @@ def test_tasks_that_find_no_room_say_what_holds_it_and_end_by_the_bound() -> Non
 
 
 @pytest.mark.ray
-def test_tasks_go_on_when_what_held_the_room_has_ended(sitter: Any) -> None:
+def test_tasks_continue_when_resources_become_free(sitter: Any) -> None:
     import ray
 
     said: list[str] = []
@@ -124,12 +129,12 @@ def test_tasks_go_on_when_what_held_the_room_has_ended(sitter: Any) -> None:
     found = run_tasks(echo, [{"number": 3}, {"number": 4}], say=say)
     assert sorted(value["number"] for value in found) == [3, 4]
     assert "the actor couch (2 CPU)" in said[0]
-    assert "found room" in said[-1]
+    assert "became free" in said[-1]
 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("sitter")
-def test_a_training_that_finds_no_room_starts_nothing(tmp_path: Path) -> None:
+def test_a_training_without_resources_starts_nothing(tmp_path: Path) -> None:
     from textgen.training.driver import train
 
     texts = ["the red dog ran", "a blue dog sat", "the dog"]
@@ -142,21 +147,21 @@ def test_a_training_that_finds_no_room_starts_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_what_was_started_and_is_queued_is_reported(sitter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queued_work_is_reported(sitter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    told = threading.Event()
+    reported = threading.Event()
     said: list[str] = []
 
     def say(line: str) -> None:
         said.append(line)
-        told.set()
+        reported.set()
 
-    group = placement_group([{"CPU": 1}])  # As Ray Train's, after a worker was lost.
+    group = placement_group([{"CPU": 1}])  # Like Ray Train's after losing a worker.
     monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.05)
     with reporting_waits(Need(what="1 training worker", resources={"CPU": 1}), say=say):
-        assert told.wait(60)
+        assert reported.wait(60)
     assert "the actor couch (2 CPU)" in said[0]
     ray.kill(sitter)
     assert group.wait(60)

@@ -1,4 +1,4 @@
-"""From a bucket of text to a small language model: `textgen.load` returns a trained one."""
+"""Trains small language models on text from local files or S3; `textgen.load` returns a trained model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def load(uri: str) -> TrainedModel:
-    """Returns the model of a checkpoint, of a run (its best checkpoint) or of a sweep's `best`, on disk or S3.
+    """Loads a model from a checkpoint, a run (its best checkpoint) or the `best` of a sweep, on disk or S3.
 
     Raises:
-        UserError: there is none.
+        UserError: There is no checkpoint.
     """
-    from textgen.loaded import TrainedModel  # Loads numpy and pyarrow, which not every import of a part needs.
+    from textgen.loaded import TrainedModel  # Imports NumPy and PyArrow, which not every use of the package needs.
     from textgen.local.s3 import introduce
 
     introduce()

@@ -1,11 +1,11 @@
-"""The errors that a user is meant to read."""
+"""Errors whose message is meant for the user."""
 
 
 class UserError(ValueError):
-    """A mistake that its user can mend.
+    """An error that the user can correct.
 
-    The message is one sentence or two: what was received, what would be right, what to do.
-    Jobs print it without a traceback and end with exit code 2.
+    The message is one or two sentences: what was received, what would be valid, what to do. Jobs print it without a
+    traceback and exit with code 2.
     """
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str]]:
@@ -13,11 +13,11 @@ class UserError(ValueError):
 
 
 class UnavailableError(UserError):
-    """Storage that does not answer, lets nobody in or is full: nothing is known of what lies there.
+    """Storage does not respond, denies access or is full, so its content is unknown.
 
-    It may meet one worker alone, and another try may succeed.
+    The error may affect only one worker, and a retry may succeed.
     """
 
 
 class MissingError(UserError):
-    """There is no such file."""
+    """A file does not exist."""

@@ -1,4 +1,4 @@
-"""A trained model for Python code and notebooks, without Ray: what `textgen.load` returns.
+"""`TrainedModel`, the result of `textgen.load`, for Python code and notebooks without Ray.
 
 Letters: T ids of a text, V vocabulary.
 """
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
     from textgen.generation.engine import Engine
 
 CHUNK_IDS = 128
-"""Ids that are read by one call: every text is padded to a multiple of it, so that the model is compiled once."""
+"""Number of ids per call. Texts are padded to a multiple of it, so the model is compiled only once."""
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 
 class TrainedModel:
-    """A language model or a classifier, with the settings that its checkpoint keeps.
+    """A language model or a classifier, with the settings stored in its checkpoint.
 
-    A method that the model has not been trained for raises a `UserError`, as does every other mistake.
+    Methods raise a `UserError` for invalid arguments, and if the model was not trained for the task.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """Takes a checkpoint, whose weights are read at the first use."""
+        """Wraps a checkpoint, whose weights are read on first use."""
         self.checkpoint = checkpoint
 
     @classmethod
     def of(cls, uri: str) -> TrainedModel:
-        """Returns the model of a checkpoint, or of a run (its best checkpoint).
+        """Loads the model of a checkpoint, or of a run (its best checkpoint).
 
         Raises:
-            UserError: there is none.
+            UserError: There is no checkpoint.
         """
         return cls(find_checkpoint(uri))
 
@@ -57,23 +57,23 @@ class TrainedModel:
         """Returns one completion of a prompt, without the prompt.
 
         Args:
-            prompt: The text to continue; a new document by default.
-            condition: Values told before the text, by name, of a model that was trained with conditions.
+            prompt: Text to continue; by default, a new document is generated.
+            condition: Values to condition on, by name, for a model trained with conditions.
             sampling: Fields of `SamplingSpec`, such as `temperature=0.5`, `max_new_chars=80` or `seed=3`.
         """
         if "n" in sampling:
-            raise UserError(f"generate returns one text, and received n={sampling['n']}; call complete for several")
+            raise UserError(f"generate returns one text but received n={sampling['n']}; call complete for several")
         return self.complete([prompt], condition=condition, n=1, **sampling)[0].completion
 
     def complete(
         self, prompts: Sequence[str], *, condition: Mapping[str, Any] | None = None, **sampling: Any
     ) -> list[Completion]:
-        """Returns `n` completions of every prompt, prompt by prompt; they are generated side by side.
+        """Returns `n` completions of each prompt, in order; all are generated in one batch.
 
-        A completion is the same whatever it is generated with; see `generate` for the arguments.
+        A completion does not depend on the others in the batch. See `generate` for the arguments.
         """
         if isinstance(prompts, str):
-            raise UserError(f"prompts is the text {prompts!r}; give a list of texts, or call generate for one")
+            raise UserError(f"prompts is the text {prompts!r}; pass a list of texts, or call generate for one text")
         if isinstance(sampling.get("stop"), str):
             sampling["stop"] = [sampling["stop"]]
         settings = sampling_of(self._language_model, {f"sampling.{name}": value for name, value in sampling.items()})
@@ -82,9 +82,9 @@ class TrainedModel:
         )
 
     def score(self, text: str, *, condition: Mapping[str, Any] | None = None) -> Tally:
-        """Returns what a text costs as a whole document, its end included: `.bits_per_character`, `.perplexity` ...
+        """Scores a text as a complete document including its end: `.bits_per_character`, `.perplexity` and others.
 
-        `jobs.evaluate` reads the documents of a split one after another; here every text is read from the beginning.
+        Each text is scored from a new state, whereas `jobs.evaluate` scores the documents of a split in sequence.
         """
         vocabulary = self._language_model.vocabulary
         ids = vocabulary.encode(clean_text(text, self.checkpoint.spec.corpus))
@@ -92,37 +92,39 @@ class TrainedModel:
         return self._scorer.score(_batches(self._given(condition), np.concatenate([ids, end]).astype(np.int32)))
 
     def next_characters(self, text: str = "", *, condition: Mapping[str, Any] | None = None) -> dict[str, float]:
-        """Returns the probability of every character that may follow a text, the likeliest first.
+        """Returns the probability of every character that may follow a text, most likely first.
 
-        `""` is the end of the document. They are those of the temperature 1, and add up to 1: as in generation, what
-        no text can hold is left out.
+        The key `""` is the end of the document. Probabilities are for temperature 1 and sum to 1; as in generation, ids
+        that are never sampled are excluded.
         """
         vocabulary = self._language_model.vocabulary
         if vocabulary.unit != "characters":
-            raise UserError(f"{self.checkpoint.uri} reads {vocabulary.unit}, of which several make a character")
+            raise UserError(
+                f"{self.checkpoint.uri} is a model of {vocabulary.unit}; next_characters requires a model of characters"
+            )
         ids = vocabulary.encode(TextCodec.of(self.checkpoint.spec.corpus).encode(text))
         logits = self._last_logits(np.concatenate([self._given(condition), ids]).astype(np.int32))
         logits[list(vocabulary.never_drawn)] = -np.inf
         shares = np.exp(logits - logits.max())
         shares /= shares.sum()
         order = [index for index in np.argsort(-shares, kind="stable").tolist() if np.isfinite(logits[index])]
-        return {vocabulary.decode([index]): float(shares[index]) for index in order}  # END is decoded to nothing.
+        return {vocabulary.decode([index]): float(shares[index]) for index in order}  # END decodes to "".
 
     def classify(self, text: str) -> Labelled:
-        """Returns what a classifier says of a text: `.label`, None where it does not know, `.confidence`, `.reason`."""
+        """Classifies a text; the result has `.label` (None if the classifier is not sure), `.confidence`, `.reason`."""
         return self.classify_all([text])[0]
 
     def classify_all(self, texts: Sequence[str]) -> list[Labelled]:
-        """Returns what a classifier says of each text, in order."""
+        """Classifies texts, in order."""
         if isinstance(texts, str):
-            raise UserError(f"texts is the text {texts!r}; give a list of texts, or call classify for one")
+            raise UserError(f"texts is the text {texts!r}; pass a list of texts, or call classify for one text")
         return self._labeller.label(texts)
 
     @property
     def _language_model(self) -> Checkpoint:
-        """The checkpoint, of a language model."""
+        """The checkpoint, if it is a language model."""
         if self.checkpoint.classes:
-            raise UserError(f"{self.checkpoint.uri} is a classifier, which has no next character; call classify")
+            raise UserError(f"{self.checkpoint.uri} is a classifier and cannot generate or score text; call classify")
         return self.checkpoint
 
     @functools.cached_property
@@ -137,8 +139,8 @@ class TrainedModel:
 
     @functools.cached_property
     def _model(self) -> Any:
-        """The language model as it was trained."""
-        from textgen.model.sliding import as_trained  # Loads TensorFlow.
+        """The language model, reading text as in training."""
+        from textgen.model.sliding import as_trained  # Imports TensorFlow.
 
         return as_trained(self._language_model.build_model(), self.checkpoint.spec)
 
@@ -150,13 +152,13 @@ class TrainedModel:
 
     @functools.cached_property
     def _step(self) -> Any:
-        """Ids [1, T] and a state -> the logits after each id, [1, T, V], and the new state."""
+        """A function of ids [1, T] and a state that returns the logits after each id, [1, T, V], and the new state."""
         import tensorflow as tf
 
         return tf.function(lambda ids, state: self._model(ids, state))
 
     def _last_logits(self, ids: Ids) -> Floats:
-        """Returns the logits after the last of some ids, [V]."""
+        """Returns the logits after the last id, [V]."""
         state = self._model.initial_state(1)
         for start in range(0, len(ids), CHUNK_IDS):
             chunk = ids[start : start + CHUNK_IDS]
@@ -164,14 +166,14 @@ class TrainedModel:
         return np.asarray(logits[0, len(chunk) - 1], np.float64)
 
     def _given(self, condition: Mapping[str, Any] | None) -> Ids:
-        """Returns what stands before a document: the id that it is read after, and what is told."""
+        """Returns the ids that precede a document: the start id and the controls."""
         vocabulary = self._language_model.vocabulary
         controls = vocabulary.control_ids(controls_of(vocabulary.conditions, condition or {}))
         return np.concatenate([[vocabulary.start_id], controls]).astype(np.int32)
 
 
 def _batches(given: Ids, targets: Ids) -> Iterator[Batch]:
-    """Yields a document in one lane: `given` [G] is read first, and then the targets are predicted one by one."""
+    """Yields batches of one lane in which `given` [G] is read first and then each target is predicted."""
     ids = np.concatenate([given, targets])
     inputs, followed_by = ids[:-1], ids[1:]
     counts = np.arange(len(inputs)) >= len(given) - 1
@@ -186,5 +188,5 @@ def _batches(given: Ids, targets: Ids) -> Iterator[Batch]:
 
 
 def _padded(ids: npt.NDArray[Any]) -> Ids:
-    """Returns one row of CHUNK_IDS, filled up by zeros."""
+    """Returns one row of CHUNK_IDS, padded with zeros."""
     return np.pad(ids, (0, CHUNK_IDS - len(ids)))[None].astype(np.int32)

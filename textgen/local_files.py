@@ -1,4 +1,4 @@
-"""Local files as `storage` uses them: several processes list, write and delete in the same folders at once."""
+"""Local files for `storage`, safe when several processes list, write and delete in the same folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 Found = tuple[Path, os.stat_result]
 NUM_TRIES = 10
-"""How often something is tried that another process undoes, such as a write into a folder that it deletes."""
+"""Attempts at an operation that another process can disturb, such as a write to a folder that it deletes."""
 
 
 class FileRange(io.RawIOBase):
@@ -43,7 +43,7 @@ class FileRange(io.RawIOBase):
 
 
 def list_below(path: Path) -> Iterator[Found]:
-    """Yields a file, or the files below a folder; temporary files of writers are left out."""
+    """Yields a file, or all files below a folder, except temporary files of writers."""
     found: Iterable[Path] = [path]
     if path.is_dir():
         found = (Path(folder, name) for folder, names in _walk(path) for name in names)
@@ -51,39 +51,39 @@ def list_below(path: Path) -> Iterator[Found]:
 
 
 def list_matching(path: Path) -> Iterator[Found]:
-    """Yields the files that a glob stands for; `**` at its end stands for all files below.
+    """Yields the files that match a glob; a trailing `**` matches all files below.
 
     Raises:
-        ValueError: it is no pattern.
+        ValueError: The pattern is invalid.
     """
     anchor = Path(path.anchor) if path.is_absolute() else Path.cwd()
     relative = path.relative_to(anchor) if path.is_absolute() else path
     pattern = str(relative / "*" if relative.name == "**" else relative)
-    return _files(_again(lambda: list(anchor.glob(pattern))))  # A folder that vanishes ends pathlib's walk.
+    return _files(_again(lambda: list(anchor.glob(pattern))))  # A vanishing folder aborts pathlib's walk.
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
-    """Lets `fill` write a temporary file beside `path`, and renames it: `path` is there whole or not at all."""
+    """Writes `path` atomically: `fill` writes a temporary file beside it, which is then renamed."""
     _again(lambda: _write(path, fill), folder=path.parent)
 
 
 def delete(path: Path) -> None:
-    """Deletes a file, or a folder with everything below it, if there is any.
+    """Deletes a file, or a folder with everything below it, if it exists.
 
-    What another process deletes at the same time is deleted; what it writes at the same time may stay.
+    Other processes may delete the same files at the same time. Files that they write meanwhile may remain.
     """
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, onerror=_pass_over)
+        shutil.rmtree(path, onerror=_ignore_concurrent_changes)
     else:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
 
 
 def check_folder(path: Path) -> None:
-    """Makes sure that files can be written below a folder, which need not be there; leaves nothing behind.
+    """Checks that files can be written below a folder, which need not exist; leaves nothing behind.
 
     Raises:
-        OSError: they cannot be.
+        OSError: Files cannot be written.
     """
     for place in (path, *path.parents):
         if os.path.lexists(place):
@@ -92,7 +92,7 @@ def check_folder(path: Path) -> None:
 
 
 def _again(call: Callable[[], Any], *, folder: Path | None = None) -> Any:
-    """Calls again where something vanished amid the call: anything, or what is on the way to `folder` or below it."""
+    """Retries a call if a file disappears during it: any file, or only `folder`, its parents and files below it."""
     for _ in range(NUM_TRIES - 1):
         try:
             return call()
@@ -107,10 +107,10 @@ def _again(call: Callable[[], Any], *, folder: Path | None = None) -> Any:
 
 def _write(path: Path, fill: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")  # Not longer than `path` may be itself.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")  # Short enough for any valid `path`.
     try:
         fill(temporary)
-        _flush(temporary)  # Or a power cut may leave the name with nothing behind it.
+        _flush(temporary)  # Otherwise a power failure may leave an empty file under the final name.
         os.replace(temporary, path)
         _flush(path.parent)
     finally:
@@ -119,7 +119,7 @@ def _write(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Waits until a file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -127,32 +127,34 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _pass_over(_: Any, __: str, raised: tuple[type[BaseException], BaseException, TracebackType]) -> None:
-    """Lets `rmtree` go on after what another process has done to its folder."""
-    # Gone already; written into since it was emptied; or (without a number) made anew since it was listed.
+def _ignore_concurrent_changes(
+    _: Any, __: str, raised: tuple[type[BaseException], BaseException, TracebackType]
+) -> None:
+    """Lets `rmtree` continue after another process has changed the folder."""
+    # Already deleted; written to after it was emptied; or (without an errno) recreated after it was listed.
     if getattr(raised[1], "errno", 0) not in (errno.ENOENT, errno.ENOTEMPTY, None):
         raise raised[1]
 
 
 def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yields every folder below a path and the names of its files, also behind links, each once.
+    """Yields every folder below a path with the names of its files, following links, each folder once.
 
     Raises:
-        OSError: a folder cannot be read.
+        OSError: A folder cannot be read.
     """
 
     def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # Deleted meanwhile.
+        if not isinstance(error, FileNotFoundError):  # Deleted by another process.
             raise error
 
     seen = set()
     for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:  # A link back to where it stands.
+        if real in seen:  # Reached before through another link.
             folders.clear()
             continue
         seen.add(real)
-        folders.sort()  # Of two names of a folder always the same one is seen first.
+        folders.sort()  # If a folder has two names, the same one is always visited first.
         yield folder, names
 
 
@@ -163,7 +165,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Found]:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
-            continue  # A link to nothing or to itself, or deleted meanwhile.
+            continue  # A broken or circular link, or deleted by another process.
         if stat.S_ISREG(about.st_mode) and not _is_temporary(path):
             yield path, about
 

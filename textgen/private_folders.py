@@ -1,4 +1,4 @@
-"""Folders of one user below the folder for temporary files, which all users of a machine share."""
+"""Private folders in the directory for temporary files, which all users of a machine share."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from textgen.errors import UserError
 
 
 def private_folder(name: str, *, variable: str = "TMPDIR") -> Path:
-    """Returns this user's folder of a name for temporary files, made where it is missing; nobody else can enter it.
+    """Returns this user's temporary folder with the given name, creating it if necessary. Other users have no access.
 
-    Its names can be guessed, so that another user may have made it first, to read or to change what is put there.
+    Its path is predictable, so another user could have created it first to read or change its content.
 
     Args:
-        name: what the folder is for.
-        variable: the environment variable by which a user can choose another place.
+        name: Purpose of the folder.
+        variable: Environment variable with which the user can choose another location.
 
     Raises:
-        UserError: something stands there that is not a folder of this user.
+        UserError: The path exists and is not a folder owned by this user.
     """
     place = Path(tempfile.gettempdir()) / f"textgen-{name}-{os.geteuid()}"
     return made_private(place, variable=variable)
 
 
 def checkout_root() -> Path:
-    """Returns the folder that this package lies in."""
+    """Returns the folder that contains this package."""
     return Path(__file__).resolve().parents[1]
 
 
 def checkout_folder() -> Path:
-    """Returns the place of this checkout's temporary files, which nobody else can enter once it is `made_private`.
+    """Returns the path for this checkout's temporary files, which is private once it is `made_private`.
 
-    It is short, because the path of a Unix socket ends at 107 bytes, and no other checkout shares it.
+    The path is unique to the checkout, and short because paths of Unix sockets are limited to 107 bytes.
     """
     name = f"textgen-{os.getuid()}-{hashlib.sha256(os.fsencode(checkout_root())).hexdigest()[:8]}"
     shared = Path(tempfile.gettempdir())
@@ -43,23 +43,23 @@ def checkout_folder() -> Path:
 
 
 def made_private(place: Path, *, variable: str) -> Path:
-    """Makes a folder in a folder that others share, or makes sure that it is this user's own, and closes it to others.
+    """Creates a folder in a shared directory, or checks that it belongs to this user, and denies others access.
 
     Raises:
-        UserError: something stands there that is not a folder of this user; `variable` leads elsewhere.
+        UserError: The path exists and is not a folder owned by this user; the message suggests setting `variable`.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         place.mkdir(mode=0o700)
     except FileExistsError:
-        about = place.lstat()  # What a link leads to would be another's choice.
+        about = place.lstat()  # Does not follow links, which another user may have created.
         if not stat.S_ISDIR(about.st_mode):
             found = "a link" if stat.S_ISLNK(about.st_mode) else "a file"
             raise UserError(
-                f"{place} is {found}, not a folder; remove it, or set {variable} to a folder of your own"
+                f"{place} is {found}, not a folder; remove it, or set {variable} to a folder that you own"
             ) from None
         if about.st_uid != os.geteuid():
-            raise UserError(f"{place} belongs to another user; set {variable} to a folder of your own") from None
+            raise UserError(f"{place} belongs to another user; set {variable} to a folder that you own") from None
         if stat.S_IMODE(about.st_mode) & 0o077:
-            place.chmod(0o700)  # Made by an earlier version.
+            place.chmod(0o700)  # Created by an earlier version.
     return place

@@ -1,12 +1,12 @@
-"""The type of what receives lines of progress: a job prints them, a worker writes them to its run's log."""
+"""The type of callbacks for progress messages: a job prints them, a worker writes them to the run's log."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Say = Callable[[str], None]
-"""Receives one line for people, without its line break."""
+"""Receives one line of text, without a line break."""
 
 
 def silent(message: str) -> None:
-    """Discards a line of progress."""
+    """Discards a progress message."""

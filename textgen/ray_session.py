@@ -1,7 +1,7 @@
 """Connects a job's driver to Ray.
 
-The cluster is the one of `RAY_ADDRESS`, which `ray job submit` sets. Without it a job starts a Ray of its own on this
-machine for as long as it runs, so that every job also works as a plain command.
+It connects to the cluster at `RAY_ADDRESS`, which `ray job submit` sets. Without the variable, it starts a local Ray
+that ends with the job, so every job can also be run directly.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Any
 from textgen.private_folders import checkout_folder, checkout_root, made_private
 
 ENVIRONMENT = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Keeps a node on 127.0.0.1 there; read when Ray is imported.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Keeps nodes on 127.0.0.1 there; read on import.
     "RAY_DATA_LOG_LEVEL": "WARNING",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # It watches for spot instances from a helper process of its own.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # It would start a process that watches for spot preemption.
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
-"""Settings of Ray and TensorFlow that must stand before they are imported; what the user has set stays."""
+"""Settings of Ray and TensorFlow that must be set before their import. Values set by the user take precedence."""
 
 
 def connect() -> None:
-    """Connects to the cluster of `RAY_ADDRESS`, or starts a local Ray; does nothing where it is connected."""
+    """Connects to the cluster at `RAY_ADDRESS`, or starts a local Ray; does nothing if already connected."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not os.environ.get("RAY_ADDRESS") and "ray" not in sys.modules:
-        _require_token(_folder() / "alone_token")  # Ray reads these settings when it is imported.
+        _require_token(_folder() / "alone_token")  # Ray reads these settings on import.
     import ray
 
     if ray.is_initialized():
@@ -43,14 +43,14 @@ def connect() -> None:
 
 
 def _initialise(ray: Any) -> None:
-    # What workers print stays in Ray's logs: a job's progress and errors reach its driver by ways of their own.
+    # Output of workers stays in Ray's logs. Progress and errors of a job reach the driver by other means.
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": True}
     if os.environ.get("RAY_ADDRESS"):
         from ray.job_config import JobConfig
 
         ray.init(job_config=JobConfig(metadata={"name": job_name()}), **quiet)
         return
-    # Workers import this code from the driver's working directory, wherever it is installed.
+    # Makes workers import this package even if it is not installed.
     paths = os.pathsep.join(filter(None, [str(checkout_root()), os.environ.get("PYTHONPATH")]))
     os.environ["PYTHONPATH"] = paths
     ray.init(
@@ -64,7 +64,7 @@ def _initialise(ray: Any) -> None:
 
 @contextlib.contextmanager
 def _keeping_sigterm() -> Iterator[None]:
-    """Lets SIGTERM do what it did before, where the process has said what: Ray makes it an exit of its own."""
+    """Restores the process's SIGTERM handler, which Ray replaces with its own."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -74,31 +74,31 @@ def _keeping_sigterm() -> Iterator[None]:
 
 
 def job_name() -> str:
-    """Returns the name that Ray's dashboard shows of this driver: `textgen-train` of `python -m jobs.train`."""
+    """Returns this driver's name for Ray's dashboard, such as `textgen-train` for `python -m jobs.train`."""
     module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None) or ""
     return "-".join(["textgen", *([module.removeprefix("jobs.")] if module.startswith("jobs.") else [])])
 
 
 def _folder() -> Path:
-    """Returns this checkout's folder for temporary files, for this user's eyes only.
+    """Returns this checkout's private folder for temporary files.
 
     Raises:
-        UserError: it belongs to somebody else.
+        UserError: It belongs to another user.
     """
     return made_private(checkout_folder(), variable="TMPDIR")
 
 
 def _own_cpus() -> int | None:
-    """Returns the CPUs that this process may use where they are not all; None leaves the count to Ray.
+    """Returns the number of CPUs that this process may use if it is restricted; None leaves the count to Ray.
 
-    Ray heeds the share of CPUs that a container is given, and not which of them `taskset` or a cpuset leaves.
+    Ray respects a container's CPU quota, but not CPU affinity (`taskset` or a cpuset).
     """
     own = len(os.sched_getaffinity(0))
     return own if own < (os.cpu_count() or own) else None
 
 
 def _require_token(path: Path) -> None:
-    """Lets in only who holds the token of this file; Ray would write one to the home folder."""
+    """Requires the token in this file for connections. By default, Ray would write one to the home folder."""
     if "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_MODE" in os.environ:
         return
     with contextlib.suppress(FileExistsError):
@@ -110,7 +110,7 @@ def _require_token(path: Path) -> None:
 
 
 def disconnect() -> None:
-    """Ends the connection, and a local Ray with it."""
+    """Disconnects, and stops a local Ray."""
     import ray
 
     if ray.is_initialized():

@@ -1,7 +1,7 @@
-"""S3 as `storage` uses it: one client a process, which waits for what passes, and words for what does not.
+"""The S3 client for `storage`: one per process, with retries for temporary errors and messages for permanent ones.
 
-botocore sends a request again that was refused for a while (503 SlowDown) or got no answer; a connection that is lost
-while an answer's body arrives is `patiently`'s affair.
+botocore retries requests that are throttled (503 SlowDown) or get no response. `patiently` handles connections that are
+lost while the body of a response arrives.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 FIRST_ATTEMPTS = 5
-"""Tries until a server has answered for the first time: some seconds, since its address may be wrong."""
+"""Attempts until a server responds for the first time: a few seconds, since its address may be wrong."""
 ATTEMPTS = 10
-"""Tries from then on: about a minute, in which a server is restarted."""
+"""Attempts after the first response: about a minute, enough for a server to restart."""
 LONGEST_WAIT_SECONDS = 20.0
 CONNECT_SECONDS = 10
 READ_SECONDS = 30
-"""Silence after which an answer is no longer expected, and asked for again."""
+"""Time without data after which a request is repeated."""
 
 Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KnownServer:
-    """An S3 server of this machine that the user need not name, such as a checkout's embedded one."""
+    """An S3 server on this machine that is used without configuration, such as a checkout's embedded server."""
 
     lead_to: Callable[[str], None]
-    """Sets the `AWS_*` variables of this process where the server alone can be meant by a bucket."""
+    """Sets the `AWS_*` variables of this process if a bucket can only be on this server."""
     way_to: Callable[[str], str | None]
-    """Returns what to type so that a command reaches a bucket on it; None for a bucket of another server."""
+    """Returns a hint how a command reaches a bucket on the server, or None for buckets of other servers."""
 
 
 _known: list[KnownServer] = []
 
 
 def know(server: KnownServer) -> None:
-    """Lets this process find the buckets of a server without being led there by variables."""
+    """Makes this process find the buckets of a server without `AWS_*` variables."""
     _known[:] = [server]
 
 
 def lead_to(bucket: str) -> None:
-    """Sets the `AWS_*` variables of the known server where it alone can be meant by a bucket."""
+    """Sets the `AWS_*` variables for the known server if the bucket can only be there."""
     for server in _known:
         server.lead_to(bucket)
 
@@ -68,16 +68,16 @@ def client() -> S3Client:
 
 
 def forget() -> None:
-    """Makes the next client read the `AWS_*` variables anew; a process reads them once otherwise."""
+    """Makes the next client read the `AWS_*` variables again, which a process otherwise reads only once."""
     while _made:
-        _made.pop().close()  # Its connections, which wait for another request.
+        _made.pop().close()  # Closes idle connections.
     _session.cache_clear()
     _client.cache_clear()
     _answered.clear()
 
 
 def patiently(call: Callable[[], Result]) -> Result:
-    """Calls again, after a while, where a connection was lost on the way."""
+    """Retries a call, with exponential backoff, if a connection is lost."""
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     for attempt in range(ATTEMPTS - 1):
@@ -89,7 +89,7 @@ def patiently(call: Callable[[], Result]) -> Result:
 
 
 def cause_of(error: Exception) -> Exception:
-    """Returns what stopped a transfer; other errors as they are."""
+    """Returns the underlying error of a failed transfer; other errors unchanged."""
     from boto3.exceptions import RetriesExceededError, S3UploadFailedError
 
     if isinstance(error, S3UploadFailedError | RetriesExceededError) and isinstance(error.__context__, Exception):
@@ -98,21 +98,21 @@ def cause_of(error: Exception) -> Exception:
 
 
 def client_error() -> type[Exception]:
-    """Returns the class of answers that are errors."""
+    """Returns botocore's class for error responses."""
     from botocore.exceptions import ClientError
 
     return ClientError
 
 
 def code_of(error: Exception) -> str:
-    """Returns the code of an answer that is an error; that of another error is empty."""
+    """Returns the code of an error response; empty for other errors."""
     from botocore.exceptions import ClientError
 
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
 def error_of(error: Exception, uri: str) -> Exception:
-    """Returns what a user is to read of an error that a request for `uri` raised; other errors as they are."""
+    """Returns a `UserError` for an error raised by a request for `uri`; errors that it does not know are unchanged."""
     from botocore import exceptions
 
     error = cause_of(error)
@@ -121,19 +121,19 @@ def error_of(error: Exception, uri: str) -> Exception:
         return _refusal(error, uri, where)
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return UserError(
-            f"no credentials for {uri}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role that has "
-            f"them{_or_embedded(uri)}"
+            f"no credentials for {uri}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role with "
+            f"access{_or_embedded(uri)}"
         )
     if isinstance(error, exceptions.ParamValidationError):
-        return UserError(f"{uri!r} is not a bucket's name and a key; write it as s3://bucket/path")
+        return UserError(f"{uri!r} is not a valid bucket and key; write it as s3://bucket/path")
     if isinstance(error, ValueError) and "endpoint" in str(error):
-        return UserError(f"AWS_ENDPOINT_URL is {where!r}, which is no address; use one such as http://127.0.0.1:9720")
+        return UserError(f"AWS_ENDPOINT_URL is {where!r}, which is not a URL; use one such as http://127.0.0.1:9720")
     if isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError):
-        return UnavailableError(f"no S3 server answers at {where}; start it (`make s3`), or check AWS_ENDPOINT_URL")
+        return UnavailableError(f"no S3 server responds at {where}; start it (`make s3`), or check AWS_ENDPOINT_URL")
     if isinstance(error, exceptions.HTTPClientError | exceptions.IncompleteReadError):
         return UnavailableError(
-            f"the S3 server at {where} lost or left the connection at every try to read or write {uri}; look after the "
-            "server and the network, then give the same command again"
+            f"the connection to the S3 server at {where} was lost at every attempt to read or write {uri}; check the "
+            "server and the network, then run the same command again"
         )
     if isinstance(error, exceptions.BotoCoreError):
         return UnavailableError(f"{uri} at {where} cannot be reached: {error}; check the AWS_* variables")
@@ -141,13 +141,13 @@ def error_of(error: Exception, uri: str) -> Exception:
 
 
 def _refusal(error: Any, uri: str, where: str) -> UserError:
-    """Returns the words for a request that was answered by an error."""
+    """Returns the `UserError` for an error response."""
     bucket = uri.removeprefix("s3://").partition("/")[0]
     code = code_of(error)
     mistakes = {
         "NoSuchBucket": f"there is no bucket {bucket!r} at {where}; create it, or check the name and AWS_ENDPOINT_URL"
         f"{_or_embedded(uri)}",
-        "KeyTooLongError": f"{uri} is longer than the 1,024 bytes that S3 takes; give a shorter name",
+        "KeyTooLongError": f"{uri} is longer than S3's limit of 1,024 bytes; give a shorter name",
     }
     if code in ("NoSuchKey", "404"):
         return MissingError(f"{uri} does not exist; check the name")
@@ -155,19 +155,19 @@ def _refusal(error: Any, uri: str, where: str) -> UserError:
         return UserError(mistakes[code])
     refusals = {
         "AccessDenied": f"access to {uri} at {where} is denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
-        "and what they may do in that bucket",
+        "and their permissions for the bucket",
         "403": f"access to {uri} at {where} is denied; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        "InvalidAccessKeyId": f"{where} does not know the access key that was sent for {uri}; check AWS_ACCESS_KEY_ID",
-        "SignatureDoesNotMatch": f"{where} refused the signature of a request for {uri}; check AWS_SECRET_ACCESS_KEY",
-        "ExpiredToken": f"the credentials for {uri} have expired; get new ones, then give the same command again",
+        "InvalidAccessKeyId": f"{where} does not know the access key sent for {uri}; check AWS_ACCESS_KEY_ID",
+        "SignatureDoesNotMatch": f"{where} rejected the signature of a request for {uri}; check AWS_SECRET_ACCESS_KEY",
+        "ExpiredToken": f"the credentials for {uri} have expired; get new ones, then run the same command again",
     }
-    said = str(error.response.get("Error", {}).get("Message", "")).rstrip(".")
-    other = f"the S3 server at {where} refuses to read or write {uri} ({code}: {said}); try again later"
+    message = str(error.response.get("Error", {}).get("Message", "")).rstrip(".")
+    other = f"the S3 server at {where} refuses to read or write {uri} ({code}: {message}); try again later"
     return UnavailableError(f"{refusals[code]}{_or_embedded(uri)}" if code in refusals else other)
 
 
 def _or_embedded(uri: str) -> str:
-    """Returns what follows a refusal where the checkout's own server may have been meant; nothing elsewhere."""
+    """Returns a hint to add to an error if the bucket may be on the checkout's embedded server, or ""."""
     bucket = uri.removeprefix("s3://").partition("/")[0]
     ways = [way for server in _known if (way := server.way_to(bucket)) is not None]
     return f"; {ways[0]}" if ways else ""
@@ -175,9 +175,9 @@ def _or_embedded(uri: str) -> str:
 
 @functools.cache
 def _session() -> Session:
-    import boto3  # Takes 0.3 s, which a run on local files need not pay.
+    import boto3  # Takes 0.3 s, so it is not imported for local files.
 
-    return boto3.session.Session()  # A session of its own: the default one keeps the first credentials.
+    return boto3.session.Session()  # The default session would keep the first credentials.
 
 
 @functools.cache

@@ -1,12 +1,13 @@
-"""Objects of S3: read as streams, written whole or not at all, deleted, looked for; with few requests, which cost."""
+"""S3 objects: streaming reads, atomic writes, listing and deletion, with few requests because each one costs money."""
 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import functools
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,24 +24,26 @@ READ_BLOCK_BYTES = 4 * 2**20
 PART_BYTES = 8 * 2**20
 DELETED_AT_ONCE = 1000
 ABANDONED = timedelta(days=1)
-"""Age of an upload whose writer must have been killed."""
+"""Age from which an unfinished upload counts as abandoned by a killed writer."""
+GLOB = "*?["
+"""Characters that make a name a pattern."""
 PUT_VARIABLE = "TEXTGEN_S3_PUT"
 AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
-"""How the names of hosts end that show an object when all of it has arrived, and not before.
+"""Suffixes of hosts on which an object becomes visible only when it is complete.
 
-Of others that is not known: rclone's server shows an object that is put in one piece while it grows, and calls itself
-AmazonS3 in its answers. An object in parts appears everywhere when it is complete, for two requests more.
+Other servers may differ: rclone's server shows an object sent by a single PUT while it grows, and calls itself AmazonS3
+in its responses. A multipart upload is atomic on every server, but needs two more requests.
 """
 
 _known_buckets: set[tuple[str, str]] = set()
-"""Endpoint and name of buckets that were there."""
+"""Endpoint and name of buckets that are known to exist."""
 
 
 class ObjectStream(io.RawIOBase):
-    """An object's bytes from first to last, or those at [start, stop); reading goes on where a connection is lost.
+    """Streams an object, or its bytes at [start, stop), and resumes reading when a connection is lost.
 
     Raises:
-        UserError: there is no such object, or it was replaced while it was read.
+        UserError: The object does not exist, or was replaced while it was read.
     """
 
     def __init__(self, uri: str, *, bucket: str, key: str, start: int = 0, stop: int | None = None) -> None:
@@ -82,7 +85,7 @@ class ObjectStream(io.RawIOBase):
             raise
 
     def readall(self) -> bytes:
-        # Inherited, it would ask for 8 KiB at a time.
+        # The inherited method reads only 8 KiB at a time.
         return b"".join(iter(lambda: self.read(READ_BLOCK_BYTES) or b"", b""))
 
     def close(self) -> None:
@@ -92,7 +95,7 @@ class ObjectStream(io.RawIOBase):
 
 
 class ObjectRanges(io.RawIOBase):
-    """An object that is read at any position, by a request for that range alone."""
+    """Random access to an object; each read is one request for its range."""
 
     def __init__(self, uri: str, *, bucket: str, key: str) -> None:
         self._uri = uri
@@ -137,15 +140,15 @@ class ObjectRanges(io.RawIOBase):
 
 
 def _same(answer: Any, tag: str, uri: str) -> Any:
-    """Returns an answer's body, of the object that the others were of; rclone's server does not know `If-Match`."""
+    """Returns a response's body if the object has not been replaced; rclone's server does not support `If-Match`."""
     if answer["ETag"] != tag:
         answer["Body"].close()
-        raise UserError(f"{uri} was replaced while it was read; give the same command again")
+        raise UserError(f"{uri} was replaced while it was read; run the same command again")
     return answer["Body"]
 
 
 def exists(*, bucket: str, key: str) -> bool:
-    """Says whether there is an object of exactly this key."""
+    """Returns whether an object with exactly this key exists."""
     if not key:
         return False
     place = (client().meta.endpoint_url, bucket)
@@ -158,16 +161,48 @@ def exists(*, bucket: str, key: str) -> bool:
             return False
         if code_of(error) not in ("403", "404"):
             raise
-        # An answer to HEAD has no body: whether the bucket is missing, or why a request is refused, another one says.
+        # A HEAD response has no body. Listing tells whether the bucket is missing, or why the request is denied.
         listed = client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
         _known_buckets.add(place)
         return any(item["Key"] == key for item in listed)
 
 
-def send(source: Path | bytes, *, bucket: str, key: str) -> None:
-    """Puts an object that nobody sees before it is whole, in one request where the server and its size allow that.
+def list_below(key: str, *, bucket: str) -> Iterator[Any]:
+    """Yields the object with this key and those below it (`a/b` does not match `a/bc`), as entries of a listing."""
+    for item in _listed(key, bucket=bucket):
+        if not key or item["Key"] == key or item["Key"].startswith(key.rstrip("/") + "/"):
+            yield item
 
-    An upload that is interrupted, by a signal too, is ended.
+
+def list_matching(pattern: str, *, bucket: str) -> Iterator[Any]:
+    """Yields the objects whose key matches a glob, as entries of a listing."""
+    prefix = pattern[: min(pattern.find(character) for character in GLOB if character in pattern)]
+    for item in _listed(prefix, bucket=bucket):
+        if _matches(item["Key"].split("/"), pattern.split("/")):
+            yield item
+
+
+def _listed(prefix: str, *, bucket: str) -> Iterator[Any]:
+    """Yields the objects whose key starts with a prefix, without markers of folders."""
+    for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            if not item["Key"].endswith("/"):
+                yield item
+
+
+def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Returns whether path names match glob names with the rules of `pathlib`: `*` stays within a name."""
+    if not patterns:
+        return not names
+    if patterns[0] == "**":
+        return any(_matches(names[start:], patterns[1:]) for start in range(len(names) + 1))
+    return bool(names) and fnmatch.fnmatchcase(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
+
+
+def send(source: Path | bytes, *, bucket: str, key: str) -> None:
+    """Writes an object atomically, in one request if the server and the size allow it.
+
+    An interrupted upload is aborted, also if a signal interrupts it.
     """
     config = _transfer(largest_whole=PART_BYTES if _puts_whole() else 0)
     for attempt in range(s3_client.ATTEMPTS):
@@ -178,33 +213,33 @@ def send(source: Path | bytes, *, bucket: str, key: str) -> None:
                 client().upload_file(str(source), bucket, key, Config=config)
             return
         except Exception as error:
-            # The server was restarted; or the upload is complete, and the answer that said so was lost. The body that
-            # has the code may be lost too: then its status stands for it.
+            # The server was restarted, or the upload is complete but the response was lost. If the body with the error
+            # code is lost too, the code is the HTTP status.
             if attempt == s3_client.ATTEMPTS - 1 or code_of(s3_client.cause_of(error)) not in ("NoSuchUpload", "404"):
                 raise
 
 
 @functools.cache
 def _transfer(*, largest_whole: int) -> TransferConfig:
-    """Returns how objects are sent: in parts from one byte above `largest_whole` on."""
+    """Returns the transfer settings, with multipart uploads above `largest_whole` bytes."""
     from boto3.s3.transfer import TransferConfig
 
     return TransferConfig(multipart_threshold=largest_whole + 1, multipart_chunksize=PART_BYTES, use_threads=False)
 
 
 def _puts_whole() -> bool:
-    """Says whether an object that is put in one piece appears when it is whole."""
+    """Returns whether a single PUT is atomic on this server."""
     way = os.environ.get(PUT_VARIABLE, "")
     if way not in ("", "whole", "parts"):
         raise UserError(
-            f"{PUT_VARIABLE} is {way!r}; use 'whole' where the server shows an object when all of it has arrived, "
-            "'parts' where it may show it before, or leave it unset"
+            f"{PUT_VARIABLE} is {way!r}; use 'whole' if the server shows objects only when they are complete, 'parts' "
+            "if it may show them before, or unset it"
         )
     return way == "whole" if way else (urlsplit(client().meta.endpoint_url).hostname or "").endswith(AMAZON)
 
 
 def delete(keys: Sequence[str], *, bucket: str) -> None:
-    """Deletes objects, many by one request."""
+    """Deletes objects, many per request."""
     if len(keys) == 1:
         client().delete_object(Bucket=bucket, Key=keys[0])
         return
@@ -216,13 +251,13 @@ def delete(keys: Sequence[str], *, bucket: str) -> None:
         except s3_client.client_error() as error:
             if code_of(error) in ("AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
                 raise
-            failed = [{"Key": key} for key in some]  # The server does not know the request, or not such keys in it.
-        for item in failed:  # One by one, with an error that says why.
+            failed = [{"Key": key} for key in some]  # The server does not support the request, or these keys in it.
+        for item in failed:  # Deletes one at a time, which raises the specific error.
             client().delete_object(Bucket=bucket, Key=item["Key"])
 
 
 def check_writable(*, bucket: str, key: str) -> None:
-    """Makes sure that objects can be put below a key, by an upload that is begun and ended."""
+    """Checks that objects can be written below a key, by starting and aborting an upload."""
     below = f"{key}/writable".lstrip("/")
     upload = client().create_multipart_upload(Bucket=bucket, Key=below)["UploadId"]
     with contextlib.suppress(s3_client.client_error()):
@@ -230,7 +265,7 @@ def check_writable(*, bucket: str, key: str) -> None:
 
 
 def end_unfinished(*, bucket: str, prefix: str) -> int:
-    """Ends the abandoned uploads below a prefix, and returns how many; a server that refuses keeps them."""
+    """Aborts abandoned uploads below a prefix, if the server permits it, and returns how many."""
     oldest = datetime.now(UTC) - ABANDONED
     num_ended = 0
     with contextlib.suppress(s3_client.client_error()):

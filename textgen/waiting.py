@@ -1,9 +1,9 @@
-"""Waits for CPUs and GPUs of a Ray cluster, and says what is wanted and what holds it.
+"""Waits for CPUs and GPUs of a Ray cluster, and reports what is needed and who holds the resources.
 
-Ray queues without a word what finds no room. `wait_for` looks for the room before a job starts anything, and
-`reporting_waits` watches over what has been started: its workers may be queued later, after a failure.
+Ray queues work silently while resources are missing. `wait_for` waits for resources before a job starts anything, and
+`reporting_waits` watches running work, whose workers may be queued again after a failure.
 
-The state comes from Ray's control store, which every driver reaches; Ray's state service needs the dashboard.
+The state comes from Ray's global control store, which every driver can access; Ray's state API needs the dashboard.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from textgen.errors import UserError
 from textgen.progress import Say
 
 FIRST_SECONDS = 5.0
-"""So long a job waits in silence: what has just ended gives its CPUs back a little later."""
+"""Time before a wait is reported, because work that has just ended releases its CPUs with a delay."""
 AGAIN_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 LET_GO_SECONDS = 1.0
-"""So long Ray may take to count what has just been given back."""
+"""Time that Ray may need to register released resources."""
 NAMED = ("CPU", "GPU")
-"""What is listed of what others hold."""
+"""Resources that are listed in reports."""
 MAX_HOLDERS = 4
 MAX_COMMAND = 100
 
@@ -36,16 +36,16 @@ _bound: float | None = None
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """Equal shares of a cluster's resources, each of which must fit on one machine."""
+    """A number of equal shares of resources, each of which must fit on one machine."""
 
     what: str
-    """Who needs them: `2 training workers`."""
+    """Description of what needs them, such as `2 training workers`."""
     resources: Resources
-    """What one share has."""
+    """Resources of one share."""
     count: int = 1
 
     def fits(self, machines: Sequence[Resources]) -> bool:
-        """Says whether machines with these resources have room for all shares."""
+        """Returns whether all shares fit on machines with these resources."""
         return sum(self._on(machine) for machine in machines) >= self.count
 
     def _on(self, machine: Resources) -> float:
@@ -54,56 +54,56 @@ class Need:
 
     @property
     def names(self) -> list[str]:
-        """The resources that it takes of what is listed."""
+        """The listed resources that a share needs."""
         return [name for name in NAMED if self.resources.get(name, 0) > 0]
 
     def __str__(self) -> str:
-        """Returns who needs how much."""
+        """Returns what needs how much."""
         return f"{self.what} ({f'{self.count} x ' if self.count > 1 else ''}{_amounts(self.resources, self.names)})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A cluster's resources at one time."""
+    """A snapshot of a cluster's resources."""
 
     total: Sequence[Resources]
-    """What each machine has."""
+    """All resources, by machine."""
     free: Sequence[Resources]
-    """What of it nobody holds."""
+    """Free resources, by machine."""
     holders: Mapping[str, Resources]
-    """What others hold, by their names."""
+    """Resources in use, by the name of the holder."""
 
     def describe(self, need: Need) -> str:
-        """Returns what is free of what is needed, and what holds the rest."""
+        """Returns how much of the needed resources is free, and who holds the rest."""
         free = " and ".join(f"{_sum(self.free, name):g} of {_sum(self.total, name):g} {name}s" for name in need.names)
         if not need.fits(self.total):
-            return f"{free} are free, and the cluster must grow before that is enough"
+            return f"{free} are free; the cluster is too small and must grow"
         held = [
             f"{who} ({_amounts(amounts, need.names)})"
             for who, amounts in self.holders.items()
             if any(amounts.get(name, 0) > 0 for name in need.names)
         ]
         more = f" and {len(held) - MAX_HOLDERS} more" if len(held) > MAX_HOLDERS else ""
-        return f"{free} are free; held by {', '.join(held[:MAX_HOLDERS]) or 'work that Ray does not name'}{more}"
+        return f"{free} are free; the rest is held by {', '.join(held[:MAX_HOLDERS]) or 'unknown work'}{more}"
 
 
 def bound(seconds: float | None) -> None:
-    """Sets how long this process waits for resources at most, in seconds; None is without a bound.
+    """Sets the longest time, in seconds, that this process waits for resources; None means no limit.
 
     Raises:
-        UserError: it is negative or no number.
+        UserError: The value is negative or not finite.
     """
-    global _bound  # Of the process, as the connection to Ray is.
+    global _bound  # Applies to the process, like the connection to Ray.
     if seconds is not None and not 0 <= seconds < math.inf:
-        raise UserError(f"--wait-seconds is {seconds:g}; use 0 or more, or leave it out to wait without a bound")
+        raise UserError(f"--wait-seconds is {seconds:g}; use 0 or more, or omit it to wait without a limit")
     _bound = seconds
 
 
 def wait_for(need: Need, *, say: Say) -> None:
-    """Returns when the connected cluster has had room for all of `need` at once.
+    """Returns when the connected cluster has enough free resources for all of `need` at the same time.
 
     Raises:
-        UserError: there was no room within the bound.
+        UserError: The resources did not become free within the time limit.
     """
     started = time.monotonic()
     limit = math.inf if _bound is None else _bound
@@ -113,31 +113,31 @@ def wait_for(need: Need, *, say: Say) -> None:
         time.sleep(0.02)
     else:
         return
-    next_words = min(FIRST_SECONDS, limit)
-    has_spoken = False
-    with _asked_for(need) as has_room:
-        while not has_room():
+    next_report = min(FIRST_SECONDS, limit)
+    has_reported = False
+    with _requested(need) as is_available:
+        while not is_available():
             waited = time.monotonic() - started
-            if waited < next_words:
+            if waited < next_report:
                 continue
             cluster = look()
             state = cluster.describe(need)
             if waited >= limit:
-                cure = "end what holds them" if need.fits(cluster.total) else "add machines"
+                advice = "end the work that holds them" if need.fits(cluster.total) else "add machines"
                 raise UserError(
-                    f"the cluster had no room for {need} within --wait-seconds {limit:g}: {state}; {cure}, or "
-                    "wait longer"
+                    f"the cluster had no free resources for {need} within --wait-seconds {limit:g}: {state}; "
+                    f"{advice}, or wait longer"
                 )
-            say(_words(need, state, waited))
-            has_spoken = True
-            next_words = min(waited + AGAIN_SECONDS, limit)
-    if has_spoken:
-        say(f"found room for {need.what} after {time.monotonic() - started:.0f} s")
+            say(_report(need, state, waited))
+            has_reported = True
+            next_report = min(waited + AGAIN_SECONDS, limit)
+    if has_reported:
+        say(f"resources for {need.what} became free after {time.monotonic() - started:.0f} s")
 
 
 @contextlib.contextmanager
-def _asked_for(need: Need) -> Iterator[Callable[[], bool]]:
-    """Asks for room by a placement group, which the scheduler and an autoscaler heed, and gives it back at the end."""
+def _requested(need: Need) -> Iterator[Callable[[], bool]]:
+    """Requests resources with a placement group, which the autoscaler also sees, and releases it at the end."""
     from ray.util.placement_group import placement_group, remove_placement_group
 
     group = placement_group([dict(need.resources)] * need.count)
@@ -147,34 +147,34 @@ def _asked_for(need: Need) -> Iterator[Callable[[], bool]]:
         remove_placement_group(group)
 
 
-def _words(need: Need, state: str, waited: float) -> str:
-    until = "without a bound; --wait-seconds sets one" if _bound is None else f"{_bound - waited:.0f} s longer at most"
-    return f"waiting for room for {need}: {state}; waiting {until}"
+def _report(need: Need, state: str, waited: float) -> str:
+    until = "without a limit (--wait-seconds sets one)" if _bound is None else f"up to {_bound - waited:.0f} s longer"
+    return f"waiting for resources for {need}: {state}; waiting {until}"
 
 
 @contextlib.contextmanager
 def reporting_waits(need: Need, *, say: Say) -> Iterator[None]:
-    """Says, while the context lasts, when placement groups of this job find no room and none of them has any."""
+    """Reports, within the context, when all placement groups of this job are waiting for resources."""
     ended = threading.Event()
 
     def watch() -> None:
         waiting_since = None
-        next_words = 0.0
+        next_report = 0.0
         while not ended.wait(FIRST_SECONDS):
             now = time.monotonic()
             try:
                 state = look().describe(need) if _is_queued() else None
-            except Exception:  # The cluster is going away, which the work itself will meet.
+            except Exception:  # The cluster is shutting down; the work itself will fail with an error.
                 continue
             if state is None:
                 waiting_since = None
-            elif waiting_since is None:  # It may just be starting.
-                waiting_since = next_words = now
-            elif now >= next_words:
-                say(f"waiting for room for {need}, for {now - waiting_since + FIRST_SECONDS:.0f} s: {state}")
-                next_words = now + AGAIN_SECONDS
+            elif waiting_since is None:  # The work may just be starting.
+                waiting_since = next_report = now
+            elif now >= next_report:
+                say(f"waiting for resources for {need}, for {now - waiting_since + FIRST_SECONDS:.0f} s: {state}")
+                next_report = now + AGAIN_SECONDS
 
-    watcher = threading.Thread(target=watch, name="telling-of-waits", daemon=True)
+    watcher = threading.Thread(target=watch, name="reporting-waits", daemon=True)
     watcher.start()
     try:
         yield
@@ -184,7 +184,7 @@ def reporting_waits(need: Need, *, say: Say) -> Iterator[None]:
 
 
 def look() -> Cluster:
-    """Returns the connected cluster's resources and who holds them."""
+    """Returns the resources of the connected cluster and who holds them."""
     import ray
 
     own = ray.get_runtime_context().get_job_id()
@@ -206,10 +206,10 @@ def look() -> Cluster:
         if actor.state == actor.ALIVE and not any(actor.placement_group_id.strip(b"\xff")):
             who = _actor_name(actor) or _of_job(jobs, actor.job_id.hex(), f"an actor {actor.class_name}")
             add(who, actor.required_resources)
-    untold = {name: _sum(total, name) - _sum(free, name) - _sum(list(holders.values()), name) for name in NAMED}
-    if any(amount > 1e-6 for amount in untold.values()):
+    unnamed = {name: _sum(total, name) - _sum(free, name) - _sum(list(holders.values()), name) for name in NAMED}
+    if any(amount > 1e-6 for amount in unnamed.values()):
         named = [name for job, name in jobs.items() if job != own and name not in holders] or list(jobs.values())
-        add("tasks of " + " or ".join(named) if named else "tasks", {k: max(0.0, v) for k, v in untold.items()})
+        add("tasks of " + " or ".join(named) if named else "tasks", {k: max(0.0, v) for k, v in unnamed.items()})
     return Cluster(total=total, free=free, holders={who: held for who, held in holders.items() if any(held.values())})
 
 
@@ -220,7 +220,7 @@ def _free() -> list[Resources]:
 
 
 def _is_queued() -> bool:
-    """Says whether placement groups of this job wait for room, and none with CPUs or GPUs has got any."""
+    """Returns whether placement groups of this job wait for CPUs or GPUs and none has received any."""
     import ray
 
     own = ray.get_runtime_context().get_job_id()
@@ -238,11 +238,11 @@ def _is_queued() -> bool:
 def _accessor() -> Any:
     import ray
 
-    return ray._private.state.state._connect_and_get_accessor()  # What Ray's own tables are made of lacks resources.
+    return ray._private.state.state._connect_and_get_accessor()  # Ray's public tables lack resources.
 
 
 def _messages() -> Any:
-    from ray.core.generated import gcs_pb2  # Made by protoc, without types.
+    from ray.core.generated import gcs_pb2  # Generated by protoc, without types.
 
     return gcs_pb2
 
@@ -258,7 +258,7 @@ def _actors() -> list[Any]:
 
 
 def _job_names(own: str) -> dict[str, str]:
-    """Returns the names of the jobs that run, by Ray's id: their commands; Ray's own jobs have none."""
+    """Returns the commands of running jobs by Ray's job id, without Ray's internal jobs."""
     gcs_pb2 = _messages()
     names = {}
     table = _accessor().get_job_table(skip_submission_job_info_field=True, skip_is_running_tasks_field=True)
@@ -273,9 +273,9 @@ def _of_job(jobs: Mapping[str, str], job: str, otherwise: str) -> str:
 
 
 def _actor_name(actor: Any) -> str | None:
-    """Returns the name that people know an actor by; None where it has none."""
+    """Returns a readable name for an actor, or None if it has no name."""
     kind, _, rest = actor.class_name.partition(":")
-    if kind == "ServeReplica":  # Then the application and the deployment.
+    if kind == "ServeReplica":  # Followed by the application and the deployment.
         return f"the endpoint {rest.partition(':')[0]}"
     return f"the actor {actor.name}" if actor.name else None
 
@@ -289,7 +289,7 @@ def _amounts(resources: Resources, names: Sequence[str]) -> str:
 
 
 def _command(entrypoint: str) -> str:
-    """Returns a job's command as people know it: without the folder of its interpreter, and not of any length."""
+    """Returns a job's command without the path of the interpreter, shortened."""
     program, *arguments = entrypoint.split() or [""]
     command = " ".join([program.rpartition("/")[2], *arguments])
     return f"`{command if len(command) <= MAX_COMMAND else command[: MAX_COMMAND - 4].rstrip() + ' ...'}`"

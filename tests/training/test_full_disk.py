@@ -44,7 +44,7 @@ def test_a_training_goes_on_when_its_disk_has_room_again(tmp_path: Path) -> None
                     while stream.write(bytes(1024)):
                         pass
 
-        with pytest.raises(UnavailableError, match=r"no space is left on the disk for \S+; free some, then give the"):
+        with pytest.raises(UnavailableError, match=r"no space is left on the disk for \S+; free some, then run the"):
             train_alone(run_in(disk / "run"), say=[].append, report=fill)
         kept = Checkpoint.load(checkpoint_uris(str(disk / "run"))[-1])
         kept.verify()
