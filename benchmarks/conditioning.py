@@ -1,13 +1,13 @@
-"""Does a model that is asked for stars write as such reviews do? A judge of another kind, trained on other texts, says.
+"""Measures whether a model conditioned on star ratings writes reviews that match them, as judged by a classifier.
 
-python -m benchmarks.conditioning                     # the whole length: about half an hour on two cores
-python -m benchmarks.conditioning --max-steps 1000    # a first look
+python -m benchmarks.conditioning                     # full length: about half an hour on two cores
+python -m benchmarks.conditioning --max-steps 1000    # a quick look
 
-Trains on product reviews with their stars told before each (groceries and musical instruments), lets the model write
-100 reviews for each number of stars, and ranks them by TF-IDF and logistic regression, trained on film reviews. The
-same judge ranks held-out reviews that people wrote: what it can see at all. What the model knows is asked apart: by how
-many bits it finds each of these reviews likelier under its own stars, and which stars make it likeliest. A run that was
-cut off goes on where it stood.
+Trains on product reviews conditioned on their stars (groceries and musical instruments), generates 100 reviews for each
+number of stars, and ranks them with TF-IDF and logistic regression trained on film reviews. The same judge ranks
+held-out reviews written by people, which shows the best that it can do. A separate measurement shows what the model
+knows: how many bits it saves on each of these reviews given its stars, and which stars make a review most likely. The
+same command resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from textgen.windows.manifest import Manifest
 from textgen.windows.shards import iter_documents
 
 SOURCES = ("reviews/amazon-reviews-groceries-gourmet-*.csv.gz", "reviews/Musical_instruments_reviews.csv.zip")
-"""What the model learns from."""
+"""Training data of the model."""
 PRODUCTS = ("reviews/All_Beauty_5.json.gz", "reviews/amazon_reviews_us_Gift_Card_v1_00.tsv")
-"""What a second judge learns from: nearer in kind, and a tenth of the size."""
+"""Training data of a second judge: closer in kind, and a tenth of the size."""
 STARS = ("1", "2", "3", "4", "5")
 NUM_COMPLETIONS = 100
-"""For each number of stars."""
+"""Completions per number of stars."""
 COMPLETION_CHARS = 600
 GUIDANCES = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 SETTINGS = {
@@ -55,9 +55,9 @@ SETTINGS = {
     "training.validation_chars": 60_000,
 }
 LAYERS = ("model.embedding_dim", "model.units")
-"""Settings that a model to begin with decides."""
-GOING_ON = {"training.learning_rate": 2e-3}
-"""Settings of a training that begins with a model."""
+"""Settings that a model to fine-tune determines."""
+FINE_TUNING = {"training.learning_rate": 2e-3}
+"""Settings for fine-tuning a model."""
 JUDGED_CHARS = 2000
 
 Texts = Sequence[str]
@@ -65,7 +65,7 @@ Judge = Callable[[Texts], Any]
 
 
 def main(argv: list[str]) -> None:
-    """Trains, generates, judges; prints a table and writes the result."""
+    """Trains, generates and judges; prints a table and writes the result."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.conditioning",
         description=__doc__,
@@ -74,13 +74,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--data", metavar="FOLDER", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--folder", metavar="FOLDER", type=Path, default=ROOT / "runs" / "conditioning")
     parser.add_argument(
-        "--max-steps", metavar="N", type=int, help="end the training early; nothing is kept as a result"
+        "--max-steps", metavar="N", type=int, help="end the training early and write the result to --folder only"
     )
     parser.add_argument(
         "--from",
         dest="source",
         metavar="URI",
-        help="begin with a model that has read other texts, such as the film reviews of the recipe reviews",
+        help="fine-tune a model of other texts, such as the film reviews of the recipe reviews",
     )
     parser.add_argument("--num-workers", metavar="N", type=int, default=2)
     arguments = parser.parse_args(argv)
@@ -108,14 +108,14 @@ def main(argv: list[str]) -> None:
 
 
 def trained(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Ingests and trains, or goes on; returns what the training said, and the settings that it was given."""
+    """Ingests and trains, or resumes; returns the result of the training, and its settings."""
     windows, runs = arguments.folder / "windows", arguments.folder / "runs"
     name = "-".join(["stars", *["from"] * bool(arguments.source), *map(str, filter(None, [arguments.max_steps]))])
     sources = [part for name in SOURCES for part in ("--source", arguments.data / name)]
     settings: dict[str, object] = dict(SETTINGS)
     settings |= {"training.max_steps": arguments.max_steps} if arguments.max_steps else {}
     if arguments.source:
-        settings = {path: value for path, value in settings.items() if path not in LAYERS} | GOING_ON
+        settings = {path: value for path, value in settings.items() if path not in LAYERS} | FINE_TUNING
     changes = [part for path, value in settings.items() for part in ("--set", f"{path}={value}")]
     job("ingest", *sources, "--preset", "reviews_best", *changes, "--output", windows, say=say)
     begin = ["--from", arguments.source] if arguments.source else []
@@ -127,7 +127,7 @@ def trained(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def judged(run: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns what both judges say of people's reviews, and of the model's at each guidance."""
+    """Returns the scores of both judges for people's reviews, and for the model's at each guidance."""
     judges = {
         "films": judge_of([MOVIE_REVIEWS], is_good=lambda label: label == "1"),
         "products": judge_of([str(arguments.data / name) for name in PRODUCTS], is_good=lambda label: label in "45"),
@@ -146,7 +146,7 @@ def judged(run: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, A
 
 
 def judge_of(sources: Sequence[str], *, is_good: Callable[[str], bool]) -> Judge:
-    """Returns a function that says how good each text sounds: TF-IDF of words and pairs, logistic regression."""
+    """Returns a function that scores how positive texts are: logistic regression on TF-IDF of words and word pairs."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -164,7 +164,7 @@ def judge_of(sources: Sequence[str], *, is_good: Callable[[str], bool]) -> Judge
 
 
 def reviews_of_people(manifest: Manifest) -> dict[str, list[str]]:
-    """Returns held-out reviews by stars, equally many of each, cut to the length of completions."""
+    """Returns held-out reviews by stars, equally many per number of stars, cut to the length of completions."""
     found: dict[str, list[str]] = {stars: [] for stars in STARS}
     for document in iter_documents(manifest, "test"):
         if document.label in found:
@@ -175,20 +175,22 @@ def reviews_of_people(manifest: Manifest) -> dict[str, list[str]]:
 
 
 def knowledge(checkpoint_uri: str, texts: Mapping[str, Texts]) -> dict[str, float]:
-    """Returns what a model makes of reviews under each number of stars, and under none.
+    """Returns how well a model recognizes the stars of reviews by their likelihood under each number of stars.
 
-    `accuracy` is the share of them that is likeliest under its own stars (0.2 by chance); `spearman` ranks them by the
-    mean of the stars, each weighted by how likely the text is under it.
+    `accuracy` is the share of reviews that are most likely under their own stars (0.2 by chance). `spearman` is the
+    rank correlation of the stars with the mean of all stars weighted by the likelihood under each.
     """
     import numpy as np
     from scipy.stats import spearmanr
 
-    untold, *told = np.transpose(_log_likelihoods(checkpoint_uri, [text for some in texts.values() for text in some]))
-    likelihoods = np.stack(told, axis=1)  # [texts, stars]
+    unconditioned, *conditioned = np.transpose(
+        _log_likelihoods(checkpoint_uri, [text for some in texts.values() for text in some])
+    )
+    likelihoods = np.stack(conditioned, axis=1)  # [texts, stars]
     own = np.repeat(np.arange(len(STARS)), [len(of_stars) for of_stars in texts.values()])
     weights = np.exp(likelihoods - likelihoods.max(axis=1, keepdims=True))
     expected = weights @ np.arange(len(STARS)) / weights.sum(axis=1)
-    saved = likelihoods[np.arange(len(own)), own] - untold
+    saved = likelihoods[np.arange(len(own)), own] - unconditioned
     characters = sum(len(text) for of_stars in texts.values() for text in of_stars)
     return {
         "accuracy": round(float((likelihoods.argmax(axis=1) == own).mean()), 3),
@@ -199,7 +201,7 @@ def knowledge(checkpoint_uri: str, texts: Mapping[str, Texts]) -> dict[str, floa
 
 
 def _log_likelihoods(checkpoint_uri: str, texts: Texts) -> list[Any]:
-    """Returns the log-likelihood of each text, in nats, behind the control of none and of each number of stars."""
+    """Returns the log likelihood of each text, in nats, after the control of none and of each number of stars."""
     import numpy as np
     import tensorflow as tf
 
@@ -210,7 +212,7 @@ def _log_likelihoods(checkpoint_uri: str, texts: Texts) -> list[Any]:
 
     @tf.function  # type: ignore[untyped-decorator]
     def nats(ids: Any, length: Any) -> Any:
-        """Returns what the first ids of a text cost behind each start of two ids, [controls]; ids are padded."""
+        """Returns the cost of the first `length` ids of a padded text after each two-id prefix, [controls]."""
         logits, _ = model(ids[:, :-1], model.initial_state(len(controls)))
         costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids[:, 1:], logits=logits)
         return tf.reduce_sum(costs[:, 1 : 1 + length], axis=1)
@@ -224,7 +226,7 @@ def _log_likelihoods(checkpoint_uri: str, texts: Texts) -> list[Any]:
 
 
 def completions(checkpoint_uri: str, guidance: float, folder: Path) -> dict[str, list[str]]:
-    """Returns what the model writes from nothing for each number of stars."""
+    """Returns completions of the empty prompt for each number of stars."""
     prompts = folder / "prompts.jsonl"
     lines = [{"prompt": "", "condition": {"stars": stars}, "n": NUM_COMPLETIONS} for stars in STARS]
     prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -266,14 +268,14 @@ def table(result: Mapping[str, Any]) -> str:
         )
     known = result["known"]
     said = (
-        f"of {known['texts']} reviews by people, told their own stars: likeliest so {known['accuracy']:.3f}, "
+        f"{known['texts']} reviews by people: most likely under their own stars {known['accuracy']:.3f}, "
         f"Spearman {known['spearman']:.3f}, {known['bits_per_character_saved']:+.4f} bits per character saved"
     )
     return "\n".join([*lines, "", said])
 
 
 def say(line: str) -> None:
-    """Writes a line of progress on stderr."""
+    """Prints a line of progress on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

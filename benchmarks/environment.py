@@ -1,4 +1,4 @@
-"""What a measurement was made on: hardware, versions, commit."""
+"""The environment of a measurement: hardware, versions, commit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("tensorflow", "keras", "ray", "numpy", "scikit-learn")
 
 
 def environment() -> dict[str, Any]:
-    """Returns commit, date, hardware and versions, JSON-ready."""
+    """Returns date, commit, hardware and versions as JSON values."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit(),
@@ -26,13 +26,13 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Returns the short hash of the checkout's commit; a `+` says that files differed from it."""
+    """Returns the short hash of the checkout's commit, followed by `+` if tracked files differ from it."""
     described = _git("rev-parse", "--short", "HEAD")
     return described + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
 def hardware() -> str:
-    """Returns the machine in words: CPU, cores that this process may use, memory."""
+    """Returns a description of the machine: CPU, number of cores that this process may use, memory."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -50,7 +50,7 @@ def _git(*arguments: str) -> str:
 
 
 def without_places(text: str, *, data: Path) -> str:
-    """Returns a result as it is kept for others, on whose machines the folders are elsewhere."""
+    """Returns a result with the paths of this machine replaced, to keep it for others."""
     for folder, name in ((ROOT, "."), (data.resolve(), "data"), (ROOT.parent, "..")):
         text = text.replace(str(folder), name)
     return text

@@ -1,11 +1,11 @@
-"""Cleaned English text per second and core: our ingest's cleaning, counting and encoding beside a plain Python loop.
+"""Measures cleaned English text per second and core: our ingest compared with a plain Python loop.
 
 python -m benchmarks.ingest
 python -m benchmarks.ingest --rounds 5
 
-Both read the CSV of the built-in film reviews and end with the ids of every document and the vocabulary. The loop does
-what a script would: `csv`, regular expressions, a dictionary. One process each, on one core; Ray and storage are left
-out, as they are the same for any number of cores.
+Both read the CSV file of the built-in film reviews, clean, count and encode, and produce the ids of every document and
+the vocabulary. The loop does what a script would: `csv`, regular expressions, a dictionary. Each runs in one process on
+one core; Ray and storage are excluded, because their cost does not depend on the number of cores.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ GOAL = 20e6
 
 
 def main(argv: list[str]) -> int:
-    """Measures both side by side and prints one table."""
+    """Measures both alternately and prints a table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ingest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of a round, at least")
+    parser.add_argument("--seconds", type=float, default=5.0, help="minimum seconds per round")
     arguments = parser.parse_args(argv)
     contenders = [
         Contender(name="ours", command=("benchmarks.peers.our_ingest",)),

@@ -1,11 +1,11 @@
-"""What counting and writing open and read of the staged files as a corpus grows, now and before.
+"""Measures how many opens and bytes of staged files an ingest needs as the corpus grows, now and before.
 
 python -m benchmarks.ingest_growth               # about a minute on one core
 
-Up to 16 GiB an ingest runs with every size divided by 256, the corpus's included; above, its tasks are planned as for a
-corpus of that size, and their requests and bytes added up. The figures of the code before, in which each range of keys
-opened every chunk, were measured at commit 3c8541d by its review; above 16 GiB they are continued by their growth,
-opens with the square of the size.
+Up to 16 GiB, an ingest runs with every size divided by 256, including the corpus. For larger sizes, its tasks are
+planned for a corpus of that size, and their requests and bytes are added up. The figures of the previous code, in which
+each range of keys opened every chunk, were measured at commit 3c8541d; above 16 GiB they are extrapolated, opens with
+the square of the size.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ SIZES = (
     *((exchange, name) for name in ("REQUEST_BYTES", "MIN_RUN_BYTES")),
     (staging, "BATCH_CHARS"),
 )
-"""What is divided by the scale."""
+"""The sizes that are divided by the scale."""
 BEFORE: Mapping[int, tuple[int, float]] = {1: (1_600, 1.8), 4: (26_000, 4.1), 16: (411_000, 13.0)}
-"""Opens, and bytes read for each staged byte, by GiB."""
+"""Opens, and bytes read per staged byte, by GiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """What an ingest of one size opens and reads."""
+    """The opens and reads of an ingest of one size."""
 
     opens: int
     bytes_per_pass: float
-    """Bytes read by counting and by writing, on average, for each staged byte as it is stored."""
+    """Bytes read per stored staged byte, averaged over counting and writing."""
 
 
 def main(argv: list[str]) -> int:
-    """Measures and plans all sizes and prints one table."""
+    """Measures and plans all sizes and prints a table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ingest_growth",
         description=__doc__,
@@ -83,9 +83,9 @@ def main(argv: list[str]) -> int:
 
 
 def before(size: int) -> tuple[int, float]:
-    """Returns opens and bytes read per staged byte of the code before, for a corpus of so many GiB.
+    """Returns opens and bytes read per staged byte of the previous code, for a corpus of `size` GiB.
 
-    Opens grow with the square of the size, and bytes by a row group for each chunk and range.
+    Opens grow with the square of the size, and bytes by a row group per chunk and range.
     """
     if size in BEFORE:
         return BEFORE[size]
@@ -94,7 +94,7 @@ def before(size: int) -> tuple[int, float]:
 
 
 def measured(size: int, *, scale: int, document_order: str = "hash") -> Growth:
-    """Ingests a corpus of `size` / `scale` bytes with every size divided by the scale, and counts."""
+    """Ingests a corpus of `size` / `scale` bytes with every size divided by `scale`, and counts opens and reads."""
     with tempfile.TemporaryDirectory() as folder, _scaled(scale):
         _write_corpus(Path(folder) / "in", size // scale, scale=scale)
         settings: dict[str, Any] = {
@@ -105,7 +105,7 @@ def measured(size: int, *, scale: int, document_order: str = "hash") -> Growth:
 
         def run(task: Any, items: Sequence[Mapping[str, Any]], **arguments: Any) -> Iterator[Any]:
             nonlocal staged_bytes
-            del arguments["say"]  # Nothing is waited for here.
+            del arguments["say"]  # Nothing has to wait here.
             for item in items:
                 yield from task(item, **arguments)
             if task is tasks.stage:
@@ -119,7 +119,7 @@ def measured(size: int, *, scale: int, document_order: str = "hash") -> Growth:
 
 
 def planned(size: int, *, document_order: str = "hash", stored_share: float = 0.5) -> Growth:
-    """Plans the tasks for a corpus of uniform documents, of which `stored_share` is left when packed, and adds up."""
+    """Plans the tasks for a corpus of uniform documents that compress to `stored_share`, and adds up their reads."""
     layout = Layout.of(size)
     num_batches = math.ceil(size / layout.run_bytes)
     weight_bytes = size // num_batches
@@ -163,7 +163,7 @@ def _scaled(scale: int) -> Iterator[None]:
 
 
 def _write_corpus(folder: Path, num_bytes: int, *, scale: int) -> None:
-    """Writes files of lines of random words, of about 3,000 characters each."""
+    """Writes files with lines of random words, about 3,000 characters each."""
     drawn = random.Random(0)
     words = ["".join(drawn.choices("etaoinshrdlu", k=drawn.randint(2, 9))) for _ in range(2000)]
     folder.mkdir()

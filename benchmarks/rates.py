@@ -1,11 +1,11 @@
-"""What a preset learns in its own number of steps with other settings: rates, schedules, clipping, rows.
+"""Compares settings of a preset (learning rate, schedule, clipping, batch size) after the preset's number of steps.
 
 python -m benchmarks.rates --preset demo --windows WINDOWS --result rates.json \\
     --try training.learning_rate=8e-3,1.6e-2,3.2e-2 --try training.clip_norm=1,0.3 --seeds 3
 
-Every combination of the values given is trained in this process, on one thread, and scored on the first characters of
-`val` after its last step. Each run is written to the result when it has ended, and a run that stands there is not
-trained again, so that a search can be extended.
+Trains every combination of the given values in this process, on one thread, and scores it on the first characters of
+`val` after the last step. Each finished run is written to the result. Runs that are already there are not repeated, so
+a search can be extended.
 """
 
 from __future__ import annotations
@@ -30,15 +30,20 @@ Settings = dict[str, str]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains every combination and prints one table, the best first."""
+    """Trains every combination and prints a table, best first."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.rates", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="demo", choices=presets.PRESET_NAMES)
-    parser.add_argument("--windows", required=True, metavar="URI", help="what jobs.ingest wrote for the preset")
-    parser.add_argument("--result", type=Path, required=True, metavar="FILE", help="JSON, extended where it exists")
+    parser.add_argument(
+        "--windows",
+        required=True,
+        metavar="URI",
+        help="folder of the windows, as printed by jobs.ingest, for the preset",
+    )
+    parser.add_argument("--result", type=Path, required=True, metavar="FILE", help="JSON file, extended if it exists")
     parser.add_argument("--try", action="append", default=[], dest="tries", metavar="SECTION.FIELD=VALUE,...")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each combination")
+    parser.add_argument("--seeds", type=int, default=1, help="number of trainings per combination")
     arguments = parser.parse_args(argv)
     seeds = {"training.seed": [str(seed) for seed in range(arguments.seeds)]}
     result = json.loads(arguments.result.read_text()) if arguments.result.exists() else {"runs": []}
@@ -54,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parsed(tries: Iterable[str]) -> dict[str, list[str]]:
-    """Returns the values to try of each field, from `section.field=value,value` of the command line."""
+    """Returns the values to try by field, from `section.field=value,value` on the command line."""
     values = {}
     for words in tries:
         field, equals, listed = words.partition("=")
@@ -70,19 +75,19 @@ def combinations(values: Mapping[str, Sequence[str]]) -> list[Settings]:
 
 
 def key_of(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Returns settings in a form that can be looked up, in whatever order they were given."""
+    """Returns a hashable form of settings that does not depend on their order."""
     return tuple(sorted(settings.items()))
 
 
 def spec_of(spec: RunSpec, settings: Settings) -> RunSpec:
-    """Returns a preset with settings, which learns and at the end validates, and does nothing else."""
+    """Returns a preset with settings that only trains, and validates once at the end."""
     changed = override(spec, settings)
     quiet = {"training.sample_temperatures": (), "training.checkpoint_every_seconds": 1e9}
     return override(changed, {**quiet, "training.validate_every_steps": changed.training.max_steps or sys.maxsize})
 
 
 def trained(spec: RunSpec, settings: Settings, *, windows: str) -> dict[str, Any]:
-    """Trains with the settings and returns what came of it."""
+    """Trains with the settings and returns the result."""
     from textgen.training.driver import train_here  # Loads Ray.
 
     started, cpu_started = time.monotonic(), time.process_time()
@@ -107,7 +112,7 @@ def trained(spec: RunSpec, settings: Settings, *, windows: str) -> dict[str, Any
 
 
 def table(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the runs in Markdown, one row a combination with the mean over its seeds, the best first."""
+    """Returns a Markdown table with one row per combination, averaged over its seeds, best first."""
     grouped: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
         words = " ".join(f"{field}={value}" for field, value in run["settings"].items() if field != "training.seed")

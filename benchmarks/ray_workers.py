@@ -1,4 +1,4 @@
-"""The processes of one Ray cluster among all of a machine: what a measurement or a test kills."""
+"""Finds the worker processes of a Ray cluster, for a measurement or a test that kills them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil
 
 
 def ray_workers(temp_dir: Path, name: str) -> list[psutil.Process]:
-    """Returns the workers that are busy with what begins with `name`, of the cluster that was given this TMPDIR."""
+    """Returns the workers of the cluster with this TMPDIR that run a task or actor whose name starts with `name`."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or [""]

@@ -1,9 +1,9 @@
-"""What a second worker brings, what a fixed order of sums costs, and how a step's time grows with its size.
+"""Measures the gain of a second worker, the cost of sums in fixed order, and the time of a step by its size.
 
 python -m benchmarks.scaling                # about a quarter of an hour on two cores
 python -m benchmarks.scaling --only order --rounds 5
 
-Every worker has one core and one thread, but one that computes two virtual workers by itself: it has both cores.
+Every worker has one core and one thread, except a single worker that computes two virtual workers: it has both cores.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Rows = list[str]
 
 
 def main(argv: list[str]) -> int:
-    """Answers each question by contenders side by side and prints its table."""
+    """Measures the contenders of each question and prints a table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a round")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds per round")
     parser.add_argument("--only", metavar="QUESTIONS", default=",".join(QUESTIONS))
     arguments = parser.parse_args(argv)
     table: Rows = []
@@ -47,7 +47,7 @@ Compared = Callable[[str, list[Contender]], dict[str, Measured]]
 
 
 def workers(compared: Compared) -> Rows:
-    """Two workers on a core each beside one worker on one core, with as many rows each."""
+    """Compares two workers on two cores with one worker on one core, with equal rows per worker."""
     rows = ["| units | one worker, predictions/s | two workers, predictions/s | times |", "|---|---:|---:|---:|"]
     for units in SIZES:
         contenders = [
@@ -61,7 +61,7 @@ def workers(compared: Compared) -> Rows:
 
 
 def order(compared: Compared) -> Rows:
-    """Sums in fixed order beside all-reduce: two parts of 64 rows, by one worker on both cores and by two."""
+    """Compares sums in fixed order with all-reduce: two parts of 64 rows, on one worker with both cores and on two."""
     rows = [
         "| units | workers | all_reduce, predictions/s | fixed_order, predictions/s | cost |",
         "|---|---:|---:|---:|---:|",
@@ -88,7 +88,7 @@ def order(compared: Compared) -> Rows:
 
 
 def steps(compared: Compared) -> Rows:
-    """The time of a step of one worker on one core as rows, units and length grow."""
+    """Measures the time of a step of one worker on one core by rows, units and length."""
     rows = ["| rows | units | length | milliseconds a step | microseconds a prediction |", "|---:|---:|---:|---:|---:|"]
     base = {"rows": 64, "units": 256, "length": LENGTH}
     shapes = [{**base, "rows": n} for n in (16, 32, 64, 128)]
@@ -117,7 +117,7 @@ def ours(
     num_threads: int = 1,
     settings: Mapping[str, object] | None = None,
 ) -> Contender:
-    """Returns our training step of a shape; `rows` are those of all workers together."""
+    """Returns our training step as a contender; `rows` is the total over all workers."""
     changes = {
         "model.units": units,
         "windows.context_length": length,

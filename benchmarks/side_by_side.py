@@ -1,6 +1,6 @@
-"""Measures contenders in turn: A, B, B, A, so that what else the machine does meets all of them alike.
+"""Measures contenders in the order A, B, B, A, so that other load on the machine affects all of them alike.
 
-A contender is one process or several that work together, each kept to its cores; all wait while another one works.
+A contender consists of one or more cooperating processes, each pinned to its cores; all wait while another one works.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from textgen.local.background import free_port
 
 SPEED = ROOT / "benchmarks" / "results" / "speed"
 SETTLE_SECONDS = 0.3
-"""Until threads that spin after their work have gone to sleep."""
+"""Lets threads that spin after their work go to sleep."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """How one way of doing a thing is run."""
+    """A command to measure."""
 
     name: str
     command: tuple[str, ...]
-    """After the interpreter; a process each for `num_processes`."""
+    """Module and arguments; each of the `num_processes` processes runs it."""
     python: Path = Path(sys.executable)
     num_processes: int = 1
     num_threads: int = 1
-    """Of each process, each on a core of its own."""
+    """Threads per process, each on its own core."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a contender did per second, round by round."""
+    """The rates of a contender, per second and round."""
 
     name: str
     rates: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median rate."""
         return statistics.median(self.rates)
 
     def words(self, unit: float = 1.0, *, digits: int = 0) -> str:
-        """Returns median and range, in multiples of a unit, with so many digits behind the point."""
+        """Returns median and range as text, in multiples of `unit`, with `digits` decimal places."""
         middle, low, high = (f"{rate / unit:,.{digits}f}" for rate in (self.median, min(self.rates), max(self.rates)))
         return f"{middle} ({low} to {high})"
 
 
 def measure(contenders: Sequence[Contender], *, rounds: int, seconds: float) -> dict[str, Measured]:
-    """Returns each contender's rates over so many rounds of about so many seconds, by its name."""
+    """Returns the rates of the contenders over `rounds` rounds of about `seconds` seconds, by name."""
     with contextlib.ExitStack() as stack:
         running = [(contender, stack.enter_context(_started(contender))) for contender in contenders]
         num_steps = {contender.name: _calibrated(processes, seconds=seconds) for contender, processes in running}
@@ -75,7 +75,7 @@ def measure(contenders: Sequence[Contender], *, rounds: int, seconds: float) -> 
 def save(
     name: str, table: Sequence[str], details: Mapping[str, Any], *, versions: Mapping[str, str] | None = None
 ) -> None:
-    """Prints a table below its command, date, hardware and versions, those of peers included, and keeps them all."""
+    """Prints command, date, hardware and versions, including those of peers, and a table, and saves them."""
     command, about = " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]), environment()
     about["versions"] |= versions or {}
     words = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
@@ -122,7 +122,7 @@ def _started(contender: Contender) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def _calibrated(processes: Sequence[subprocess.Popen[str]], *, seconds: float) -> int:
-    """Returns how many steps take about so many seconds, once what is done once is done."""
+    """Returns how many steps take about `seconds` seconds after warm-up."""
     _work(processes, 2)
     num_steps, taken = 1, 0.0
     while taken < seconds / 10:
@@ -132,7 +132,7 @@ def _calibrated(processes: Sequence[subprocess.Popen[str]], *, seconds: float) -
 
 
 def _work(processes: Sequence[subprocess.Popen[str]], num_steps: int) -> tuple[float, float]:
-    """Lets all processes of a contender make so many steps; returns their amount and the longest time."""
+    """Runs `num_steps` steps in all processes of a contender; returns the total amount and the longest time."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write(f"{num_steps}\n")
@@ -142,7 +142,7 @@ def _work(processes: Sequence[subprocess.Popen[str]], num_steps: int) -> tuple[f
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            _, told = process.communicate()
-            raise SystemExit(f"{told[-2000:]}\nerror: this contender ended: {process.args!r}")
+            _, errors = process.communicate()
+            raise SystemExit(f"{errors[-2000:]}\nerror: this contender exited: {process.args!r}")
         answers.append(json.loads(line))
     return sum(answer["amount"] for answer in answers), max(answer["seconds"] for answer in answers)

@@ -1,10 +1,10 @@
-"""How long a training takes to begin, and to go on, and where its time goes once it runs.
+"""Measures how long a training takes to start and to resume, and how its time is divided while it runs.
 
 python -m benchmarks.starting    # a quarter of an hour on two cores
 
-On a running local head, with windows and checkpoints on its S3 server. A step is seen by its checkpoint, as every step
-is saved. The time until the first batch is that of the reader alone, with nothing in its cache: at 1, 50 and 99 percent
-of an epoch of the built-in film reviews. The shares are those of a training that saves once a minute.
+Runs on a local head that is already up, with windows and checkpoints on its S3 server. Every step is saved, so a step
+is detected by its checkpoint. The time to the first batch is that of the reader alone with an empty cache, at 1, 50 and
+99 percent of an epoch of the built-in film reviews. The time shares are those of a training that saves once a minute.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ TRAINING = (
     *("--num-workers", str(NUM_WORKERS), "--set", "model.units=128", "--set", "training.validate_every_steps=100000"),
 )
 NUM_STEPS = 1500
-"""Of a training whose time is shared out: more than a minute of them."""
+"""Steps of the training whose time shares are measured: they take more than a minute."""
 PARTS = ("compute", "reduce", "data", "checkpoint")
 PATIENCE_SECONDS = 300.0
 
 
 def main(argv: list[str]) -> int:
-    """Measures each so many times and prints one table."""
+    """Runs all measurements and prints a table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.starting", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,30 +59,30 @@ def main(argv: list[str]) -> int:
     with _local_head() as bucket:
         _job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", WINDOWS)
         reading: dict[float, list[float]] = {place: [] for place in PLACES}
-        begun, gone_on, shares = [], [], []
+        starts, resumes, shares = [], [], []
         for number in range(arguments.rounds):
             for place in PLACES:
                 reading[place].append(_first_batch(place))
-            begin, go_on = _begin_and_go_on(bucket, f"run{number}")
-            begun.append(begin)
-            gone_on.append(go_on)
+            start, resume = _start_and_resume(bucket, f"run{number}")
+            starts.append(start)
+            resumes.append(resume)
             shares.append(_time_shares(f"shared{number}"))
-            print(f"round {number + 1}: {begin:.1f} s to begin, {go_on:.1f} s to go on", file=sys.stderr, flush=True)
+            print(f"round {number + 1}: {start:.1f} s to start, {resume:.1f} s to resume", file=sys.stderr, flush=True)
     table = ["| from | to | seconds, median (range) |", "|---|---|---:|"]
-    table.append(f"| `jobs.train` with {NUM_WORKERS} workers on a running head | the first step | {_words(begun)} |")
-    table.append(f"| SIGKILL of one of {NUM_WORKERS} workers | the next step | {_words(gone_on)} |")
+    table.append(f"| `jobs.train` with {NUM_WORKERS} workers on a running head | the first step | {_words(starts)} |")
+    table.append(f"| SIGKILL of one of {NUM_WORKERS} workers | the next step | {_words(resumes)} |")
     for place, seconds in reading.items():
         table.append(f"| a reader without cache | the batch at {place:.0%} of an epoch | {_words(seconds)} |")
     table += ["", "| of the time of a training | percent, median (range) |", "|---|---:|"]
     table += [f"| {part} | {_words([100 * one[part] for one in shares])} |" for part in PARTS]
-    details = {"begin": begun, "go_on": gone_on, "read": {str(place): seconds for place, seconds in reading.items()}}
+    details = {"begin": starts, "go_on": resumes, "read": {str(place): seconds for place, seconds in reading.items()}}
     save("starting", table, {"seconds": details, "time_shares": shares})
     return 0
 
 
 @contextlib.contextmanager
 def _local_head() -> Iterator[Path]:
-    """Starts an S3 server and a head of their own, leads this process to them, and gives the bucket's folder."""
+    """Starts a separate S3 server and head, lets this process use them, and yields the folder of the bucket."""
     base = this_checkout().temp_dir
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="b", dir=base, ignore_cleanup_errors=True) as name:
@@ -106,35 +106,35 @@ def _local_head() -> Iterator[Path]:
             stop_s3(checkout)
 
 
-def _begin_and_go_on(bucket: Path, name: str) -> tuple[float, float]:
-    """Returns the seconds from the command to its first step, and from a worker's end to the next step."""
+def _start_and_resume(bucket: Path, name: str) -> tuple[float, float]:
+    """Returns the seconds from the command to the first step, and from killing a worker to the next step."""
     run = bucket / "runs" / name
     started = time.monotonic()
     driver = _started(*TRAINING, "--run-name", name, "--set", "training.checkpoint_every_steps=1")
     try:
         _await(driver, lambda: _newest(run) >= 1)
-        begin = time.monotonic() - started
+        start = time.monotonic() - started
         victim = ray_workers(bucket.parents[1], "RayTrainWorker")[-1]
         seen = _newest(run)
         victim.send_signal(signal.SIGKILL)
         killed = time.monotonic()
-        # A checkpoint that was under way may still appear.
+        # A checkpoint that was being written may still appear.
         _await(driver, lambda: _newest(run) > seen + 1)
-        return begin, time.monotonic() - killed
+        return start, time.monotonic() - killed
     finally:
         driver.terminate()
         driver.communicate(timeout=PATIENCE_SECONDS)
 
 
 def _time_shares(name: str) -> dict[str, float]:
-    """Returns what share of the time of a training each part had."""
+    """Returns the share of each part in the time of a training."""
     words = (*TRAINING, "--run-name", name, "--set", f"training.max_steps={NUM_STEPS}")
     shares: dict[str, float] = json.loads(_job(*words).splitlines()[-1])["time_shares"]
     return shares
 
 
 def _first_batch(place: float) -> float:
-    """Returns the seconds from a manifest's name to the batch of the step at a place of the epoch."""
+    """Returns the seconds from loading the manifest to the batch at `place`, a share of the epoch."""
     spec = presets.preset("reviews_best")
     with tempfile.TemporaryDirectory() as cache:
         started = time.monotonic()
@@ -153,17 +153,17 @@ def _first_batch(place: float) -> float:
 
 
 def _newest(run: Path) -> int:
-    """Returns the step of a run's newest checkpoint; 0 where there is none."""
+    """Returns the step of a run's newest checkpoint, or 0."""
     uris = checkpoint_uris(str(run))
     return step_of(uris[-1]) if uris else 0
 
 
 def _job(*words: str) -> str:
-    """Runs a job to its end and returns what it printed."""
+    """Runs a job to its end and returns its output."""
     driver = _started(*words)
-    out, told = driver.communicate()
+    out, errors = driver.communicate()
     if driver.returncode:
-        raise SystemExit(told)
+        raise SystemExit(errors)
     return out
 
 
@@ -182,7 +182,7 @@ def _await(driver: subprocess.Popen[str], condition: Callable[[], bool]) -> None
     while not condition():
         if driver.poll() is not None or time.monotonic() > deadline:
             driver.kill()
-            raise SystemExit(f"the training did not come that far: {driver.communicate()[1][-2000:]}")
+            raise SystemExit(f"the training did not get that far: {driver.communicate()[1][-2000:]}")
         time.sleep(0.05)
 
 

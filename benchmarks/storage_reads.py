@@ -1,4 +1,4 @@
-"""Counts what an ingest opens and reads of its staged files: for a measurement or a test."""
+"""Counts the opens and reads of an ingest's staged files, for a measurement or a test."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from textgen.ingest.staging import STAGING_NAME
 
 @dataclass(kw_only=True)
 class Reads:
-    """Sums over what was opened below `_staging`."""
+    """Sums over all files opened below `_staging`."""
 
     opens: int = 0
-    """Files opened, or ranges of files: on S3 a request each."""
+    """Number of files and ranges of files opened; each is a request on S3."""
     num_bytes: int = 0
 
 
 class _Counting:
-    """A stream that counts the bytes that are read of another."""
+    """A stream that counts the bytes read from another one."""
 
     def __init__(self, stream: IO[bytes], reads: Reads) -> None:
         self._stream = stream
         self._reads = reads
 
     def read(self, *size: int) -> bytes:
-        """Reads and counts."""
+        """Reads from the stream and counts the bytes."""
         content = self._stream.read(*size)
         self._reads.num_bytes += len(content)
         return content
@@ -40,7 +40,7 @@ class _Counting:
 
 @contextlib.contextmanager
 def counted_reads() -> Iterator[Reads]:
-    """Counts what this process reads of staged files, markers included."""
+    """Counts this process's reads of staged files, including markers."""
     reads = Reads()
     with contextlib.ExitStack() as stack:
         for name in ("open_read", "open_range", "open_seekable"):

@@ -1,10 +1,11 @@
-"""Predictions per second of training: ours, PyTorch's LSTM of the same shape, and the published recipe's loop.
+"""Measures training in predictions per second: ours, PyTorch's LSTM of the same shape, and the published recipe's loop.
 
 python -m benchmarks.training                     # about a quarter of an hour on two cores
 python -m benchmarks.training --rounds 5 --seconds 4 --only 2x128
 
-PyTorch lives in an environment of its own: `make peers`. All take the same two cores, one after another. Ratios are to
-the better of ours in 32 bits; where the CPU has instructions for bfloat16, ours in mixed precision stands beside them.
+PyTorch needs a separate environment: `make peers`. All contenders use the same two cores, one after another. Ratios are
+relative to the better of ours in 32 bits. On CPUs with instructions for bfloat16, ours is also measured in mixed
+precision.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.environment import ROOT
@@ -29,17 +31,19 @@ RECIPE, ARITHMETIC = "the recipe's loop (last character)", "numpy sgemm"
 
 
 def main(argv: list[str]) -> int:
-    """Measures each shape's contenders side by side and prints one table."""
+    """Measures the contenders of each shape and prints a table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of a round")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds per round")
     parser.add_argument("--only", metavar="SHAPES", default=",".join(SHAPES))
-    parser.add_argument("--pytorch", metavar="PYTHON", type=Path, default=PYTORCH, help="a Python that has torch")
+    parser.add_argument(
+        "--pytorch", metavar="PYTHON", type=Path, default=PYTORCH, help="a Python interpreter with torch"
+    )
     arguments = parser.parse_args(argv)
     if not arguments.pytorch.exists():
-        print(f"error: {arguments.pytorch} does not exist; make it by `make peers`", file=sys.stderr)
+        print(f"error: {arguments.pytorch} does not exist; create it with `make peers`", file=sys.stderr)
         return 2
     table = [
         "| shape | contender | predictions per second, median (range) | GFLOP/s | ours is |",
@@ -76,6 +80,7 @@ def _contenders(shape: str, pytorch: Path) -> list[Contender]:
     }
     ours = ["benchmarks.peers.ours", "--vocab-size", str(VOCAB_SIZE)]
     ours += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    contenders = _ours(ours, num_cores)
     same = {
         "units": units,
         "layers": layers,
@@ -86,18 +91,7 @@ def _contenders(shape: str, pytorch: Path) -> list[Contender]:
         "threads": num_cores,
     }
     words = [word for name, value in same.items() for word in (f"--{name}", str(value))]
-    contenders = [
-        Contender(name=f"ours, {num_cores} workers", command=(*ours, "--threads", "1"), num_processes=num_cores),
-        Contender(
-            name=f"ours, 1 worker of {num_cores} threads",
-            command=(*ours, "--threads", str(num_cores)),
-            num_threads=num_cores,
-        ),
-        *(
-            [Contender(name=BFLOAT16, command=(*ours, *MIXED, "--threads", "1"), num_processes=num_cores)]
-            if multiplies_bfloat16()
-            else []
-        ),
+    contenders += [
         Contender(
             name="PyTorch",
             python=pytorch,
@@ -110,6 +104,21 @@ def _contenders(shape: str, pytorch: Path) -> list[Contender]:
     if shape == "2x128":
         command = ("benchmarks.peers.one_hot_keras", "--threads", str(num_cores))
         contenders.append(Contender(name=RECIPE, command=command, num_threads=num_cores))
+    return contenders
+
+
+def _ours(command: Sequence[str], num_cores: int) -> list[Contender]:
+    contenders = [
+        Contender(name=f"ours, {num_cores} workers", command=(*command, "--threads", "1"), num_processes=num_cores),
+        Contender(
+            name=f"ours, 1 worker of {num_cores} threads",
+            command=(*command, "--threads", str(num_cores)),
+            num_threads=num_cores,
+        ),
+    ]
+    if multiplies_bfloat16():
+        words = (*command, *MIXED, "--threads", "1")
+        contenders.append(Contender(name=BFLOAT16, command=words, num_processes=num_cores))
     return contenders
 
 

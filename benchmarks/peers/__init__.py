@@ -1,4 +1,4 @@
-"""Contenders of `benchmarks.side_by_side`: processes that train the same shape in another way, each by itself.
+"""Contenders of `benchmarks.side_by_side`: programs that do the same work in different ways.
 
-What is here imports nothing of textgen but in `ours`, so that it runs in an environment of its own.
+`one_hot_keras`, `pytorch_lstm` and `sgemm` import nothing from textgen, so they can run in a separate environment.
 """

@@ -1,4 +1,4 @@
-"""The loop of the published recipe of tweets: one-hot windows of 40, two LSTMs of 128, `fit` on the last character."""
+"""The loop of the published tweets recipe: one-hot windows of 40, two LSTMs of 128, `fit` on the last character."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BATCHES_PER_FIT = 8
 
 
 def main() -> None:
-    """Builds the model and fits it as often as it is asked to."""
+    """Builds the model and fits it as often as requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()

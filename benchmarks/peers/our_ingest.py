@@ -1,4 +1,4 @@
-"""Our ingest of the built-in film reviews by its tasks alone, one after another: without Ray, on a local disk."""
+"""Our ingest of the built-in film reviews: its tasks run one after another, without Ray, on a local disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from textgen.windows.vocabulary import Vocabulary
 
 
 def main() -> None:
-    """Ingests the reviews as often as it is asked to; the amount is bytes of cleaned text."""
+    """Ingests the reviews as often as requested; the amount is bytes of cleaned text."""
     answer(ingest)
 
 

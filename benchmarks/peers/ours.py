@@ -1,4 +1,4 @@
-"""Our training step on random windows: one worker, or one of several where TF_CONFIG says so."""
+"""Our training step on random windows, as a single worker or, with TF_CONFIG, as one of several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textgen.windows.batches import Batch
 
 
 def main() -> None:
-    """Builds the step that the flags describe and makes it as often as it is asked to."""
+    """Builds the step that the flags describe and runs it as often as requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", dest="settings", metavar="SECTION.FIELD=VALUE", action="append", default=[])
     parser.add_argument("--vocab-size", type=int, required=True)

@@ -1,4 +1,4 @@
-"""The same film reviews by a plain loop: `csv`, the rules by regular expressions, ids by a dictionary."""
+"""Ingests the same film reviews with a plain loop: `csv`, regular expressions for the rules, a dictionary for ids."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ END, UNKNOWN = 0, 1
 
 
 def main() -> None:
-    """Reads the reviews as often as it is asked to; the amount is bytes of cleaned text."""
+    """Ingests the reviews as often as requested; the amount is bytes of cleaned text."""
     csv.field_size_limit(sys.maxsize)
     answer(ingest)
 
 
 def ingest() -> float:
-    """Cleans, counts and encodes all reviews, equal ones once, and returns the bytes of their cleaned text."""
+    """Cleans, counts and encodes all distinct reviews, and returns the bytes of their cleaned text."""
     texts: dict[str, None] = {}
     with open(movie_reviews_path(), newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
@@ -46,7 +46,7 @@ def ingest() -> float:
 
 
 def cleaned(text: str) -> str:
-    """Returns a text as the preset `reviews` has it."""
+    """Returns a text cleaned like by the preset `reviews`."""
     text = CONTROL.sub("", LINE_BREAK.sub("\n", html.unescape(text)))
     text = SPACES.sub(" ", unicodedata.normalize("NFC", text).lower())
     return EMPTY_LINES.sub("\n\n", AROUND_BREAK.sub("\n", text)).strip()

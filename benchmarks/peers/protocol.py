@@ -1,4 +1,4 @@
-"""How a contender works: it makes as many steps as a line on stdin says, and answers how much that was."""
+"""The protocol of contenders: each line on stdin is a number of steps to run; the answer is their amount and time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def answer(step: Callable[[], float]) -> None:
-    """Makes steps for every line until stdin ends; `step` returns its amount of work: predictions, or operations."""
+    """Runs steps for every line until stdin ends; `step` returns its amount of work, such as predictions."""
     for line in sys.stdin:
         began = time.perf_counter()
         amount = sum(step() for _ in range(int(line)))

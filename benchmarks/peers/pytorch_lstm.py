@@ -10,7 +10,7 @@ from benchmarks.peers.protocol import answer
 
 
 def main() -> None:
-    """Builds the step that the flags describe and makes it as often as it is asked to."""
+    """Builds the step that the flags describe and runs it as often as requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("units", "layers", "embedding-dim", "rows", "length", "vocab-size", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)

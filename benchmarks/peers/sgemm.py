@@ -1,4 +1,4 @@
-"""The product of two matrices in single precision by numpy: as fast as arithmetic is here."""
+"""The product of two matrices in single precision by numpy: an upper bound for arithmetic on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SIZE = 1024
 
 
 def main() -> None:
-    """Multiplies as often as it is asked to; the amount is operations."""
+    """Multiplies as often as requested; the amount is operations."""
     left, right = np.random.default_rng(0).random((2, SIZE, SIZE), np.float32)
     out = np.empty_like(left)
 

@@ -1,10 +1,10 @@
-"""Runs the five published recipes, faithfully and in our own version, and prints one table.
+"""Runs the five published recipes, faithfully and in our own version, and prints a table.
 
 make recipes                                        # all, in short form: at most 45 minutes on two cores
-python -m benchmarks.recipes --only tweets,novel    # some
-python -m benchmarks.recipes --full --only reviews  # the whole length; writes benchmarks/results/reviews.json
+python -m benchmarks.recipes --only tweets,novel    # some of them
+python -m benchmarks.recipes --full --only reviews  # full length; writes benchmarks/results/reviews.json
 
-A run that was cut off goes on where it stood: give the same command again.
+The same command resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from benchmarks.recipes.result import DataAbsentError
 from benchmarks.recipes.table import RECIPES, RESULTS, absent_row, table
 
 SHORT_SCALES = {"tweets": 0.02, "novel": 0.004, "sentiment": 0.02, "finetune": 0.02, "reviews": 0.02}
-"""Share of a recipe's full length that the short form runs; sentiment and finetune go on from models of reviews."""
+"""Share of a recipe's full length in the short form; sentiment and finetune start from the models of reviews."""
 DATA = ROOT.parent / "shared" / "data"
 
 
 def main(argv: list[str]) -> int:
-    """Runs the recipes that are asked for, each in a process of its own, and prints the table."""
+    """Runs the requested recipes, each in its own process, and prints the table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recipes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", metavar="NAMES", default=",".join(RECIPES), help="recipes, joined by commas")
-    parser.add_argument("--full", action="store_true", help="the whole length (hours), kept as the result to show")
+    parser.add_argument("--only", metavar="NAMES", default=",".join(RECIPES), help="recipes, separated by commas")
+    parser.add_argument("--full", action="store_true", help="full length (hours); updates the published results")
     parser.add_argument(
-        "--data", metavar="FOLDER", type=Path, default=DATA, help="the corpora that are not in packages"
+        "--data", metavar="FOLDER", type=Path, default=DATA, help="folder of the corpora that are not in packages"
     )
     parser.add_argument(
-        "--folder", metavar="FOLDER", type=Path, default=ROOT / "runs" / "recipes", help="where runs live"
+        "--folder", metavar="FOLDER", type=Path, default=ROOT / "runs" / "recipes", help="folder of the runs"
     )
     parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 
 
 def run_apart(name: str, arguments: argparse.Namespace) -> list[str] | None:
-    """Runs a recipe in a process of its own and returns its rows; None where it failed."""
+    """Runs a recipe in its own process and returns its rows, or None if it failed."""
     place = result_path(name, arguments)
     place.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.recipes", "--in-process", "--only", name]
@@ -92,13 +92,13 @@ def run_here(name: str, arguments: argparse.Namespace) -> None:
     except DataAbsentError as error:
         result = {"absent": str(error)}
     content = json.dumps({**result, "command": command, **environment()}, ensure_ascii=False, indent=1) + "\n"
-    if arguments.full and "absent" not in result:  # Kept for others, on whose machines the folders are elsewhere.
+    if arguments.full and "absent" not in result:  # Published, so without paths of this machine.
         content = without_places(content, data=arguments.data)
     place.write_text(content)
 
 
 def result_path(name: str, arguments: argparse.Namespace) -> Path:
-    """Returns where a run writes its result; one of full length is then copied into the project."""
+    """Returns the path of a run's result; full-length results are then copied to `benchmarks/results`."""
     return Path(arguments.folder) / ("full" if arguments.full else "short") / f"{name}.json"
 
 

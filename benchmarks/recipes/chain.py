@@ -1,4 +1,4 @@
-"""Runs jobs as a user does: `python -m jobs.NAME ...`, the result read off the last line."""
+"""Runs jobs as a user does, with `python -m jobs.NAME ...`, and reads the result from the last line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def job(name: str, *arguments: object, say: Say) -> dict[str, Any]:
     """Runs a job of this checkout to its end and returns the JSON object of its last line.
 
     Raises:
-        RuntimeError: it failed; what it wrote to stderr has been said.
+        RuntimeError: it failed; its stderr has been passed to `say`.
     """
     command = [sys.executable, "-m", f"jobs.{name}", *map(str, arguments)]
     say("$ python " + " ".join(command[1:]))
-    # A pipe that nobody empties meanwhile would stop a job that prints much.
+    # Not a pipe: nobody would read it before the end, and a job that prints much would block.
     with tempfile.TemporaryFile("w+") as stdout:
         with subprocess.Popen(command, cwd=ROOT, text=True, stdout=stdout, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None

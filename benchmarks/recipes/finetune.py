@@ -1,8 +1,8 @@
-"""The recipe of fine-tuning: a model of film reviews goes on with one author's tweets, against one that began anew.
+"""The fine-tuning recipe: fine-tunes a model of film reviews on one author's tweets, compared with random weights.
 
-What is published: a language model pre-trained on general text, a learning-rate finder, a one-cycle fit, marks for
-capitals, repeats and numbers, then tweets of one author; results are shown as pictures, without a held-out figure.
-All trainings have the same layers, and all but one as many steps as each other: equal data, and equal time.
+Published: a language model pre-trained on general text, a learning-rate finder, a one-cycle schedule, and marks for
+capitals, repeats and numbers, then tweets of one author; results are shown as pictures, without a held-out figure. All
+trainings have the same layers, and all but one have the same number of steps: equal data and equal time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from textgen.windows.manifest import Manifest
 
 TWEETS = "tweets/elonmusk_tweets.csv"
 PLAIN = {"training.decay": "cosine", "training.layer_rate_factor": 1.0, "training.unfreeze_every_steps": None}
-"""A training without any of the three techniques."""
+"""Settings without any of the three techniques."""
 UNFREEZING_SHARE = 0.05
-"""Share of the steps after which one more group of layers learns."""
+"""Share of the steps after which the next group of layers is unfrozen."""
 LAYER_RATE_FACTOR = 2.6
-"""As ULMFiT has it."""
+"""The value of ULMFiT."""
 SCRATCH_RATES = (8e-3, 16e-3)
-"""Learning rates tried with random first weights: the better one by `val` is compared."""
+"""Learning rates tried with random initial weights; the better one on `val` is compared."""
 LONG_FACTOR = 3
-"""How many times longer the long training from random weights is."""
+"""Length of the long training from random weights, relative to the others."""
 CASED_RULES = ("bytes_literal", "html", "control", "nfc", "drop_containing", "whitespace", "length")
 MARKS = ("mark_numbers", "mark_all_capitals", "mark_capitals", "mark_repeats")
 
@@ -89,12 +89,12 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
 
 
 def _shortened(spec: RunSpec, scale: float) -> RunSpec:
-    """Returns the spec with fewer epochs at a smaller scale, but at least two."""
+    """Returns the spec with its epochs multiplied by `scale`, but at least two."""
     return override(spec, {"training.epochs": max(2.0, spec.training.epochs * scale)})
 
 
 def _ablation(spec: RunSpec, windows: Path) -> dict[str, Mapping[str, Any]]:
-    """Returns the changes of each fine-tuning: none of the techniques, then one more with each; and the preset's."""
+    """Returns the changes for each fine-tuning: no technique, one more with each, and the preset itself."""
     num_steps = TrainingPlan.of(spec, Manifest.load(str(windows))).num_steps
     unfreezing = {"training.unfreeze_every_steps": max(1, round(num_steps * UNFREEZING_SHARE))}
     factor = {"training.layer_rate_factor": LAYER_RATE_FACTOR}
@@ -108,7 +108,7 @@ def _ablation(spec: RunSpec, windows: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _anew(spec: RunSpec, windows: Path, folder: Path, *, say: Say) -> dict[str, Figures]:
-    """Trains from random weights: as many steps at several rates, then longer at the better one."""
+    """Trains from random weights: the same number of steps at several rates, then longer at the better one."""
     runs = {}
     for rate in SCRATCH_RATES:
         changed = override(spec, PLAIN | {"training.learning_rate": rate})
@@ -121,7 +121,7 @@ def _anew(spec: RunSpec, windows: Path, folder: Path, *, say: Say) -> dict[str, 
 
 
 def _with_capitals(spec: RunSpec, tweets: Path, folder: Path, *, source: str, say: Say) -> dict[str, Figures]:
-    """Fine-tunes on the tweets as they were written: capitals as new symbols, and as marks before known ones."""
+    """Fine-tunes on the tweets with capitals: as new symbols, and as marks before known symbols."""
     runs = {}
     for name, rules in (("symbols", CASED_RULES), ("marks", CASED_RULES + MARKS)):
         windows = folder / f"windows-{name}"
@@ -132,7 +132,7 @@ def _with_capitals(spec: RunSpec, tweets: Path, folder: Path, *, source: str, sa
 
 
 def _figures(run: Trained) -> Figures:
-    """Returns what is kept of a run; its best checkpoint by `val` is scored on `test`."""
+    """Returns the figures of a run; its best checkpoint on `val` is scored on `test`."""
     return {
         "val": run.checkpoint.metrics["val_bits_per_character"],
         "test": test_bits(run.checkpoint),

@@ -1,12 +1,12 @@
-"""The recipe of a novel: words without stop words, ids as numbers, greedy; then our own, on that text and the real one.
+"""The novel recipe: words without stop words, scaled ids, greedy text; then our own version on that and the real text.
 
-What is published: 100,581 characters, 42 distinct, of another copy of the book than ours; 4 and 20 epochs; texts of
-1,000 greedy characters that fall into a loop ("serer serer"). There is no held-out figure: here a part of the
-paragraphs is held out. Bits per character of two token streams cannot be compared, so that our layers are trained on
-the recipe's own cleaned text too, which its paragraphs, joined by a space, are; on the real text they stand alone.
+Published: 100,581 characters, 42 distinct, of a different copy of the book; 4 and 20 epochs; texts of 1,000 greedy
+characters that fall into a loop ("serer serer"). There is no published held-out figure; here, some paragraphs are held
+out. Bits per character of different token streams cannot be compared, so our layers are also trained on the recipe's
+cleaned text, in which a space joins the paragraphs; in the real text, paragraphs are separate documents.
 
-Where the CPU has instructions for it, all trainings multiply in bfloat16 (`training.mixed_precision`): a prediction
-reads 100 ids, and 20 epochs take two core-hours so, three otherwise.
+On CPUs with instructions for it, all trainings multiply in bfloat16 (`training.mixed_precision`): a prediction reads
+100 ids, and 20 epochs take two core-hours instead of three.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from textgen.windows.manifest import Manifest
 NOVEL = "novels/frankenstein-2.txt"
 ENCODING = {"corpus.encoding": "cp1252"}
 EPOCHS = (4, 20)
-"""The lengths for which the recipe shows texts."""
+"""Training lengths for which the recipe shows texts."""
 HELD_OUT = ("val_share", "test_share", "min_split_documents")
-"""Fields of the section `corpus` that say how much is held out."""
+"""Fields of the section `corpus` that determine how much is held out."""
 NUM_CHARS = 1000
 TEMPERATURES = {"greedy": 0.0, "drawn": 0.7}
 
 
 def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
-    """Trains the recipe to both of its lengths, and our layers no longer, on the cleaned text and on the real one."""
+    """Trains the recipe for both lengths, and our layers for no longer, on the cleaned text and on the real one."""
     source = data / NOVEL
     if not source.exists():
         raise DataAbsentError(str(source))
@@ -71,7 +71,7 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     return RecipeResult(
         recipe="novel",
         figures=_figures(whole, faithful, ours, counted),
-        # At least that of the steps, some of which an earlier start may have made.
+        # At least the time of the steps, some of which an earlier run may have made.
         seconds=max(time.monotonic() - started, seconds + sum(one["run"]["seconds"] for one in ours.values())),
         scale=scale,
         details={"corpus": whole, "faithful": faithful, "ours": ours, "baselines": counted},
@@ -79,19 +79,19 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
 
 
 def _faithful(spec: RunSpec, folder: Path, *, epochs: int, scale: float, say: Say) -> dict[str, Any]:
-    """Trains the recipe so far, or goes on with it, and measures it there, once: later its weights are others."""
+    """Trains or resumes the recipe up to `epochs`, and measures it there once, before its weights change."""
     spec = override(spec, {"training.epochs": epochs * scale})
 
     def measured() -> dict[str, Any]:
         run_ = trained(spec, folder / "cleaned", folder / "runs", "novel", say=say)
-        return _measured(run_, run_.last)  # The recipe keeps no best weights.
+        return _measured(run_, run_.last)  # The recipe does not keep the best weights.
 
     figures: dict[str, Any] = kept(folder / f"novel-{epochs}-epochs.json", measured)
     return figures
 
 
 def _measured(run_: Trained, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Returns the bits on `test`, and texts that go on from a passage of `train`, greedy and drawn, with figures."""
+    """Returns the bits on `test`, and greedy and sampled continuations of a passage of `train`, with figures."""
     manifest = Manifest.load(checkpoint.manifest_uri)
     windows = presets.preset("novel").windows
     prompts = passages(manifest, split="train", num_passages=1, length=windows.context_length, seed=0)

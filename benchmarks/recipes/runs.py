@@ -1,4 +1,4 @@
-"""Ingests and trainings of a recipe, each resumed where it was cut off, and what is measured of them."""
+"""Ingests, trains and measures for recipes; everything can be resumed."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from textgen.windows.manifest import Manifest
 
 Measured = TypeVar("Measured")
 FIRST_STEPS, LAST_STEPS = 20, 60
-"""Steps between which the pace of a training is measured: the first ones compile."""
+"""Steps between which the pace of a training is measured, because the first ones include compilation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A run that has come to its end."""
+    """A finished run."""
 
     checkpoint: Checkpoint
-    """The best by validation, or by training loss where nothing is held out."""
+    """The best checkpoint by validation, or by training loss if nothing is held out."""
     last: Checkpoint
-    """That of the last step."""
+    """The checkpoint of the last step."""
     history: tuple[Mapping[str, Any], ...]
     """The figures of every validation."""
 
     @property
     def seconds(self) -> float:
-        """Time of all steps; validations and checkpoints are left out."""
+        """Time of all steps, without validations and checkpoints."""
         return float(self.history[-1]["seconds"])
 
     @property
     def predictions_per_second(self) -> float:
-        """Predictions that were learnt from a second."""
+        """Training predictions per second."""
         return float(self.history[-1]["predictions"]) / self.seconds
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what a result keeps of a run."""
+        """Returns the part of a run to keep in a result."""
         spec = self.checkpoint.spec
         return {
             "steps": self.history[-1]["step"],
@@ -58,13 +58,13 @@ class Trained:
 
 
 def ingested(preset: str, source: Path, output: Path, changes: Mapping[str, Any], *, say: Say) -> dict[str, Any]:
-    """Ingests a source with a preset and changes, and returns the job's result."""
+    """Ingests a source with a preset and changed settings, and returns the job's result."""
     settings = [word for path, value in changes.items() for word in ("--set", f"{path}={_setting(value)}")]
     return job("ingest", "--source", source, "--preset", preset, "--output", output, *settings, say=say)
 
 
 def trained(spec: RunSpec, windows: Path, folder: Path, name: str, *, source: str | None = None, say: Say) -> Trained:
-    """Trains a run in this process, goes on with it, or finds it finished; `source` is a checkpoint to begin from."""
+    """Trains or resumes a run in this process, unless it is finished; `source` is a checkpoint to fine-tune."""
     from textgen.runs.lineage import Source
     from textgen.training.driver import train_here  # Loads Ray.
 
@@ -88,9 +88,9 @@ def trained(spec: RunSpec, windows: Path, folder: Path, name: str, *, source: st
 
 
 def trained_within(seconds: float, spec: RunSpec, windows: Path, folder: Path, name: str, *, say: Say) -> Trained:
-    """Trains a run for its whole length, or for as many steps as fit into so many seconds where those are fewer.
+    """Trains a run for its full length, or for the number of steps that fit into `seconds` if that is smaller.
 
-    The number of steps is found once, by a short training, and kept: a run that was cut off goes on as it was begun.
+    A short training determines the number of steps once; it is stored, so a resumed run keeps it.
     """
 
     def fitting_steps() -> int:
@@ -100,12 +100,12 @@ def trained_within(seconds: float, spec: RunSpec, windows: Path, folder: Path, n
         return int(first["step"]) + max(1, int(pace * (seconds - first["seconds"])))
 
     max_steps = kept(folder / f"{name}-steps.json", fitting_steps)
-    say(f"{name}: at most {max_steps:,} steps, which take {seconds:,.0f} s")
+    say(f"{name}: at most {max_steps:,} steps, which take about {seconds:,.0f} s")
     return trained(override(spec, {"training.max_steps": max_steps}), windows, folder, name, say=say)
 
 
 def test_bits(checkpoint: Checkpoint) -> float:
-    """Returns the bits per character of a checkpoint on `test` of the windows that it was trained on."""
+    """Returns the bits per character of a checkpoint on the split `test` of its own windows."""
     from textgen.evaluation.original_text import OriginalSizes
     from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer
     from textgen.model.sliding import as_trained
@@ -125,7 +125,7 @@ def test_bits(checkpoint: Checkpoint) -> float:
 
 
 def completed(checkpoint: Checkpoint, prompts: Sequence[str], *settings: SamplingSpec) -> list[list[str]]:
-    """Returns a completion of each prompt, for each of the settings."""
+    """Returns a completion of each prompt for each of the settings."""
     requests = [
         Request(prompt=prompt, settings=one, index=index) for one in settings for index, prompt in enumerate(prompts)
     ]
@@ -134,14 +134,14 @@ def completed(checkpoint: Checkpoint, prompts: Sequence[str], *settings: Samplin
 
 
 def best_count_model(windows: Path) -> dict[str, Any]:
-    """Returns the figures of models that are counted, on `test`, and which order is the best."""
+    """Returns the bits per character of count models on `test`, and the best order."""
     from textgen.evaluation.baselines import baselines
 
     return dict(baselines(Manifest.load(str(windows)), split="test"))
 
 
 def kept(place: Path, measured: Callable[[], Measured]) -> Measured:
-    """Returns what was measured, JSON-ready, and measures it where that was not done in an earlier start."""
+    """Returns a measurement from the file at `place`; measures and writes it first if the file does not exist."""
     if not place.exists():
         content = json.dumps(measured(), ensure_ascii=False)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -157,5 +157,5 @@ def changed_fields(old: RunSpec, new: RunSpec, section: str) -> dict[str, Any]:
 
 
 def _setting(value: Any) -> str:
-    """Returns a value as `--set` reads it."""
+    """Returns a value in the syntax of `--set`."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

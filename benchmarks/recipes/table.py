@@ -1,6 +1,6 @@
-"""Results of recipes on disk, and the table that shows them.
+"""Loads the results of recipes and formats them as a table.
 
-python -m benchmarks.recipes.table    # the table of the full-length results, as it stands in docs/recipes.md
+python -m benchmarks.recipes.table    # the table of full-length results in docs/recipes.md
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ HEADER = ("| recipe | figure | published | faithful | ours | seconds |", "|---|-
 
 
 def saved(folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """Returns the results under a folder, in the order of the recipes."""
+    """Returns the results in a folder, in the order of the recipes."""
     paths = [folder / f"{name}.json" for name in RECIPES]
     return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def table(results: Iterable[Mapping[str, Any]]) -> str:
-    """Returns a Markdown table with a row for each figure; the first of a recipe carries its seconds."""
+    """Returns a Markdown table with one row per figure; the first row of a recipe shows its seconds."""
     lines = list(HEADER)
     for result in results:
         for index, figure in enumerate(result["figures"]):
@@ -41,7 +41,7 @@ def table(results: Iterable[Mapping[str, Any]]) -> str:
 
 
 def absent_row(recipe: str, reason: str) -> str:
-    """Returns the row of a recipe whose corpus is not on this machine."""
+    """Returns the row of a recipe whose corpus is missing on this machine."""
     return f"| {recipe} | data absent: {reason} |  |  |  |  |"
 
 

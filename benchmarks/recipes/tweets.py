@@ -1,9 +1,9 @@
-"""The recipe of one author's tweets: one-hot, two LSTMs, the last character; then our own, in no more time.
+"""The recipe of one author's tweets: one-hot input, two LSTMs, last character; then our own, in no more time.
 
-What is published: 134,481 characters, 130 distinct, 44,814 windows of 40; 280,962 parameters; 60 epochs; a mean novelty
-of 0.42 over ten texts of 40 copied and 100 generated characters at temperature 0.2. There is no held-out figure: for
-that, recipe and ours are trained on the same ids, with a twentieth of the tweets each as `val` and `test`, and END in
-the place of the space between tweets.
+Published: 134,481 characters, 130 distinct, 44,814 windows of 40; 280,962 parameters; 60 epochs; a mean novelty of 0.42
+over ten texts of 40 copied and 100 generated characters at temperature 0.2. There is no published held-out figure. To
+measure one, the recipe and ours are trained on the same ids, with a twentieth of the tweets each as `val` and `test`,
+and with END instead of a space between tweets.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from textgen.windows.manifest import Manifest
 
 TWEETS = "tweets/hebrew_tweets.npy"
 NUM_TEXTS, PROMPT_CHARS, NEW_CHARS = 10, 40, 100
-"""Texts of the published novelty, and what each is made of."""
+"""Number of texts of the published novelty, and their copied and generated characters."""
 HELD_OUT_TEXTS = 50
-"""Passages of held-out tweets whose novelty says what a figure means: garbled words are novel too."""
+"""Number of held-out passages whose novelty serves as a reference: garbled words are novel too."""
 
 
 def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
-    """Trains the recipe on all tweets for its novelty, then recipe and ours on the same tweets for held-out figures."""
+    """Trains the recipe on all tweets for its novelty, then it and ours on the same tweets for held-out figures."""
     source = data / TWEETS
     if not source.exists():
         raise DataAbsentError(str(source))
@@ -110,7 +110,7 @@ def _figures(
 
 
 def _texts(run: Trained, spec: RunSpec) -> dict[str, Any]:
-    """Completes passages of `train` as the recipe does and measures the texts against its windows."""
+    """Completes passages of `train` as the recipe does, and compares the texts with its windows."""
     manifest = Manifest.load(run.checkpoint.manifest_uri)
     settings = dataclasses.replace(spec.sampling, max_new_chars=NEW_CHARS)
     prompts = passages(manifest, split="train", num_passages=NUM_TEXTS, length=PROMPT_CHARS, seed=settings.seed)

@@ -1,4 +1,4 @@
-"""Opens and bytes read grow as the corpus does: counted in ingests of small pieces, and in plans of large ones."""
+"""Opens and bytes read grow linearly with the corpus: counted in scaled-down ingests, and in plans of large ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_an_ingest_four_times_as_large_opens_about_four_times_as_much(document_o
 
 
 @pytest.mark.parametrize("document_order", ORDERS)
-def test_plans_ask_for_a_bounded_number_of_pieces_per_gibibyte_once(document_order: str) -> None:
+def test_plans_read_each_byte_once_in_a_bounded_number_of_requests_per_gibibyte(document_order: str) -> None:
     plans = {size: planned(size * GIB, document_order=document_order) for size in (1, 16, 100, 256)}
     for size, plan in plans.items():
         assert plan.opens < 1000 * size

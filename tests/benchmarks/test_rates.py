@@ -1,4 +1,4 @@
-"""The search for rates: which runs a command line asks for, and how they are shown."""
+"""The search for rates: the runs of a command line, and the table of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(bits: float, *, rate: str, seed: int) -> dict[str, Any]:
     return {"settings": settings, "val_bits_per_character": bits, "steps": 7, "cpu_seconds": 10.0 * (seed + 1)}
 
 
-def test_every_combination_is_asked_for() -> None:
+def test_every_combination_is_listed() -> None:
     tries = rates.parsed(["training.learning_rate=4e-3,8e-3", "windows.stride=9", "training.clip_norm=1,2,3"])
     made = rates.combinations(tries)
     assert len(made) == 6
@@ -26,19 +26,19 @@ def test_every_combination_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("words", ["training.learning_rate", "training.learning_rate=", "training.learning_rate=1,"])
-def test_values_that_are_none_are_refused(words: str) -> None:
+def test_invalid_values_are_refused(words: str) -> None:
     with pytest.raises(UserError, match="write it as"):
         rates.parsed([words])
 
 
-def test_a_search_learns_and_validates_once_at_its_end() -> None:
+def test_a_run_validates_once_at_its_end() -> None:
     spec = rates.spec_of(presets.demo(), {"training.max_steps": "70", "training.learning_rate": "0.5"})
     assert (spec.training.max_steps, spec.training.learning_rate) == (70, 0.5)
     assert spec.training.validate_every_steps == 70
     assert spec.training.sample_temperatures == ()
 
 
-def test_the_table_has_the_mean_over_seeds_the_best_first() -> None:
+def test_the_table_has_means_over_seeds_best_first() -> None:
     runs = [run(2.5, rate="4e-3", seed=0), run(2.1, rate="8e-3", seed=0), run(2.3, rate="8e-3", seed=1)]
     lines = rates.table(runs).splitlines()[2:]
     assert lines == [
@@ -47,7 +47,7 @@ def test_the_table_has_the_mean_over_seeds_the_best_first() -> None:
     ]
 
 
-def test_what_stands_in_the_result_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_in_the_result_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def trained(spec: Any, settings: dict[str, str], *, windows: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The recipe of fine-tuning: which trainings it compares; the trainings themselves are made up."""
+"""The fine-tuning recipe: the trainings that it compares, with invented results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from textgen.windows.manifest import Manifest
 from textgen.windows.vocabulary import Vocabulary
 
 BITS = {"discriminative": 1.5, "anew-0.016": 2.0}
-"""Made-up figures; all others have 3 bits."""
+"""Invented figures; all others have 3 bits."""
 
 
 def source_at(folder: Path) -> Checkpoint:
@@ -38,7 +38,7 @@ def source_at(folder: Path) -> Checkpoint:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[RunSpec, str | None, int]]:
-    """Trainings that were asked for: name -> spec, source, number of steps."""
+    """Requested trainings: name -> spec, source, number of steps."""
     asked: dict[str, tuple[RunSpec, str | None, int]] = {}
 
     def trained(
@@ -65,7 +65,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[RunSpec, str | None
     return asked
 
 
-def test_every_technique_comes_on_top_of_the_one_before_and_is_compared_at_equal_steps(
+def test_techniques_are_added_one_by_one_and_compared_at_equal_steps(
     tmp_path: Path, runs: dict[str, tuple[RunSpec, str | None, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tweets = [f"{i},b'The {'CAT' if i % 3 else 'Car'} sat {i} times'" for i in range(60)]
@@ -88,7 +88,7 @@ def test_every_technique_comes_on_top_of_the_one_before_and_is_compared_at_equal
     steps = {name: num_steps for name, (_, _, num_steps) in runs.items() if "capitals" not in name}
     assert steps.pop("anew-long") == finetune.LONG_FACTOR * steps["plain"]
     assert len(set(steps.values())) == 1
-    assert runs["anew-long"][0].training.learning_rate == 0.016  # The better one by `val`.
+    assert runs["anew-long"][0].training.learning_rate == 0.016  # The better one on `val`.
     assert runs["capitals-marks"][0].corpus.rules[-4:] == finetune.MARKS
     tuned, scratch, _, counted = result.figures
     assert (tuned.faithful, tuned.best, scratch.best) == (3.1, 1.6, 2.1)
@@ -96,6 +96,6 @@ def test_every_technique_comes_on_top_of_the_one_before_and_is_compared_at_equal
     assert 0 < counted.best < 5
 
 
-def test_absent_tweets_are_named(tmp_path: Path) -> None:
+def test_missing_tweets_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataAbsentError, match=r"elonmusk_tweets\.csv"):
         finetune.run(tmp_path, data=tmp_path, scale=1.0, say=lambda _: None)

@@ -1,4 +1,4 @@
-"""The recipe of a novel from end to end, on a few pages and with small layers."""
+"""The novel recipe from end to end, on a few pages and with small layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.ingest_helpers import shared_file
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 
-def test_the_recipe_runs_to_both_of_its_lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recipe_runs_for_both_lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.recipes import novel
     from tests.recipe_helpers import quickly
 

@@ -1,4 +1,4 @@
-"""What the recipes' runs share, without a training."""
+"""The shared steps of the recipes' runs, without training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textgen.spec import RunSpec, override
 LAST = {"step": 60, "seconds": 27.0}
 
 
-def test_changes_reach_the_job_as_a_command_line_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_are_passed_to_the_job_as_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[Any, ...]] = []
 
     def job(*arguments: object, say: object) -> dict[str, int]:
@@ -42,7 +42,7 @@ def test_a_training_gets_the_steps_that_fit_into_the_time_and_keeps_them(
 
     def trained(spec: RunSpec, windows: Path, folder: Path, name: str, *, say: object) -> SimpleNamespace:
         begun.append((name, spec.training.max_steps))
-        # 7 seconds for the first 20 steps, which compile, then half a second each.
+        # 7 seconds for the first 20 steps, including compilation, then half a second each.
         return SimpleNamespace(history=({"step": 20, "seconds": 7.0}, {"step": 40, "seconds": 17.0}, LAST))
 
     monkeypatch.setattr(runs, "trained", trained)
@@ -51,7 +51,7 @@ def test_a_training_gets_the_steps_that_fit_into_the_time_and_keeps_them(
     assert begun == [("tiny-pace", 60), ("tiny", 20 + 93 * 2), ("tiny", 20 + 93 * 2)]
 
 
-def test_what_was_measured_is_kept(tmp_path: Path) -> None:
+def test_measurements_are_kept(tmp_path: Path) -> None:
     measured = iter([{"bits": 1.5, "text": "שלום"}])
     place = tmp_path / "folder" / "figures.json"
     first = kept(place, lambda: next(measured))

@@ -1,4 +1,4 @@
-"""The recipe of sentiment on few tweets and with small layers."""
+"""The sentiment recipe on few tweets and with small layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_tweets_are_measured_with_several_splits(tmp_path: Path, monkeypatch
     assert again == measured
 
 
-def test_without_the_tweets_the_reviews_are_left(tmp_path: Path) -> None:
+def test_without_tweets_only_the_reviews_are_measured(tmp_path: Path) -> None:
     from benchmarks.recipes import sentiment
 
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""The table of recipes: what it makes of results, and that the documented one is made from those of full length."""
+"""The table of recipes: its format, and that the documented table shows the full-length results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def result(recipe: str = "tweets") -> RecipeResult:
     return RecipeResult(recipe=recipe, figures=figures, seconds=1234.5, scale=0.5)
 
 
-def test_each_figure_is_a_row_and_the_first_carries_the_seconds() -> None:
+def test_each_figure_is_a_row_and_the_first_shows_the_seconds() -> None:
     assert table([result().to_dict()]).splitlines() == [
         *HEADER,
         "| tweets | bits | 0.42 | 2.5 | 1.235 | 1,234 |",
@@ -26,7 +26,7 @@ def test_each_figure_is_a_row_and_the_first_carries_the_seconds() -> None:
     ]
 
 
-def test_an_absent_corpus_has_a_row_of_its_own() -> None:
+def test_a_missing_corpus_has_its_own_row() -> None:
     assert absent_row("novel", "../data/novel.txt").startswith("| novel | data absent: ../data/novel.txt |")
 
 
@@ -41,7 +41,7 @@ def test_the_documents_show_the_results_of_full_length() -> None:
     assert table(saved()) in (ROOT / "docs" / "recipes.md").read_text()
 
 
-def test_a_result_says_how_it_was_made() -> None:
+def test_a_result_records_how_it_was_made() -> None:
     for path in RESULTS.glob("*.json"):
         content = json.loads(path.read_text())
         assert content.get("scale", 1.0) == 1.0

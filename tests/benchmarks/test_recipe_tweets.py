@@ -1,4 +1,4 @@
-"""The recipe of tweets from end to end, on few of them and with small layers."""
+"""The tweets recipe from end to end, on few tweets and with small layers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_recipe_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Mon
     assert runs["tweets"]["predictions"] == runs["tweets"]["steps"] * 128
 
 
-def test_without_its_corpus_it_says_so(tmp_path: Path) -> None:
+def test_a_missing_corpus_is_named(tmp_path: Path) -> None:
     from benchmarks.recipes import tweets
     from benchmarks.recipes.result import DataAbsentError
 

@@ -1,4 +1,4 @@
-"""`make recipes`: what it prints where a corpus is absent, and that an earlier result survives that."""
+"""`make recipes`: its output without a corpus, which leaves an earlier result unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.recipes import __main__ as recipes
 from benchmarks.recipes.table import HEADER
 
 
-def test_an_absent_corpus_is_a_row_and_leaves_the_kept_result_alone(
+def test_a_missing_corpus_is_a_row_and_keeps_the_earlier_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = tmp_path / "results"

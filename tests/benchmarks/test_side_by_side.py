@@ -1,4 +1,4 @@
-"""Contenders are measured in turn, and one that ends is told."""
+"""Contenders are measured in turn, and one that exits is reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.side_by_side import SPEED, Contender, Measured, cores, measure
 SGEMM = ("benchmarks.peers.sgemm",)
 
 
-def test_contenders_take_turns_and_each_round_begins_with_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_contenders_take_turns_and_each_round_starts_with_the_last(capsys: pytest.CaptureFixture[str]) -> None:
     contenders = [Contender(name=name, command=SGEMM) for name in "ab"]
     measured = measure(contenders, rounds=3, seconds=0.05)
     turns = [line.split(": ")[:2] for line in capsys.readouterr().err.splitlines()]
@@ -22,7 +22,7 @@ def test_contenders_take_turns_and_each_round_begins_with_the_last(capsys: pytes
         assert min(measured[name].rates) > 1e6
 
 
-def test_the_documents_show_the_tables_as_they_were_measured() -> None:
+def test_the_documents_show_the_measured_tables() -> None:
     document = (ROOT / "docs" / "benchmarks.md").read_text()
     results = {path.stem: json.loads(path.read_text()) for path in SPEED.glob("*.json")}
     assert results.keys() == {"ingest", "ingest_growth", "scaling", "starting", "training"}
@@ -41,12 +41,12 @@ def test_processes_of_one_contender_work_together() -> None:
     assert measured["2"].median > 0
 
 
-def test_a_contender_that_ends_is_reported() -> None:
-    with pytest.raises(SystemExit, match=r"(?s)the following arguments are required.*this contender ended"):
+def test_a_contender_that_exits_is_reported() -> None:
+    with pytest.raises(SystemExit, match=r"(?s)the following arguments are required.*this contender exited"):
         measure([Contender(name="x", command=("benchmarks.peers.ours",))], rounds=1, seconds=0.01)
 
 
-def test_more_cores_than_there_are_are_refused() -> None:
+def test_too_many_cores_are_refused() -> None:
     many = Contender(name="many", command=SGEMM, num_threads=len(cores()) + 1)
     with pytest.raises(SystemExit, match="many needs more cores than the"):
         measure([many], rounds=1, seconds=0.01)
