@@ -58,7 +58,7 @@ class Kind(Protocol):
     """What has been done to outputs: `completed`."""
 
     def num_outputs(self, values: Values) -> int:
-        """Returns how many lines a row makes, or raises a `UserError`."""
+        """Returns how many lines a row makes, one at least, or raises a `UserError`."""
 
     def outputs(self, rows: Sequence[Row]) -> Iterator[list[Output]]:
         """Yields the lines of rows as they are finished, each behind its place among all."""
