@@ -133,20 +133,28 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URI",
         help='prompts, one a line; of *.jsonl objects such as {"prompt": "the film", "temperature": 0.5}',
     )
+    _add_steering_flags(parser)
+    add_batch_flags(parser, rows="prompts", fields="prompt or text, and condition and sampling settings")
+    add_sampling_settings(parser)
+    add_json_flag(parser)
+    return parser
+
+
+def _add_steering_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--condition",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="what to tell a model that was trained with corpus.condition_on, such as stars=1 or label=1; may repeat "
-        "(default: none, an unconditioned text)",
+        help="value to condition on, for a model trained with corpus.condition_on, such as stars=1 or label=1; may "
+        "repeat (default: none, an unconditioned text)",
     )
     parser.add_argument(
         "--guidance",
         type=float,
         default=1.0,
         metavar="FACTOR",
-        help="how far to lean to what --condition tells: 1 as the corpus does, 2 or 3 further (default: 1)",
+        help="guidance scale of --condition: 1 as in the corpus, 2 or 3 follows it more closely (default: 1)",
     )
     parser.add_argument(
         "--unit",
@@ -156,10 +164,6 @@ def _parser() -> argparse.ArgumentParser:
         help="hold a unit's cell state at a value while generating, such as 17=+3, or 2:17=-3 in the second layer; may "
         "repeat (jobs.probe names the unit of sentiment and values to try)",
     )
-    add_batch_flags(parser, rows="prompts", fields="prompt or text, and condition and sampling settings")
-    add_sampling_settings(parser)
-    add_json_flag(parser)
-    return parser
 
 
 if __name__ == "__main__":

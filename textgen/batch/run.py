@@ -61,11 +61,9 @@ def run_batch(
     _check_at_least_1(rows_per_shard, "--rows-per-shard")
     _check_at_least_1(1 if num_workers is None else num_workers, "--num-workers")
     output = storage.absolute(output)
-    hashes = Checkpoint.load(work.checkpoint_uri).hashes
-    kind = work.kind
     wanted = Plan(
         work=work,
-        checkpoint_hashes=hashes,
+        checkpoint_hashes=Checkpoint.load(work.checkpoint_uri).hashes,
         files=tuple(input_files(inputs, output=output, say=say)),
         rows_per_shard=rows_per_shard,
     )
@@ -78,7 +76,7 @@ def run_batch(
         plan = dataclasses.replace(wanted, shards=tuple(_cut(wanted, say=say)))
         plan.save(output)
     if not plan.num_rows:
-        say(f"warning: {', '.join(inputs)} holds no row, so nothing is {kind.done}")
+        say(f"warning: {', '.join(inputs)} holds no row, so nothing is {work.kind.done}")
     totals = _finished(plan, output, say=say)
     before = sum(totals.values(), Total())
     totals |= _write(plan, totals, output, num_workers=num_workers, say=say)

@@ -11,8 +11,9 @@ from textgen.evaluation.compression import xz_bits_per_character
 from textgen.evaluation.count_model import CountModel
 from textgen.evaluation.original_text import OriginalSizes
 from textgen.evaluation.tally import TextSizes
+from textgen.windows.documents import original_texts
 from textgen.windows.manifest import Manifest
-from textgen.windows.shards import IdReader, original_texts
+from textgen.windows.shards import IdReader
 from textgen.windows.vocabulary import Ids
 
 ORDERS = (3, 4, 5, 6, 7, 8)

@@ -18,8 +18,8 @@ from textgen.evaluation.divergence import jensen_shannon, ngram_counts
 from textgen.generation.completions import engine_of
 from textgen.model.checkpoint import Checkpoint
 from textgen.spec import RunSpec, SamplingSpec, SweepSpec, override
+from textgen.windows.documents import original_texts
 from textgen.windows.manifest import Manifest
-from textgen.windows.shards import original_texts
 
 if TYPE_CHECKING:
     from textgen.generation.engine import Engine

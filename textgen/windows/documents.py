@@ -20,7 +20,7 @@ from textgen.errors import UserError
 from textgen.windows.batches import Batch, Int32Array
 from textgen.windows.lanes import MASKED, Lanes
 from textgen.windows.manifest import Manifest
-from textgen.windows.shards import IdReader
+from textgen.windows.shards import IdReader, iter_documents
 from textgen.windows.vocabulary import Ids, Vocabulary
 
 PADDING = -1
@@ -211,3 +211,9 @@ def _label_columns(manifest: Manifest, split: str) -> Iterator[list[str | None]]
     for shard in manifest.split(split).shards:
         with storage.open_seekable(storage.join(manifest.uri, shard.name)) as stream:
             yield pq.read_table(stream, columns=["label"], use_threads=False)["label"].to_pylist()
+
+
+def original_texts(manifest: Manifest, split: str) -> Iterator[str]:
+    """Yields the documents of a split in order, as people wrote them: without marks."""
+    codec = manifest.codec
+    return (codec.decode(document.text) for document in iter_documents(manifest, split))

@@ -295,9 +295,3 @@ def _flat_bytes(ids: pa.Array) -> bytes:
     offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
     values = ids.buffers()[2]
     return values[int(offsets[0]) : int(offsets[-1])].to_pybytes() if values is not None and len(ids) else b""
-
-
-def original_texts(manifest: Manifest, split: str) -> Iterator[str]:
-    """Yields the documents of a split in order, as people wrote them: without marks."""
-    codec = manifest.codec
-    return (codec.decode(document.text) for document in iter_documents(manifest, split))
