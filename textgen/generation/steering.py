@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.errors import UserError
-from textgen.model.language_model import STATES_PER_LAYER, LanguageModel
+from textgen.model.language_model import LanguageModel
+from textgen.spec.cells import CELLS
 
 _WRITTEN = re.compile(r"(?:(\d+):)?(\d+)=([+-]?(?:\d+\.?\d*|\.\d+))")
 
@@ -62,7 +63,7 @@ class Steering:
             UserError: the model lacks one of the layers or units, or a unit occurs twice.
         """
         _check(held, model)
-        states_per_layer = STATES_PER_LAYER[model.spec.cell]
+        states_per_layer = CELLS[model.spec.cell].num_states
         self._by_part: dict[int, tuple[Any, Any]] = {}  # By index of the state tensor: mask and values, [H].
         for layer in {one.layer for one in held}:
             is_held = np.zeros(model.spec.widths[layer - 1], dtype=np.bool_)

@@ -17,6 +17,7 @@ from textgen.model.dropout import DropoutKey, dropped
 from textgen.model.held_conditions import held_conditions
 from textgen.model.named_weights import NamedWeights, by_name
 from textgen.spec import ModelSpec
+from textgen.spec.cells import CELLS
 from textgen.spec.model import LONGEST_UNROLLED
 
 State = list[tf.Tensor]
@@ -24,7 +25,6 @@ State = list[tf.Tensor]
 
 If controls are held, the control held for each of C conditions follows: [B, C], 0 for none.
 """
-STATES_PER_LAYER = {"lstm": 2, "gru": 1}
 HELD_NAME = "told"
 """Name of the layer of held controls in stored checkpoints."""
 
@@ -58,7 +58,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
         self.spec = spec
         self.vocab_size = vocab_size
         # On GPUs cuDNN's LSTM, behind Keras's layer, is faster than our own.
-        self._trains_own_lstm = spec.cell == "lstm" and not tf.config.list_logical_devices("GPU")
+        self._trains_own_lstm = CELLS[spec.cell].trains_on_cpu and not tf.config.list_logical_devices("GPU")
         self._product_dtype = tf.bfloat16 if mixed_precision else tf.float32
         policy = "mixed_bfloat16" if mixed_precision and not self._trains_own_lstm else "float32"
         self._controls = tuple(controls) if spec.holds_controls else ()
@@ -95,13 +95,12 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
 
     def initial_state(self, batch_size: int) -> State:
         """Returns the state before the first id: zeros."""
-        states_per_layer = STATES_PER_LAYER[self.spec.cell]
-        widths = [units for units in self.spec.widths for _ in range(states_per_layer)]
+        widths = [units for units in self.spec.widths for _ in range(CELLS[self.spec.cell].num_states)]
         return [tf.zeros((batch_size, width)) for width in (*widths, *filter(None, [len(self._controls)]))]
 
     def unit_states(self, state: Sequence[tf.Tensor]) -> State:
         """Returns the part of a state that belongs to the recurrent layers, without held controls."""
-        return list(state[: STATES_PER_LAYER[self.spec.cell] * len(self.recurrent)])
+        return list(state[: CELLS[self.spec.cell].num_states * len(self.recurrent)])
 
     def call(
         self,
@@ -271,7 +270,7 @@ class LanguageModel(NamedWeights, keras.Model):  # type: ignore[misc]
 
     def _by_layer(self, state: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:
         """Returns the state of each recurrent layer."""
-        size = STATES_PER_LAYER[self.spec.cell]
+        size = CELLS[self.spec.cell].num_states
         return [list(state[start : start + size]) for start in range(0, size * len(self.recurrent), size)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from textgen.spec import ModelSpec
+from textgen.spec.cells import CELLS
 
 
 def embedding(size: int, width: int, *, initializer: Any, policy: str, name: str) -> Any:
@@ -19,7 +20,7 @@ def embedding(size: int, width: int, *, initializer: Any, policy: str, name: str
 
 def recurrent(spec: ModelSpec, number: int, *, width: int, seeds: Iterator[int], policy: str) -> Any:
     """Returns recurrent layer `number`, from 1, for inputs of `width` numbers; takes two seeds."""
-    layer = (keras.layers.LSTM if spec.cell == "lstm" else keras.layers.GRU)(
+    layer = getattr(keras.layers, CELLS[spec.cell].keras_layer)(
         spec.widths[number - 1],
         return_sequences=True,
         return_state=True,

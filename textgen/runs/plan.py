@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from textgen.errors import UserError
 from textgen.runs.schedule import total_steps
 from textgen.spec import ModelSpec, RunSpec, TrainingSpec, WindowsSpec
+from textgen.spec.cells import CELLS
 from textgen.windows.documents import DocumentLabels, classes_of
 from textgen.windows.lanes import Lanes, num_windows
 from textgen.windows.manifest import UNHASHED_WINDOWS_FIELDS, Manifest
@@ -136,7 +137,7 @@ def flops_per_input(spec: RunSpec, *, vocab_size: int, num_classes: int = 0) -> 
     The first layer looks up a row for each id, which counts nothing; neither do biases and element-wise operations.
     """
     widths = spec.model.widths
-    gates = 4 if spec.model.cell == "lstm" else 3
+    gates = CELLS[spec.model.cell].num_gates
     inner = (0, *widths[:-1])
     recurrent = sum(gates * units * (units + below) for units, below in zip(widths, inner, strict=True))
     if spec.classifier.features is None:
@@ -177,9 +178,9 @@ def _reading_parameters(spec: ModelSpec, *, vocab_size: int) -> tuple[int, int]:
     """Returns the number of weights up to the last recurrent layer, and that layer's width."""
     width = input_width(spec, vocab_size=vocab_size)
     total = vocab_size * spec.embedding_dim if spec.input == "embedding" else 0
+    cell = CELLS[spec.cell]
     for units in spec.widths:
-        # A GRU has a second bias, in its recurrent product, like cuDNN's.
-        total += units * (4 * (width + units + 1) if spec.cell == "lstm" else 3 * (width + units + 2))
+        total += cell.num_gates * units * (width + units + cell.num_biases)
         width = units
     return total, width
 

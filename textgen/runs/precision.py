@@ -6,6 +6,7 @@ from pathlib import Path
 
 from textgen.runs.plan import inputs_per_row
 from textgen.spec import RunSpec, override
+from textgen.spec.cells import CELLS
 from textgen.spec.model import LONGEST_UNROLLED
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -59,6 +60,6 @@ def _affects_speed(spec: RunSpec) -> bool:
     """Returns whether the setting affects the speed of a training on CPUs: only LSTM layers over unrolled windows."""
     return (
         spec.classifier.features != "bag_of_words"
-        and spec.model.cell == "lstm"
+        and CELLS[spec.model.cell].trains_on_cpu
         and inputs_per_row(spec) <= LONGEST_UNROLLED
     )
