@@ -61,12 +61,9 @@ def run_batch(
     _check_at_least_1(rows_per_shard, "--rows-per-shard")
     _check_at_least_1(1 if num_workers is None else num_workers, "--num-workers")
     output = storage.absolute(output)
-    wanted = Plan(
-        work=work,
-        checkpoint_hashes=Checkpoint.load(work.checkpoint_uri).hashes,
-        files=tuple(input_files(inputs, output=output, say=say)),
-        rows_per_shard=rows_per_shard,
-    )
+    files = tuple(input_files(inputs, output=output, say=say))
+    hashes = Checkpoint.load(work.checkpoint_uri).hashes
+    wanted = Plan(work=work, checkpoint_hashes=hashes, files=files, rows_per_shard=rows_per_shard)
     plan = begun(wanted, output, say=say)
     marker = storage.join(shards_uri(output, work), MARKER_NAME)
     if plan is not None and (finished := storage.read_if_exists(marker)) is not None:
