@@ -121,5 +121,5 @@ def test_test_categories_without_texts_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_time_split_requires_deduplication(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"corpus\.deduplicate=false lets a text stand in train and in test"):
+    with pytest.raises(UserError, match=r"corpus\.deduplicate=false allows the same text in train and in test"):
         ingested([str(tmp_path)], tmp_path / "out", corpus__deduplicate=False, **TIME_SPLIT)
