@@ -97,10 +97,7 @@ def test_the_recipe_s_tweets_have_two_labels_and_3000_words(tmp_path: Path) -> N
         ({"windows__separator": " "}, r"windows\.separator is ' ' with windows\.unit words"),
         ({"windows__max_vocab_size": 2}, r"windows\.max_vocab_size is 2 .*must be 3 or more"),
         ({"training__order": "stateful"}, r"training\.order is stateful.*set training\.order=shuffled"),
-        (
-            {"classifier__hidden_units": [5]},
-            r"classifier\.hidden_units has 1 layers .*give one width and one activation",
-        ),
+        ({"classifier__hidden_units": [5]}, r"classifier\.hidden_units has 1 layers .*give one width"),
     ],
 )
 def test_incompatible_settings_are_an_error(tmp_path: Path, settings: dict[str, object], message: str) -> None:
