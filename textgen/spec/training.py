@@ -44,10 +44,13 @@ class TrainingSpec:
     """Passes over `train`; with `max_steps`, whichever ends first."""
     max_steps: int | None = None
     """Steps after which training ends; None goes by `epochs`."""
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    """Which update rule turns gradients into new weights, with Keras's constants."""
+    optimizer: Literal["adam", "adamw", "muon", "rmsprop", "sgd"] = "adam"
+    """Which update rule turns gradients into new weights, with Keras's constants. `muon` orthogonalises the updates of
+    the kernels between hidden layers, which learns more in a step, and leaves the other weights to Adam."""
     learning_rate: float = 2e-3
     """Peak of the schedule."""
+    muon_learning_rate: float = 0.02
+    """Peak of the same schedule for the kernels that `muon` updates; `learning_rate` is that of the other weights."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises linearly from 0."""
     decay: Literal["cosine", "constant", "one_cycle", "slanted_triangular"] = "cosine"
@@ -64,7 +67,7 @@ class TrainingSpec:
     """At first the last group of layers learns alone, and every so many steps one more: gradual unfreezing. What does
     not learn yet does not change at all. None lets all learn from the beginning."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, for `adamw`."""
+    """Decoupled weight decay, for `adamw`, and for the kernels that `muon` updates."""
     clip_norm: float | None = 1.0
     """Largest global norm of the gradient; None does not clip."""
     nonfinite: Literal["stop", "skip"] = "stop"
@@ -108,7 +111,7 @@ class TrainingSpec:
         for name in ("max_steps", "checkpoint_every_steps", "patience", "unfreeze_every_steps"):
             value = getattr(self, name)
             check(value is None or value >= 1, f"training.{name} is {value}; use 1 or more, or none")
-        for name in ("epochs", "learning_rate"):
+        for name in ("epochs", "learning_rate", "muon_learning_rate"):
             value = getattr(self, name)
             check(0 < value < math.inf, f"training.{name} is {value}; it must be above 0 and finite")
         check(
@@ -141,8 +144,8 @@ class TrainingSpec:
         )
         check(self.weight_decay >= 0, f"training.weight_decay is {self.weight_decay}; use 0 or more")
         check(
-            self.weight_decay == 0 or self.optimizer == "adamw",
-            f"training.weight_decay is {self.weight_decay} with optimizer {self.optimizer}; only adamw decays",
+            self.weight_decay == 0 or self.optimizer in ("adamw", "muon"),
+            f"training.weight_decay is {self.weight_decay} with optimizer {self.optimizer}; adamw and muon decay",
         )
         check(
             self.reduction != "fixed_order" or self.virtual_workers <= self.global_batch_size,

@@ -80,6 +80,7 @@ CHANGES = (
     Change(path="corpus.delimiter", version=8, before=None),
     Change(path="corpus.quoting", version=8, before="auto"),
     Change(path="training.mixed_precision", version=8, before=False),  # None, which decides by the CPU, came then.
+    Change(path="training.muon_learning_rate", version=9, before=0.02),
 )
 """The oldest first. A field that decides nothing where the older ones decide (a classifier's, say) has its default."""
 
