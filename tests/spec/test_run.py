@@ -114,7 +114,7 @@ def test_a_text_becomes_the_type_of_its_field(path: str, text: str, expected: ob
         ("training.block_windows", 48, "training.block_windows is 48; it must be a power of two"),
         ("training.seed", -1, "training.seed is -1; use a whole number from 0 to 9007199254740991"),
         ("corpus.seed", 2**53, "corpus.seed is 9007199254740992; use a whole number from 0 to 9007199254740991"),
-        ("training.weight_decay", 0.1, "only adamw decays"),
+        ("training.weight_decay", 0.1, "adamw and muon decay"),
         ("training.patience", 0, "training.patience is 0; use 1 or more, or none"),
         ("training.unfreeze_every_steps", 0, "training.unfreeze_every_steps is 0; use 1 or more, or none"),
         ("training.layer_rate_factor", 0.5, r"training.layer_rate_factor is 0.5; use 1 \(all layers alike\) or more"),
