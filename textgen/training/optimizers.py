@@ -32,6 +32,7 @@ class GroupOptimizer:
             self._chosen(self.variables, by_muon=True),
             num_blocks=[matrices[name] for name in names if name in matrices],
             weight_decay=spec.weight_decay if spec.optimizer == "muon" else 0.0,
+            dtype=tf.bfloat16 if spec.mixed_precision else tf.float32,
         )
         self._muon_share = spec.muon_learning_rate / spec.learning_rate
 
