@@ -87,5 +87,5 @@ def test_no_file_holds_a_path_of_somebody_s_machine() -> None:
 
 def test_ray_uploads_no_secret_and_no_environment() -> None:
     ignored = (ROOT / ".rayignore").read_text().splitlines()
-    assert {".venv/", ".run/", ".s3/", "/runs/"} <= set(ignored)
-    assert {".venv/", ".run/", ".s3/", "/runs/"} <= set((ROOT / ".gitignore").read_text().splitlines())
+    assert {".venv", ".run/", ".s3/", "/runs/"} <= set(ignored)
+    assert {".venv", ".run/", ".s3/", "/runs/"} <= set((ROOT / ".gitignore").read_text().splitlines())

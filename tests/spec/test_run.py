@@ -118,7 +118,7 @@ def test_a_text_is_converted_to_the_type_of_its_field(path: str, text: str, expe
         ("training.block_windows", 48, "training.block_windows is 48; it must be a power of two"),
         ("training.seed", -1, "training.seed is -1; use a whole number from 0 to 9007199254740991"),
         ("corpus.seed", 2**53, "corpus.seed is 9007199254740992; use a whole number from 0 to 9007199254740991"),
-        ("training.weight_decay", 0.1, "only adamw supports weight decay"),
+        ("training.weight_decay", 0.1, "only adamw and muon support weight decay"),
         ("training.patience", 0, "training.patience is 0; use 1 or more, or none"),
         ("training.unfreeze_every_steps", 0, "training.unfreeze_every_steps is 0; use 1 or more, or none"),
         (

@@ -89,9 +89,9 @@ def train(
         {"training__order": "shuffled"},
         {"model__cell": "gru", "model__num_layers": 2, "model__layer_units": (7, 5)},
         {"training__order": "shuffled", "training__loss_at": "last", "model__input": "scaled"},
-        {"training__mixed_precision": True},
+        {"training__mixed_precision": True, "training__optimizer": "muon"},
     ],
-    ids=["stateful", "shuffled", "gru", "last", "mixed precision"],
+    ids=["stateful", "shuffled", "gru", "last", "mixed precision, muon"],
 )
 def test_a_training_cut_off_in_mid_epoch_ends_bit_for_bit_as_if_it_had_not_been(
     manifest: Manifest, tmp_path: Path, form: dict[str, Any]

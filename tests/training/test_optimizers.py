@@ -62,7 +62,7 @@ def test_the_axes_of_the_vocabulary_are_those_that_another_one_changes() -> None
             assert grown == [int(small.vocabulary_axes().get(name) == axis) for axis in range(len(grown))]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "rmsprop"])
 def test_what_does_not_learn_yet_does_not_move_at_all(optimizer: Any) -> None:
     decay = {"weight_decay": 0.1} if optimizer == "adamw" else {}
     step = stepper(TrainingSpec(optimizer=optimizer, unfreeze_every_steps=2, global_batch_size=ROWS, **decay))

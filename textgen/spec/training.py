@@ -47,10 +47,14 @@ class TrainingSpec:
     """Passes over `train`. If `max_steps` is also set, training ends at whichever comes first."""
     max_steps: int | None = None
     """Step at which training ends; None means that only `epochs` applies."""
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    """Optimizer, with Keras's default constants."""
+    optimizer: Literal["adam", "adamw", "muon", "rmsprop", "sgd"] = "adam"
+    """Optimizer, with Keras's default constants. `muon` updates the kernels between hidden layers by orthogonalized
+    momentum, which learns more per step, and all other weights by Adam."""
     learning_rate: float = 2e-3
     """Learning rate at the peak of the schedule."""
+    muon_learning_rate: float = 0.02
+    """Learning rate, at the peak of the same schedule, of the kernels that `muon` updates; other weights use
+    `learning_rate`. Unused with other optimizers."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises linearly from 0. Unused with `one_cycle` and `slanted_triangular`."""
     decay: Literal["cosine", "constant", "one_cycle", "slanted_triangular"] = "cosine"
@@ -67,7 +71,7 @@ class TrainingSpec:
     """Steps after which one more group of layers is trained, beginning with only the top group (gradual unfreezing).
     Frozen layers do not change at all. None trains all layers from the start."""
     weight_decay: float = 0.0
-    """Decoupled weight decay; requires `adamw`."""
+    """Decoupled weight decay. Requires `adamw`, or `muon`, which applies it to the kernels it updates."""
     clip_norm: float | None = 1.0
     """Largest global norm of the gradient; None disables clipping."""
     nonfinite: Literal["stop", "skip"] = "stop"
@@ -115,7 +119,7 @@ class TrainingSpec:
         for name in ("max_steps", "checkpoint_every_steps", "patience", "unfreeze_every_steps"):
             value = getattr(self, name)
             check(value is None or value >= 1, f"training.{name} is {value}; use 1 or more, or none")
-        for name in ("epochs", "learning_rate"):
+        for name in ("epochs", "learning_rate", "muon_learning_rate"):
             value = getattr(self, name)
             check(0 < value < math.inf, f"training.{name} is {value}; it must be above 0 and finite")
         check(
@@ -154,9 +158,9 @@ class TrainingSpec:
 
     def _check_combinations(self) -> None:
         check(
-            self.weight_decay == 0 or self.optimizer == "adamw",
-            f"training.weight_decay is {self.weight_decay} with training.optimizer {self.optimizer}; only adamw "
-            "supports weight decay: use 0, or set training.optimizer=adamw",
+            self.weight_decay == 0 or self.optimizer in ("adamw", "muon"),
+            f"training.weight_decay is {self.weight_decay} with training.optimizer {self.optimizer}; only adamw and "
+            "muon support weight decay: use 0, or set training.optimizer=adamw",
         )
         check(
             self.reduction != "fixed_order" or self.virtual_workers <= self.global_batch_size,

@@ -80,6 +80,7 @@ CHANGES = (
     Change(path="corpus.delimiter", version=8, before=None),
     Change(path="corpus.quoting", version=8, before="auto"),
     Change(path="training.mixed_precision", version=8, before=False),  # None, which depends on the CPU, was added.
+    Change(path="training.muon_learning_rate", version=9, before=0.02),
 )
 """Oldest first. Fields without effect on older specs (such as those of a classifier) have their defaults."""
 
