@@ -95,7 +95,7 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, str]:
             continue
         field = name.removeprefix(DESTINATION)
         if field in settings and _value(field, settings[field]) != _value(field, value):
-            raise UserError(f"{field} is {settings[field]} in --set and {value} in its own flag; give it once")
+            raise UserError(f"{field} is {settings[field]} by --set and {value} by the flag for it; give it once")
         settings[field] = value
     return settings
 

@@ -84,7 +84,7 @@ def run(folder: Path, *, data: Path, scale: float, say: Say) -> RecipeResult:
 
 
 def _reviews(folder: Path, *, say: Say) -> dict[str, Any]:
-    """Trains the MLP on film reviews; returns its figures at the end and at the best validation, and some labels."""
+    """Trains the MLP on film reviews; returns figures at its end, at its best validation, and for non-English texts."""
     windows = folder / "windows"
     ingested("sentiment", Path("movie-reviews"), windows, {}, say=say)
     outcome = trained(presets.preset("sentiment"), windows, folder, "mlp", say=say)

@@ -89,7 +89,7 @@ def test_other_seeds_indices_prompts_and_temperatures_give_other_text(language_e
 
 
 def test_greedy_text_is_that_of_the_models_own_probabilities(language_engine: Any) -> None:
-    """Greedy text is the same when the model reads everything anew for every character."""
+    """Greedy text is the same when the model reads everything again for every character."""
     model = language_engine._loop._model
     completion = language_engine.generate(
         [Request(prompt="Once", settings=SamplingSpec(temperature=0.0, max_new_chars=40))]

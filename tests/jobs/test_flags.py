@@ -29,7 +29,7 @@ def test_a_flag_and_a_setting_must_agree() -> None:
     assert settings_of(TRAIN.parse_args(["--steps", "100", "--set", "training.max_steps=1e2"])) == {
         "training.max_steps": "100"
     }
-    with pytest.raises(UserError, match=r"training\.max_steps is 200 in --set and 100 in its own flag"):
+    with pytest.raises(UserError, match=r"training\.max_steps is 200 by --set and 100 by the flag"):
         settings_of(TRAIN.parse_args(["--steps", "100", "--set", "training.max_steps=200"]))
     with pytest.raises(UserError, match=r"training\.max_steps is 'many'; it must be a whole number"):
         settings_of(TRAIN.parse_args(["--steps", "100", "--set", "training.max_steps=many"]))

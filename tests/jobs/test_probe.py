@@ -53,8 +53,8 @@ def test_flags_reach_the_probe_and_the_result_is_printed_last(
         "max_documents": None,
     }
     assert received[0] == {"checkpoint_uri": "a", **plain, "num_completions": 200}
-    told = {"windows_uri": "c", "category": "imdb", "given_labels": ["1", "5"], "max_documents": 50}
-    assert received[1] == {"checkpoint_uri": "b", "output": str(tmp_path), **told, "num_completions": 0}
+    given = {"windows_uri": "c", "category": "imdb", "given_labels": ["1", "5"], "max_documents": 50}
+    assert received[1] == {"checkpoint_uri": "b", "output": str(tmp_path), **given, "num_completions": 0}
     printed = capsys.readouterr()
     assert json.loads(printed.out.splitlines()[-1]) == PROBED
     assert (tmp_path / "result.json").read_text() == printed.out.splitlines()[-1] + "\n"

@@ -83,9 +83,11 @@ def test_windows_steps_and_training_read_the_same(spec: ModelSpec) -> None:
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_a_new_model_ignores_held_controls(spec: ModelSpec) -> None:
-    told, plain = (LanguageModel(spec, vocab_size=V, controls=controls, seed=2) for controls in (CONTROLS, ()))
+    conditioned, plain = (LanguageModel(spec, vocab_size=V, controls=controls, seed=2) for controls in (CONTROLS, ()))
     ids = ids_of(9)
-    np.testing.assert_array_equal(told(ids, told.initial_state(B))[0], plain(ids, plain.initial_state(B))[0])
+    np.testing.assert_array_equal(
+        conditioned(ids, conditioned.initial_state(B))[0], plain(ids, plain.initial_state(B))[0]
+    )
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
@@ -95,6 +97,11 @@ def test_the_plan_counts_the_parameters_of_a_conditioned_model(spec: ModelSpec) 
         assert model.count_params() == num_parameters(spec, vocab_size=V, is_conditioned=bool(controls))
         names = list(model.variables_by_name())
         assert sorted(names) == sorted(name for group in model.layer_groups() for name in group)
+
+
+def test_the_stored_name_of_held_controls_never_changes() -> None:
+    """Checkpoints store weights by name; another name would make old ones unreadable."""
+    assert model_of(SPECS["gru"]).variables_by_name().keys() >= {"told/embeddings"}
 
 
 def test_only_the_rows_of_controls_learn() -> None:
@@ -115,7 +122,7 @@ def test_only_the_rows_of_controls_learn() -> None:
         (ModelSpec(embedding_dim=4, units=6), ()),
         (ModelSpec(input="scaled", units=6), CONTROLS),
     ],
-    ids=["told once", "no conditions", "scaled"],
+    ids=["read once", "no conditions", "scaled"],
 )
 def test_without_held_controls_the_state_is_that_of_the_units(spec: ModelSpec, controls: tuple[range, ...]) -> None:
     model = LanguageModel(spec, vocab_size=V, controls=controls)

@@ -16,7 +16,7 @@ V, B, LENGTH, T = 11, 3, 9, 4
 SPECS = {
     "lstm": ModelSpec(embedding_dim=4, units=6, num_layers=2),
     "one-hot, gru": ModelSpec(input="one_hot", cell="gru", units=5),
-    "told": ModelSpec(embedding_dim=4, units=6),
+    "conditioned": ModelSpec(embedding_dim=4, units=6),
     "scaled, other widths": ModelSpec(input="scaled", num_layers=2, layer_units=(7, 5), dense_units=8),
 }
 CONTROLS = (range(7, 9), range(9, 11))
@@ -29,7 +29,7 @@ def models_of(spec: ModelSpec) -> tuple[Any, Any]:
     from textgen.model.language_model import LanguageModel
     from textgen.model.sliding import SlidingModel
 
-    model = LanguageModel(spec, vocab_size=V, controls=CONTROLS if spec == SPECS["told"] else (), seed=4)
+    model = LanguageModel(spec, vocab_size=V, controls=CONTROLS if spec == SPECS["conditioned"] else (), seed=4)
     for variable in model.variables_by_name().values():
         variable.assign(2 * variable)
     return model, SlidingModel(model, context_length=T)

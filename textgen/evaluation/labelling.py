@@ -130,5 +130,5 @@ def _text_of(line: str, name: str, number: int) -> Text:
     except (TypeError, ValueError):
         text = None
     if not isinstance(text, str):
-        raise UserError(f'line {number} of {name} does not have the form {{"text": "a text"}}; correct that line')
+        raise UserError(f'line {number} of {name} is not of the form {{"text": "a text"}}; correct that line')
     return Text(text=text, fields=fields)

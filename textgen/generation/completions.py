@@ -127,7 +127,7 @@ def _prompt_of(line: str, uri: str, number: int) -> Prompt:
     except (json.JSONDecodeError, TypeError, ValueError):
         text = None
     if not isinstance(text, str) or not isinstance(condition, dict):
-        raise UserError(f'prompt {number} of {uri} does not have the form {{"prompt": "a text"}}; correct that line')
+        raise UserError(f'prompt {number} of {uri} is not of the form {{"prompt": "a text"}}; correct that line')
     if isinstance(fields.get("stop"), str):  # One stop text, not a comma-separated list as on the command line.
         fields["stop"] = [fields["stop"]]
     return Prompt(text=text, changes=fields, condition=condition)
