@@ -1,7 +1,8 @@
-"""Samples of text that a training shows after every validation."""
+"""Sample texts that a training logs after every validation."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 from textgen.corpus.marks import mark, unmark
@@ -18,7 +19,7 @@ PROMPT_SEARCH_IDS = 4096
 
 
 class Sampler:
-    """Continues one prompt of the validation split (of `train` where that is empty) at several temperatures."""
+    """Continues one prompt of `val` (of `train` if that is empty) at several temperatures."""
 
     def __init__(self, model: LanguageModel | SlidingModel, manifest: Manifest, spec: TrainingSpec) -> None:
         self._spec = spec
@@ -36,7 +37,7 @@ class Sampler:
         )
 
     def samples(self) -> dict[str, str]:
-        """Returns `temperature T` -> prompt and completion, with the weights as they are now."""
+        """Returns `temperature T` -> prompt and completion, with the current weights."""
         if self._engine is None:
             return {}
         requests = [
@@ -56,9 +57,8 @@ def first_prompt(manifest: Manifest) -> str:
     """Returns the beginning of the first document of `val` (else `train`), cut after a whole word."""
     split = "val" if manifest.split("val").num_ids else "train"
     vocabulary = manifest.vocabulary
-    reader = IdReader(manifest, split)
-    ids = reader.read(0, PROMPT_SEARCH_IDS)
-    reader.close()
+    with contextlib.closing(IdReader(manifest, split)) as reader:
+        ids = reader.read(0, PROMPT_SEARCH_IDS)
     if vocabulary.end_id is not None:
         ids = ids[: next((i for i, value in enumerate(ids) if value == vocabulary.end_id), len(ids))]
     if vocabulary.unknown_id is not None:

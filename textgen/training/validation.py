@@ -1,7 +1,8 @@
-"""Validation on a fixed part of `val`, shared out over the workers."""
+"""Validation on a fixed part of `val`, distributed over the workers."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator
 from dataclasses import astuple, fields
@@ -21,7 +22,7 @@ from textgen.windows.shards import IdReader
 
 
 class Validator:
-    """Scores the first characters of `val`; each worker takes some parts of the lanes, and all get the sums."""
+    """Scores the first characters of `val`; each worker scores some parts of the lanes, and all receive the sums."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Validator:
         self._original = OriginalSizes(manifest, "val", max_ids=max_ids)
 
     def tally(self) -> Tally | None:
-        """Returns the tally of all lanes, the same on every worker; None where `val` is empty."""
+        """Returns the tally of all lanes, the same on every worker; None if `val` is empty."""
         if not self._num_ids:
             return None
         tallies = np.zeros((self._num_parts, len(fields(Tally))))
@@ -60,8 +61,7 @@ class Validator:
             num_ids=self._num_ids, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=self._lead_ids
         )
         rows = slice(part.start, part.stop)
-        reader = IdReader(self._manifest, "val")
-        try:
+        with contextlib.closing(IdReader(self._manifest, "val")) as reader:
             for batch in scoring_batches(reader, lanes, start_id=self._manifest.vocabulary.start_id):
                 yield Batch(
                     step=batch.step,
@@ -69,5 +69,3 @@ class Validator:
                     targets=batch.targets[rows],
                     weights=batch.weights[rows],
                 )
-        finally:
-            reader.close()
