@@ -96,10 +96,7 @@ TESTED_ELSEWHERE = {
     "training/test_loop.py": (
         "textgen/runs/preemption",
         "textgen/runs/recording",
-        "textgen/training/checkpointing",
-        "textgen/training/journal",
         "textgen/training/learner",
-        "textgen/training/restoring",
         "textgen/training/samples",
         "textgen/training/validation",
     ),

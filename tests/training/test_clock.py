@@ -1,4 +1,4 @@
-"""The clock of a training worker: parts that add up, and the first step apart."""
+"""The clock of a training worker: shares add up, and the first step counts separately."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from textgen.training.clock import Clock
 
 
-def test_the_first_step_is_the_start_and_counts_for_no_speed() -> None:
+def test_the_first_step_counts_as_start_and_not_for_the_speed() -> None:
     clock = Clock(flops_per_input=2_000_000)
     clock.add_step(seconds=9.0, reduce_seconds=1.0, num_inputs=100)
     assert clock.gflops() == 0

@@ -1,4 +1,4 @@
-"""From labelled texts to text that was asked for: ingest, training and generation of a conditioned model."""
+"""From labelled texts to conditioned completions: ingest, training and generation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """Texts such as `bad 37`, whose stars alone say which word comes."""
+    """A model of texts such as `bad 37`, whose first word depends on the stars only."""
     return trained_on(lambda word, number: f"{word} {number}", tmp_path_factory.mktemp("conditioned"))
 
 
@@ -55,25 +55,25 @@ def trained_on(text_of: Callable[[str, int], str], folder: Path, **changes: Any)
     return find_checkpoint(run.run_uri)
 
 
-def words_written(checkpoint: Checkpoint, condition: dict[str, Any], *, guidance: float = 1.0) -> list[str]:
+def first_words(checkpoint: Checkpoint, condition: dict[str, Any], *, guidance: float = 1.0) -> list[str]:
     settings = SamplingSpec(temperature=1.0, max_new_chars=12, n=40)
     requests = requests_of([Prompt(text="")], settings, condition=condition)
     completions = engine_of(checkpoint, guidance=guidance).generate(requests)
     return [completion.completion.split(" ")[0] for completion in completions]
 
 
-def test_a_model_writes_what_it_is_asked_for(checkpoint: Checkpoint) -> None:
+def test_completions_follow_their_condition(checkpoint: Checkpoint) -> None:
     for stars, word in WORDS.items():
-        assert words_written(checkpoint, {"stars": stars}).count(word) >= 32
-    unasked = words_written(checkpoint, {})
-    assert min(unasked.count(word) for word in WORDS.values()) >= 8
-    assert sum(unasked.count(word) for word in WORDS.values()) >= 30
+        assert first_words(checkpoint, {"stars": stars}).count(word) >= 32
+    unconditioned = first_words(checkpoint, {})
+    assert min(unconditioned.count(word) for word in WORDS.values()) >= 8
+    assert sum(unconditioned.count(word) for word in WORDS.values()) >= 30
 
 
-def test_guidance_leans_from_the_untold_over_the_told(checkpoint: Checkpoint) -> None:
-    assert words_written(checkpoint, {"stars": 5}, guidance=1.5).count("fine") >= 32
-    untold = words_written(checkpoint, {"stars": 5}, guidance=0.0)
-    assert min(untold.count(word) for word in WORDS.values()) >= 8
+def test_guidance_extrapolates_from_unconditioned_to_conditioned(checkpoint: Checkpoint) -> None:
+    assert first_words(checkpoint, {"stars": 5}, guidance=1.5).count("fine") >= 32
+    unconditioned = first_words(checkpoint, {"stars": 5}, guidance=0.0)
+    assert min(unconditioned.count(word) for word in WORDS.values()) >= 8
 
 
 def test_a_condition_reaches_further_than_a_window(tmp_path: Path) -> None:

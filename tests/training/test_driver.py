@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,26 +75,88 @@ def workers_of(head: Checkout) -> list[psutil.Process]:
     return ray_workers(head.temp_dir, "RayTrainWorker")
 
 
-def wait_until(condition: Callable[[], bool], *, ended: threading.Event, seconds: float = 200.0) -> None:
-    """Waits until a condition holds; fails when the training ends before."""
-    ticks = 0
-    while not condition():
-        ticks += 1
-        assert ticks < seconds * 10, "the condition never held"
-        assert not ended.wait(0.1), "the training ended before"
-
-
 def resumed(lines: list[str]) -> list[int]:
     """Returns the steps that a run has resumed from."""
     prefix = "resumed run from step "
     return [int(line.removeprefix(prefix).replace(",", "")) for line in lines if line.startswith(prefix)]
 
 
-def newest(run_uri: str) -> int:
-    return step_of(checkpoint_uris(run_uri)[-1])
+class DisturbedRun:
+    """A run that is trained by one command after another, each of which is disturbed."""
+
+    def __init__(self, spec: RunSpec, manifest: Manifest, output: str) -> None:
+        self._spec = spec
+        self._manifest = manifest
+        self._output = output
+        self._ended = threading.Event()
+        self.uri = f"{output}/run"
+        self.lines: list[str] = []
+
+    def train(self, num_workers: int = 2) -> dict[str, Any]:
+        return train(
+            self._spec,
+            manifest_uri=self._manifest.uri,
+            output=self._output,
+            run_name="run",
+            num_workers=num_workers,
+            say=self.lines.append,
+        )
+
+    @contextlib.contextmanager
+    def training(self, num_workers: int = 2) -> Iterator[Future[dict[str, Any]]]:
+        """Trains beside the context, and waits for the end of the training when the context ends."""
+        self._ended.clear()
+        with ThreadPoolExecutor(1) as pool:
+            training = pool.submit(self.train, num_workers)
+            training.add_done_callback(lambda _: self._ended.set())
+            yield training
+
+    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 200.0) -> None:
+        """Waits until a condition holds; fails if the training ends before."""
+        ticks = 0
+        while not condition():
+            ticks += 1
+            assert ticks < seconds * 10, "the condition never held"
+            assert not self._ended.wait(0.1), "the training ended before"
+
+    def newest(self) -> int:
+        return step_of(checkpoint_uris(self.uri)[-1])
 
 
-def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
+def stop_training(run: DisturbedRun) -> int:
+    """Trains until there are two checkpoints, stops the training, and returns the step that it saved."""
+    with run.training() as training:
+        run.wait_until(lambda: len(checkpoint_uris(run.uri)) >= 2)
+        driver = json.loads(storage.read_bytes(f"{run.uri}/{DRIVERS_NAME}"))["driver"]
+        storage.write_bytes(f"{run.uri}/{STOP_NAME}", driver.encode())  # As a driver does when it receives SIGTERM.
+        with pytest.raises(StoppedError) as stopped:
+            training.result()
+    assert stopped.value.step is not None
+    return stopped.value.step
+
+
+def lose_lease(run: DisturbedRun, *, after: int) -> int:
+    """Trains with one worker until another driver claims the lease, and returns the step of the last checkpoint."""
+    with run.training(num_workers=1) as training:
+        run.wait_until(lambda: run.newest() > after)
+        lease.claim(run.uri, "another")  # As workers do when the same command runs elsewhere.
+        with pytest.raises(UserError, match=r"another command claimed \S+/run at 20"):
+            training.result()
+    return run.newest()
+
+
+def finish_without_a_worker(run: DisturbedRun, head: Checkout, *, starts: list[int]) -> dict[str, Any]:
+    """Trains to the end, and kills a worker after the first checkpoint since the last of `starts`."""
+    with run.training() as training:
+        run.wait_until(lambda: resumed(run.lines) == starts)
+        run.wait_until(lambda: run.newest() > starts[-1])
+        victims = workers_of(head)
+        assert len(victims) == 2
+        os.kill(victims[-1].pid, signal.SIGKILL)
+        return training.result()
+
+
+def test_a_stop_a_lost_lease_and_a_killed_worker_lose_no_step(
     ray_head: Checkout, manifest: Manifest, s3_server: str, tmp_path: Path
 ) -> None:
     # 800 steps in epochs of 99, so that the kill falls into the middle of one.
@@ -105,72 +168,29 @@ def test_a_training_told_to_end_one_taken_over_and_a_killed_worker_cost_no_step(
         training__epochs=20.0,
         training__checkpoint_every_steps=25,
     )
-    output = f"{s3_server}/training/killed"
-    ended = threading.Event()
-    lines: list[str] = []
-
-    def run(num_workers: int = 2) -> dict[str, Any]:
-        try:
-            return train(
-                spec,
-                manifest_uri=manifest.uri,
-                output=output,
-                run_name="run",
-                num_workers=num_workers,
-                say=lines.append,
-            )
-        finally:
-            ended.set()
-
-    with ThreadPoolExecutor(1) as pool:
-        training = pool.submit(run)
-        wait_until(lambda: len(checkpoint_uris(f"{output}/run")) >= 2, ended=ended)
-        driver = json.loads(storage.read_bytes(f"{output}/run/{DRIVERS_NAME}"))["driver"]
-        storage.write_bytes(f"{output}/run/{STOP_NAME}", driver.encode())  # As a driver does when it receives SIGTERM.
-        with pytest.raises(StoppedError) as stopped:
-            training.result()
-        ended.clear()
-        training = pool.submit(run, num_workers=1)
-        wait_until(lambda: newest(f"{output}/run") > stopped.value.step, ended=ended)
-        lease.claim(f"{output}/run", "another")  # As workers do when the same command runs elsewhere.
-        with pytest.raises(UserError, match=r"another command claimed \S+/run at 20"):
-            training.result()
-        ended.clear()
-        left_at = newest(f"{output}/run")
-        training = pool.submit(run)
-        wait_until(lambda: resumed(lines) == [stopped.value.step, left_at], ended=ended)
-        wait_until(lambda: newest(f"{output}/run") > left_at, ended=ended)
-        victims = workers_of(ray_head)
-        assert len(victims) == 2
-        os.kill(victims[-1].pid, signal.SIGKILL)
-        result = training.result()
+    run = DisturbedRun(spec, manifest, f"{s3_server}/training/killed")
+    stopped_at = stop_training(run)
+    left_at = lose_lease(run, after=stopped_at)
+    result = finish_without_a_worker(run, ray_head, starts=[stopped_at, left_at])
     assert result["step"] == 800
     assert result["num_workers"] == 2
-    assert result["checkpoint_uri"].startswith(f"{output}/run/checkpoints/step-")
-    assert any("800 steps of 6" in line for line in lines)
-    assert len(resumed(lines)) == 3
-    assert f"stopped: saved step {stopped.value.step:,}" in lines
+    assert result["checkpoint_uri"].startswith(f"{run.uri}/checkpoints/step-")
+    assert any("800 steps of 6" in line for line in run.lines)
+    assert len(resumed(run.lines)) == 3
+    assert f"stopped: saved step {stopped_at:,}" in run.lines
     undisturbed = train(
         spec, manifest_uri=manifest.uri, output=str(tmp_path), run_name="alone", num_workers=1, say=say_nothing
     )
-    assert_same(recorded(str(tmp_path / "alone")), recorded(f"{output}/run"))
+    assert_same(recorded(str(tmp_path / "alone")), recorded(run.uri))
     assert result["weights_sha256"] == undisturbed["weights_sha256"]
     assert result["val_loss"] == undisturbed["val_loss"]
     assert not workers_of(ray_head)
 
-    again: list[str] = []
-    repeated = train(spec, manifest_uri=manifest.uri, output=output, run_name="run", num_workers=2, say=again.append)
-    assert repeated | {"seconds": 0} == result | {"seconds": 0}
-    assert "is finished" in again[0]
+    again = DisturbedRun(spec, manifest, f"{s3_server}/training/killed")
+    assert again.train() | {"seconds": 0} == result | {"seconds": 0}
+    assert "is finished" in again.lines[0]
     with pytest.raises(UserError, match=r"model\.units \(6 -> 7\)"):
-        train(
-            override(spec, {"model.units": 7}),
-            manifest_uri=manifest.uri,
-            output=output,
-            run_name="run",
-            num_workers=2,
-            say=say_nothing,
-        )
+        DisturbedRun(override(spec, {"model.units": 7}), manifest, f"{s3_server}/training/killed").train()
 
 
 def test_a_user_error_in_one_worker_ends_all_of_them(ray_head: Checkout, s3_server: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A training whose disk fills up ends in a sentence, keeps its last checkpoint, and goes on when there is room."""
+"""A training whose disk is full ends with a message, keeps its last checkpoint, and resumes when there is room."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from textgen.runs.position import Run
 pytestmark = pytest.mark.tensorflow
 
 
-def test_a_training_goes_on_when_its_disk_has_room_again(tmp_path: Path) -> None:
+def test_a_training_resumes_when_its_disk_has_room_again(tmp_path: Path) -> None:
     from textgen.training.loop import train_alone
 
     texts = [f"the cat sat {number % 7} times" for number in range(60)]

@@ -21,18 +21,18 @@ pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
 ALPHABET = "abcd"
 LIKELY, UNLIKELY = 0.76, 0.08
 END_PROBABILITY = 1 / 60
-"""Of every character after the first; a document has 60 characters in the mean."""
+"""After every character but the first; the mean length of a document is 60 characters."""
 NUM_DOCUMENTS = 9000
 
 
 def next_probabilities(last_three: tuple[int, int, int]) -> list[float]:
-    """Returns the source's distribution of the next letter: it follows from the third last and the last."""
+    """Returns the source's distribution of the next letter: it depends on the third last and the last."""
     likely = (last_three[0] + 2 * last_three[2] + 1) % len(ALPHABET)
     return [LIKELY if letter == likely else UNLIKELY for letter in range(len(ALPHABET))]
 
 
 def document(rng: np.random.Generator) -> tuple[str, float]:
-    """Returns a document and what it costs the source that made it, its END included, in bits."""
+    """Returns a document and its cost under the true source, including END, in bits."""
     letters: list[int] = [0, 0, 0]
     bits = 0.0
     while True:
@@ -47,7 +47,7 @@ def document(rng: np.random.Generator) -> tuple[str, float]:
 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, float]:
-    """Text -> its cost in bits; distinct, so that no duplicate is taken out."""
+    """Text -> its cost in bits; the texts are distinct, so no duplicate is removed."""
     rng = np.random.default_rng(11)
     made: dict[str, float] = {}
     while len(made) < NUM_DOCUMENTS:
@@ -121,7 +121,7 @@ def test_two_workers_come_within_three_percent_of_the_entropy(
 
 
 def entropy_of_test(documents: dict[str, float], folder: Path) -> float:
-    """Returns what the documents of `test` cost the source, in bits per character and END."""
+    """Returns the cost of the documents of `test` under the true source, in bits per character and END."""
     from textgen.windows.manifest import Manifest
     from textgen.windows.shards import iter_documents
 

@@ -1,4 +1,4 @@
-"""Groups of layers that learn at different rates, or not yet."""
+"""Groups of layers with different rates, and gradual unfreezing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_groups_are_the_layers_from_the_input_to_the_output() -> None:
     assert [group[0] for group in one_hot.layer_groups()] == ["gru_1/kernel", "logits/kernel"]
 
 
-def test_the_axes_of_the_vocabulary_are_those_that_another_one_changes() -> None:
+def test_the_axes_of_the_vocabulary_are_those_that_grow_with_it() -> None:
     for spec in (MODEL, ModelSpec(input="one_hot", units=4), ModelSpec(input="one_hot", units=4, cell="gru")):
         small, large = (LanguageModel(spec, vocab_size=size) for size in (VOCAB_SIZE, VOCAB_SIZE + 1))
         wider = large.variables_by_name()
@@ -63,7 +63,7 @@ def test_the_axes_of_the_vocabulary_are_those_that_another_one_changes() -> None
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "rmsprop"])
-def test_what_does_not_learn_yet_does_not_move_at_all(optimizer: Any) -> None:
+def test_frozen_groups_do_not_change(optimizer: Any) -> None:
     decay = {"weight_decay": 0.1} if optimizer == "adamw" else {}
     step = stepper(TrainingSpec(optimizer=optimizer, unfreeze_every_steps=2, global_batch_size=ROWS, **decay))
     groups = step.model.layer_groups()
@@ -79,7 +79,7 @@ def test_what_does_not_learn_yet_does_not_move_at_all(optimizer: Any) -> None:
     assert any((value != slots_before[name]).any() for name, value in step.optimizer_arrays().items())
 
 
-def test_moments_of_what_does_not_learn_yet_stay_zero() -> None:
+def test_moments_of_frozen_groups_stay_zero() -> None:
     step = stepper(TrainingSpec(optimizer="adam", unfreeze_every_steps=5, global_batch_size=ROWS))
     take(step, 0)
     moved = [optimizer for optimizer in step.optimizer_arrays().values() if optimizer.ndim and optimizer.any()]
@@ -99,7 +99,7 @@ def test_a_step_of_sgd_moves_each_group_by_its_own_rate() -> None:
             np.testing.assert_allclose(parts[name] - start[name], share * (whole[name] - start[name]), atol=1e-6)
 
 
-def test_the_clipped_norm_is_that_of_what_learns() -> None:
+def test_the_clipped_norm_covers_only_learning_groups() -> None:
     spec = TrainingSpec(optimizer="sgd", clip_norm=0.01, unfreeze_every_steps=9, global_batch_size=ROWS)
     step = stepper(spec)
     start = step.model.get_weights_by_name()
@@ -107,8 +107,8 @@ def test_the_clipped_norm_is_that_of_what_learns() -> None:
     assert np.sqrt(np.sum(moved)) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_alike_groups_learn_what_one_optimizer_learns() -> None:
-    """Adam's rules act on each weight alone, so that only the clipped norm joins the groups."""
+def test_groups_with_equal_rates_learn_the_same_as_one_optimizer() -> None:
+    """Adam updates each weight separately, so only the clipped norm connects the groups."""
     together_spec = TrainingSpec(optimizer="adam", global_batch_size=ROWS)
     apart_spec = TrainingSpec(optimizer="adam", global_batch_size=ROWS, layer_rate_factor=1 + 1e-12)
     one, other = stepper(together_spec), stepper(apart_spec)
@@ -118,7 +118,7 @@ def test_alike_groups_learn_what_one_optimizer_learns() -> None:
         np.testing.assert_allclose(parts[name], value, atol=1e-6)
 
 
-def test_what_was_saved_between_two_unfreezings_goes_on_bit_for_bit() -> None:
+def test_a_state_saved_between_two_unfreezings_resumes_bit_for_bit() -> None:
     spec = TrainingSpec(optimizer="adam", unfreeze_every_steps=2, layer_rate_factor=2.6, global_batch_size=ROWS)
     whole, first = stepper(spec), stepper(spec)
     for number in range(6):

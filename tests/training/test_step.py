@@ -1,4 +1,4 @@
-"""One step of training, in process: the right gradient, and the same one however the rows are shared out."""
+"""One training step, in process: the correct gradient, regardless of how the rows are divided."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def batches(num_steps: int) -> list[Batch]:
 def trained(
     collective: Collective, spec: TrainingSpec, model_spec: ModelSpec, num_steps: int
 ) -> tuple[list[float], Any]:
-    """Returns the losses of every step and the final weights."""
+    """Returns the loss of every step and the final weights."""
     parts = parts_of(spec, collective)
     first, last = parts[0].start, parts[-1].stop
     model = LanguageModel(model_spec, vocab_size=VOCAB_SIZE, seed=5, mixed_precision=bool(spec.mixed_precision))
@@ -54,7 +54,7 @@ def trained(
         )
         figures = step(own, learning_rate=learning_rate(batch.step, spec, num_steps=num_steps))
         losses.append(figures.nats / figures.characters)
-    assert set(step.optimizers.num_updates) == {num_steps}  # Applied once a step, not once a reduction.
+    assert set(step.optimizers.num_updates) == {num_steps}  # Applied once per step, not once per reduction.
     return losses, model.get_weights_by_name()
 
 
@@ -67,7 +67,7 @@ def trained(
         ("rmsprop", "shuffled", "last", 3, 6),
     ],
 )
-def test_several_workers_learn_what_one_does(
+def test_several_workers_learn_the_same_as_one(
     optimizer: Any, order: Any, loss_at: Any, num_workers: int, num_steps: int
 ) -> None:
     spec = TrainingSpec(
@@ -123,10 +123,12 @@ def test_a_sum_in_fixed_order_is_the_same_for_any_number_of_workers(
     free = dataclasses.replace(spec, reduction="all_reduce")
     ((losses, weights),) = together(1, lambda member: trained(member, free, model_spec, 8))
     assert losses == pytest.approx(alone, rel=1e-3 if is_mixed else 1e-5)
-    assert any((value != alone_weights[name]).any() for name, value in weights.items())  # Other sums, other roundings.
+    assert any(
+        (value != alone_weights[name]).any() for name, value in weights.items()
+    )  # Sums in another order round differently.
 
 
-def test_a_step_of_sgd_is_the_mean_gradient_over_the_characters_that_count() -> None:
+def test_a_step_of_sgd_is_the_mean_gradient_over_the_weighted_characters() -> None:
     spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd", clip_norm=None, learning_rate=1.0)
     model_spec = ModelSpec(input="one_hot", units=6)
     (batch,) = batches(1)
@@ -146,7 +148,7 @@ def test_a_step_of_sgd_is_the_mean_gradient_over_the_characters_that_count() -> 
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_the_loss_at_the_last_input_is_that_of_every_one_with_the_others_masked(cell: Any) -> None:
+def test_the_loss_at_the_last_input_equals_a_masked_loss_at_every_input(cell: Any) -> None:
     model_spec = ModelSpec(input="one_hot", cell=cell, num_layers=2, layer_units=(6, 7), dense_units=5)
     (whole,) = batches(1)
     masked = whole.weights * (np.arange(LENGTH) == LENGTH - 1)
@@ -172,7 +174,7 @@ def test_the_loss_at_the_last_input_is_that_of_every_one_with_the_others_masked(
         assert np.abs(value - start[name]).max() > 1e-5
 
 
-def test_a_step_that_predicts_nothing_loses_no_numbers() -> None:
+def test_a_step_that_predicts_nothing_stays_finite() -> None:
     spec = TrainingSpec(global_batch_size=ROWS, optimizer="sgd")
     (batch,) = batches(1)
     model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, seed=5)
@@ -200,7 +202,7 @@ def test_clipping_bounds_the_global_norm_of_the_update() -> None:
     assert lengths[None] > 0.02
 
 
-def test_the_state_is_carried_in_the_stateful_order_alone() -> None:
+def test_the_state_is_carried_in_the_stateful_order_only() -> None:
     (batch,) = batches(1)
     nats = {}
     for order, fresh_share in (("stateful", 0.0), ("stateful", 1.0), ("shuffled", 0.0)):
@@ -218,7 +220,7 @@ def test_the_state_is_carried_in_the_stateful_order_alone() -> None:
     assert nats["stateful", 1.0] == nats["shuffled", 0.0] == [first, first]
 
 
-def test_a_share_of_the_lanes_begins_anew_and_keeps_what_it_was_told() -> None:
+def test_a_share_of_the_lanes_restarts_and_keeps_its_conditions() -> None:
     num_rows, controls = 400, (range(VOCAB_SIZE - 2, VOCAB_SIZE),)
     model = LanguageModel(ModelSpec(embedding_dim=4, units=6), vocab_size=VOCAB_SIZE, controls=controls)
     spec = TrainingSpec(global_batch_size=num_rows, fresh_share=0.2)
@@ -227,15 +229,15 @@ def test_a_share_of_the_lanes_begins_anew_and_keeps_what_it_was_told() -> None:
     for number, first_row in [(0, 0), (1, 0), (1, 100)]:
         step = TrainingStep(model, spec, Alone(), parts=[range(first_row, first_row + num_rows)])
         key = DropoutKey(seed=3, step=tf.constant(number, tf.int64), first_row=first_row)
-        *units, told = step._begun_anew(state, key)
-        np.testing.assert_array_equal(told, np.ones((num_rows, 1)))
+        *units, conditions = step._initial_state(state, key)
+        np.testing.assert_array_equal(conditions, np.ones((num_rows, 1)))
         fresh = units[0].numpy()[:, 0] == 0
         for part in units:
             np.testing.assert_array_equal(part, np.repeat(~fresh[:, None], 6, axis=1))
         assert 0.13 < fresh.mean() < 0.27
         drawn[number, first_row] = fresh
     assert (drawn[0, 0] != drawn[1, 0]).any()
-    np.testing.assert_array_equal(drawn[1, 100][:300], drawn[1, 0][100:])  # A lane's own, whoever computes it.
+    np.testing.assert_array_equal(drawn[1, 100][:300], drawn[1, 0][100:])  # Drawn per lane, on whichever worker.
 
 
 def test_a_wish_for_a_checkpoint_reaches_every_worker() -> None:

@@ -1,4 +1,4 @@
-"""What a training process computes with."""
+"""The GPUs that a training process uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.tensorflow
 
 
 @pytest.mark.parametrize("use_gpu", [True, False])
-def test_gpus_that_the_worker_has_not_reserved_are_left_alone(use_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_that_the_worker_has_not_reserved_are_hidden(use_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
     gpus = ["gpu 0", "gpu 1"]

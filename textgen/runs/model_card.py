@@ -83,7 +83,11 @@ def _data(manifest: Manifest) -> list[str]:
 
 
 def _figures(outcome: Mapping[str, Any], best: Checkpoint, manifest: Manifest) -> list[str]:
-    chosen = "`val`" if manifest.split("val").num_ids else "the training loss, because no text was held out as `val`"
+    chosen = (
+        "the loss on `val`"
+        if manifest.split("val").num_ids
+        else "the training loss, because no text was held out as `val`"
+    )
     measured = (
         "only `jobs.evaluate` on `test` measures it on text that influenced no choice"
         if manifest.split("test").num_ids

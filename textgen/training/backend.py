@@ -1,4 +1,4 @@
-"""How Ray Train tells its workers of each other; loads no TensorFlow, so that drivers and controllers start quickly."""
+"""Tells Ray Train's workers each other's addresses; loads no TensorFlow, so drivers and controllers start quickly."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ray.train.backend import Backend, BackendConfig
 
 @dataclass
 class CollectiveConfig(BackendConfig):
-    """Ray Train backend that gives every worker its TF_CONFIG and nothing else.
+    """Ray Train backend that sets TF_CONFIG on every worker and nothing else.
 
     Ray's own TensorFlow backend forces legacy Keras and imports TensorFlow into its controller.
     """
 
     @property
     def backend_cls(self) -> type[Backend]:
-        """The class that sets the workers up."""
+        """The class that sets up the workers."""
         return _CollectiveBackend
 
 
@@ -39,7 +39,7 @@ class _CollectiveBackend(Backend):
 
 
 def _free_address() -> str:
-    """Returns this worker's address with a port that is free now."""
+    """Returns this worker's address with a currently free port."""
     host = ray.util.get_node_ip_address()
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))

@@ -1,4 +1,4 @@
-"""When a training writes a checkpoint, and how its workers give it what it keeps."""
+"""Decides when a training writes a checkpoint, and gathers the state of all workers for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textgen.windows.manifest import Manifest
 
 
 class Checkpointing:
-    """Saves a learner; every worker gives the state of its lanes, and the first one writes beside the steps."""
+    """Saves a learner: every worker contributes the state of its lanes, and the first one writes in the background."""
 
     def __init__(
         self,
@@ -40,17 +40,17 @@ class Checkpointing:
         self._last_saved = time.monotonic()
 
     def is_due_by_time(self) -> bool:
-        """Says whether the first worker wants a checkpoint now; the others want none."""
+        """Returns whether the first worker wants a checkpoint now; False on the others."""
         waited = time.monotonic() - self._last_saved
         return self._team.is_first and waited > self._spec.checkpoint_every_seconds
 
     def is_due_by_step(self) -> bool:
-        """Says whether the spec asks for a checkpoint at this step, on every worker alike."""
+        """Returns whether the spec requires a checkpoint at this step; the same on every worker."""
         every = self._spec.checkpoint_every_steps
         return every is not None and self._learner.position.step % every == 0
 
     def save(self, *, is_best: bool) -> None:
-        """Begins to write a checkpoint; every worker must call it.
+        """Starts to write a checkpoint; every worker must call it.
 
         Raises:
             LeaseLostError: another driver trains the run now.
@@ -74,10 +74,10 @@ class Checkpointing:
         self._last_saved = time.monotonic()
 
     def wait(self) -> None:
-        """Returns when this worker has written everything."""
+        """Waits until this worker has written everything."""
         self._writer.wait()
 
     def settle(self) -> None:
-        """Returns on every worker when the first one has written everything: Ray Train ends it when another raises."""
+        """Waits on every worker until the first has written everything, since Ray Train ends it when another raises."""
         self._writer.wait()
         self._team.meet()

@@ -1,9 +1,9 @@
-"""Sums over the workers of a training, by TensorFlow's collectives.
+"""Sums over the workers of a training, with TensorFlow's collectives.
 
-`MultiWorkerMirroredStrategy` serves for the all-reduce alone. Model and optimizer are ordinary variables outside of its
-scope: a Keras optimizer that is applied inside a replica context reduces the gradients again.
-TensorFlow's collective ports (`textgen.training.backend` chooses them) listen on every address of the machine and know
-no authentication; they live as long as the training. Train on a private network.
+`MultiWorkerMirroredStrategy` is used for the all-reduce only. Model and optimizer are ordinary variables outside of its
+scope, because a Keras optimizer that is applied inside a replica context reduces the gradients again.
+TensorFlow's collective ports (`textgen.training.backend` chooses them) listen on every address of the machine, without
+authentication, for as long as the training runs. Train on a private network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Collective(Protocol):
-    """One worker's place among the workers, and its way to sum with them."""
+    """One worker's rank among the workers, and its sum over all of them."""
 
     rank: int
     num_workers: int
@@ -30,7 +30,7 @@ class Collective(Protocol):
 
 
 class Alone:
-    """The collective of a single worker: sums are what they are."""
+    """The collective of a single worker, whose vectors are the sums."""
 
     rank = 0
     num_workers = 1
@@ -41,7 +41,7 @@ class Alone:
 
 
 class Workers:
-    """The collective of several workers; made before any other use of TensorFlow in the process, from TF_CONFIG."""
+    """The collective of several workers; created from TF_CONFIG, before any other use of TensorFlow in the process."""
 
     def __init__(self) -> None:
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy()

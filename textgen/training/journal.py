@@ -1,4 +1,4 @@
-"""What a worker records of its training: lines of progress, where the time goes, every step, every validation."""
+"""A worker's records of its training: lines of progress, shares of time, every step and every validation."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from textgen.windows.batches import Batch
 
 
 class Journal:
-    """The records of one worker from one start of a run; only the first worker says lines and keeps validations."""
+    """The records of one worker from one start of a run; only the first worker logs lines and records validations."""
 
     def __init__(self, run: Run, plan: TrainingPlan, team: Team, *, counted: str, first_step: int, say: Say) -> None:
         """Opens the records.
 
         Args:
-            run: what is trained.
-            plan: how long, and what a prediction costs.
-            team: decides whether this worker keeps validations, and which file its steps go to.
+            run: the run that is trained.
+            plan: the number of steps, and the operations of an input.
+            team: determines whether this worker records validations, and the file of its steps.
             counted: the unit of speeds: `chars` or `documents`.
-            first_step: where this start begins; what later steps of an earlier start recorded is dropped.
+            first_step: where this start begins; records that an earlier start made of later steps are dropped.
             say: receives lines of progress.
         """
         self.say = say
@@ -69,7 +69,7 @@ class Journal:
             self._steps.save()
 
     def add_validation(self, position: Position, samples: Mapping[str, str], *, learning_rate: float) -> None:
-        """Adds a validation to the history and to TensorBoard, with the speed and rate it was made at."""
+        """Adds a validation to the history and to TensorBoard, with the current speed and learning rate."""
         if self._validations is not None:
             scalars = position.metrics | {"learning_rate": learning_rate} | self.speed()
             self._validations.add(position.figures, scalars, samples)
@@ -81,8 +81,8 @@ class Journal:
     def summary(self) -> dict[str, Any]:
         """Returns speed, shares of time and peak memory of this start, and logs where the time went."""
         shares, gflops = self.clock.shares(), self.clock.gflops()
-        words = "  ".join(f"{part} {share:.1%}" for part, share in shares.items())
-        self.say(f"time: {words}; {gflops:,.1f} GFLOP/s a worker while it computes")
+        listed = "  ".join(f"{part} {share:.1%}" for part, share in shares.items())
+        self.say(f"time: {listed}; {gflops:,.1f} GFLOP/s per worker while it computes")
         return {
             **{name: round(value, 1) for name, value in self.speed().items()},
             "time_shares": shares,

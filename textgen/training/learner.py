@@ -1,4 +1,4 @@
-"""What one worker trains: the model, its optimizer, the recurrent state of its lanes, and the position of all three."""
+"""The state that one worker trains: model, optimizer, the recurrent state of its lanes, and their position."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Array = np.ndarray[Any, Any]
 
 
 class Learner:
-    """Everything that a step of training changes, and that a checkpoint keeps."""
+    """Everything that a training step changes, and that a checkpoint stores."""
 
     def __init__(self, run: Run, manifest: Manifest, plan: TrainingPlan, team: Team, *, say: Say) -> None:
-        """Resumes from the run's newest checkpoint, the same one on every worker, or begins at step 0.
+        """Resumes from the run's newest checkpoint, the same one on every worker, or starts at step 0.
 
         Raises:
             UserError: every checkpoint is damaged, or belongs to other windows.
@@ -54,5 +54,5 @@ class Learner:
         say(f"resumed {run.run_name} from step {self.position.step:,}")
 
     def training_arrays(self, lanes: Mapping[str, Array]) -> dict[str, Array]:
-        """Returns what resuming needs beside the weights; `lanes` is the state of all lanes (`gathered_state`)."""
+        """Returns what resuming needs besides the weights; `lanes` is the state of all lanes (`gathered_state`)."""
         return self.step.optimizer_arrays() | dict(lanes) | self.watch.arrays()

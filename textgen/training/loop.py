@@ -1,7 +1,7 @@
 """The training of one run, as each of its workers executes it.
 
-All workers take the same decisions at the same steps, because they decide by sums over all of them: when to write a
-checkpoint, which validation was the best, when to stop.
+All workers make the same decisions at the same steps, because they decide by sums over all of them: when to write a
+checkpoint, which validation is the best, when to stop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from textgen.runs.schedule import learning_rate
 from textgen.runs.stopping import LISTENER, StoppedError, watching_stop_file
 from textgen.training.checkpointing import Checkpointing
 from textgen.training.collective import Alone, Collective
-from textgen.training.divergence import place_of, refusal
+from textgen.training.divergence import described_step, failure_at
 from textgen.training.journal import Journal
 from textgen.training.learner import Learner
 from textgen.training.step import Figures, Wishes
@@ -49,18 +49,18 @@ def train_worker(
     """Trains a run as one of its workers, from its newest checkpoint to its end, and returns its last figures.
 
     Args:
-        run: what is trained.
-        collective: this worker's place among the others.
+        run: the run to train.
+        collective: this worker's rank, and its sums over all workers.
         say: receives the first worker's lines of progress.
         report: receives the figures of every validation.
         preempted: is set when this worker's machine is about to be preempted.
 
     Raises:
         LeaseLostError: another driver trains the run now; every worker raises it.
-        StoppedError: a signal asked it to stop, and it is saved.
+        StoppedError: a signal requested it, and the training is saved.
         PreemptedError: a worker's machine is about to be preempted, and the training is saved.
     """
-    team = Team(run, collective)  # Before anything is read: only the lease's holder may report a fault of it.
+    team = Team(run, collective)  # First, because only the holder of the lease may report errors of the run.
     say = say if team.is_first else silent
     manifest = Manifest.load(run.manifest_uri)
     plan = TrainingPlan.of(run.spec, manifest)
@@ -68,7 +68,7 @@ def train_worker(
     first_step = learner.position.step
     line = precision_line(run.spec)
     if line is not None and first_step == 0 and not tf.config.list_logical_devices("GPU"):
-        say(line)  # Once: a run that has begun cannot change it.
+        say(line)  # Only at the first start, because a run keeps its precision.
     with LISTENER.training() as stop, contextlib.ExitStack() as stack:
         if team.is_first:
             stack.enter_context(watching_stop_file(run.run_uri, run.driver, stop))
@@ -96,13 +96,13 @@ def train_alone(run: Run, *, say: Say, report: Report) -> dict[str, Any]:
 
 
 def has_stalled(run: Run, learner: Learner) -> bool:
-    """Says whether the last validations were no better than an earlier one, more often than the spec has patience."""
+    """Returns whether the validations since the best one have exhausted the spec's patience."""
     patience = run.spec.training.patience
     return patience is not None and learner.position.stale_validations >= patience
 
 
 class TrainingLoop:
-    """One worker's steps, and what is due after each: a validation, a checkpoint, an end."""
+    """One worker's steps, each followed by a validation, a checkpoint or an end if one is due."""
 
     def __init__(
         self,
@@ -139,19 +139,19 @@ class TrainingLoop:
             self._train_on(batch)
 
     def _batches(self) -> Iterator[Batch]:
-        """Yields this worker's rows of every step, each read while the one before it is computed."""
+        """Yields this worker's rows of every step; the next batch is read while a step is computed."""
         first_step, clock = self._position.step, self._journal.clock
         rows = self._learner.first_row, self._learner.last_row
         with self._learner.objective.reading(rows) as read, ThreadPoolExecutor(max_workers=1) as pool:
-            coming = pool.submit(read, first_step)
+            pending = pool.submit(read, first_step)
             for step in range(first_step, self._plan.num_steps):
                 with clock.measuring("data"):
-                    batch = coming.result()
-                coming = pool.submit(read, step + 1)
+                    batch = pending.result()
+                pending = pool.submit(read, step + 1)
                 yield batch
 
     def _train_on(self, batch: Batch) -> None:
-        """Makes a step, and whatever is due after it."""
+        """Makes a step, and the validation, checkpoint or end that is due after it."""
         rate = learning_rate(batch.step, self._spec, num_steps=self._plan.num_steps)
         figures = self._step(batch, rate)
         self._journal.record_step(batch, figures, first_row=self._learner.first_row)
@@ -160,7 +160,7 @@ class TrainingLoop:
                 is_best = self._validate(rate)
             with self._journal.clock.measuring("checkpoint"):
                 self._checkpoints.save(is_best=is_best)
-                self._checkpoints.wait()  # A sweep that stops a trial at a report still has what it learnt.
+                self._checkpoints.wait()  # A sweep may stop a trial at its report, and must find the checkpoint.
             self._report({"step": self._position.step, "epoch": self._position.epoch, **self._position.metrics})
         elif figures.wishes.any() or self._checkpoints.is_due_by_step():
             with self._journal.clock.measuring("checkpoint"):
@@ -198,37 +198,37 @@ class TrainingLoop:
         self._journal.add_step(self._position, figures, seconds=seconds)
         if self._learner.watch.has_diverged(nats=figures.nats, predictions=figures.characters):
             self._checkpoints.settle()
-            raise refusal(self._learner.watch.words(), batch.step, run_uri=self._run.run_uri, plan=self._plan)
+            raise failure_at(batch.step, self._learner.watch.message(), run_uri=self._run.run_uri, plan=self._plan)
         return figures
 
     def _skip(self, step: int, nats: float) -> None:
-        """Leaves out a step whose numbers were lost, or ends the training, as the spec says.
+        """Skips a step whose loss or gradient is not finite, or ends the training, as the spec says.
 
         Raises:
-            UserError: it ends.
+            UserError: the spec says to stop.
         """
-        lost = f"loss ({nats}) or gradient are no numbers"
+        reason = f"the loss ({nats}) or the gradient is not finite"
         if self._spec.nonfinite == "stop":
             self._checkpoints.settle()
-            advice = ", or leave such steps out by training.nonfinite=skip"
-            raise refusal(lost, step, run_uri=self._run.run_uri, plan=self._plan, advice=advice)
+            advice = ", or skip such steps with training.nonfinite=skip"
+            raise failure_at(step, reason, run_uri=self._run.run_uri, plan=self._plan, advice=advice)
         self._position.note_skipped(steps_per_epoch=self._plan.lanes.steps_per_epoch)
-        self._journal.say(f"left out because {lost}: {place_of(step, self._plan)}")
+        self._journal.say(f"skipped because {reason}: {described_step(step, self._plan)}")
 
     def _validates(self) -> bool:
         step = self._position.step
         return step % self._spec.validate_every_steps == 0 or step == self._plan.num_steps
 
     def _validate(self, rate: float) -> bool:
-        """Measures the model on `val`, shows samples, and says whether it is the best so far."""
+        """Measures the model on `val`, logs samples, and returns whether it is the best so far."""
         objective, metrics = self._learner.objective, self._position.metrics
         validation = objective.validate()
         self._team.check_lease()
-        loss = math.inf if metrics["loss"] is None else metrics["loss"]  # None where every step was left out.
+        loss = math.inf if metrics["loss"] is None else metrics["loss"]  # None if every step was skipped.
         line = f"step {self._position.step:,}  loss {loss:.3f}"
         if validation is not None:
             metrics.update(validation.metrics)
-            line += f"  {validation.words}"
+            line += f"  {validation.summary}"
         is_best = self._position.note_validation(loss if validation is None else validation.loss)
         self._journal.say(line + ("  best so far" if is_best else ""))
         samples = objective.samples()
@@ -238,10 +238,10 @@ class TrainingLoop:
         return is_best
 
     def _end_if_wished(self, wishes: Wishes) -> None:
-        """Ends the training, which is saved, where any worker has a reason to.
+        """Ends the training, which is saved, if any worker has a reason to.
 
         Raises:
-            StoppedError: a signal asked for it.
+            StoppedError: a signal requested it.
             PreemptedError: a worker's machine is about to be preempted.
         """
         step = self._position.step
@@ -256,7 +256,7 @@ class TrainingLoop:
 
 
 def _outcome(run: Run, plan: TrainingPlan, learner: Learner, *, num_workers: int, journal: Journal) -> dict[str, Any]:
-    """Returns what a finished training reports."""
+    """Returns the figures of a finished training."""
     position = learner.position
     return {
         "step": position.step,

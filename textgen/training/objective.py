@@ -1,6 +1,6 @@
-"""What a run learns, beside the steps that are the same for all: its model, its batches, how it is validated.
+"""The objective of a run: its model, its batches and its validation; the training steps are the same for all.
 
-There are two: the next character of windows, and the label of documents.
+There are two objectives: the next character of windows, and the label of documents.
 """
 
 from __future__ import annotations
@@ -37,30 +37,31 @@ from textgen.windows.shards import IdReader
 
 ReadBatch = Callable[[int], Batch]
 NUM_STANDARDISING = 512
-"""Documents whose pooled outputs are standardised; they stand in the order of a hash, so that any are like all."""
+"""Documents that the standardiser is fitted to; they are in the order of a hash, so the first ones are a sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """What a validation measured, the same on every worker."""
+    """The results of a validation, the same on every worker."""
 
     loss: float
-    """Decides which validation was the best."""
+    """Determines which validation is the best."""
     metrics: Mapping[str, float]
-    words: str
+    summary: str
+    """The results as a part of a log line."""
 
 
 class Objective(Protocol):
-    """What the training loop asks of either objective."""
+    """What the training loop requires of an objective."""
 
     model: Any
     metric_names: tuple[str, ...]
-    """What a validation measures."""
+    """The metrics of a validation."""
     counted: str
-    """What a prediction is, in words: the unit of speeds."""
+    """The unit of predictions in speeds, such as `chars`."""
 
     def prepare(self) -> None:
-        """Sets the first weights that depend on the data, the same on every worker."""
+        """Sets the initial weights that depend on the data, the same on every worker."""
         ...
 
     def reading(self, rows: tuple[int, int]) -> contextlib.AbstractContextManager[ReadBatch]:
@@ -68,16 +69,16 @@ class Objective(Protocol):
         ...
 
     def validate(self) -> Validation | None:
-        """Measures the model as it is, every worker a part; None where `val` is empty."""
+        """Measures the current model, each worker a part; None if `val` is empty."""
         ...
 
     def samples(self) -> dict[str, str]:
-        """Returns texts that show what the model does, by name."""
+        """Returns sample texts of the model, by name."""
         ...
 
 
 def objective_of(spec: RunSpec, manifest: Manifest, plan: TrainingPlan, host_sum: HostSum) -> Objective:
-    """Returns the objective of a run, with a model of fresh weights."""
+    """Returns the objective of a run, with a newly initialised model."""
     if spec.classifier.features is None:
         return NextCharacter(spec, manifest, plan, host_sum)
     return DocumentLabel(spec, manifest, plan, host_sum)
@@ -112,7 +113,7 @@ class NextCharacter:
         self._sampler = Sampler(used, manifest, spec.training) if host_sum.rank == 0 else None
 
     def prepare(self) -> None:
-        """Changes nothing: a language model begins with random weights, or with those of a checkpoint."""
+        """Does nothing: a language model starts with random weights, or with those of a checkpoint."""
 
     @contextlib.contextmanager
     def reading(self, rows: tuple[int, int]) -> Iterator[ReadBatch]:
@@ -135,16 +136,16 @@ class NextCharacter:
         return Validation(
             loss=tally.loss,
             metrics={"val_loss": tally.loss, "val_bits_per_character": tally.bits_per_character},
-            words=f"val_loss {tally.loss:.3f} ({tally.bits_per_character:.3f} bits per character)",
+            summary=f"val_loss {tally.loss:.3f} ({tally.bits_per_character:.3f} bits per character)",
         )
 
     def samples(self) -> dict[str, str]:
-        """Returns completions at several temperatures; on the first worker alone."""
+        """Returns completions at several temperatures; empty on all workers but the first."""
         return self._sampler.samples() if self._sampler is not None else {}
 
 
 class DocumentLabel:
-    """The label of documents, which a classifier predicts; a validation also fits how sure it may be."""
+    """The label of documents, which a classifier predicts; a validation also calibrates its confidence."""
 
     metric_names: tuple[str, ...] = ("val_loss", "val_accuracy", "calibration_temperature", "answer_threshold")
     counted = "documents"
@@ -171,7 +172,7 @@ class DocumentLabel:
         self._scorer = DocumentScorer(self.model, vocabulary, num_classes=len(plan.classes))
 
     def prepare(self) -> None:
-        """Standardises what the language model makes of documents by the first ones of `train`."""
+        """Fits the standardiser of pooled outputs to the first documents of `train`."""
         if self.model.standardiser is not None:
             with DocumentReader(self._manifest, "train") as reader:
                 first = self._documents.places[:NUM_STANDARDISING]
@@ -187,7 +188,7 @@ class DocumentLabel:
             ).batch
 
     def validate(self) -> Validation | None:
-        """Scores the labelled documents of `val`; every worker scores some parts of them, and all get all logits."""
+        """Scores the labelled documents of `val`; each worker scores a part, and all receive all logits."""
         labels = self._val.labels
         if not len(labels):
             return None
@@ -211,7 +212,7 @@ class DocumentLabel:
         return Validation(
             loss=loss,
             metrics=dict(zip(self.metric_names, values, strict=True)),
-            words=f"val_loss {loss:.3f} (accuracy {accuracy(counts):.3f})",
+            summary=f"val_loss {loss:.3f} (accuracy {accuracy(counts):.3f})",
         )
 
     def samples(self) -> dict[str, str]:

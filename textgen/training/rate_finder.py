@@ -1,6 +1,6 @@
-"""Which learning rate to begin with: the loss while the rate rises from far too low to far too high.
+"""Suggests a learning rate from the losses while the rate rises from far too low to far too high.
 
-A training of some hundred steps on a copy of the weights that a run would begin with; the run itself is not touched.
+This is a training of about a hundred steps on a copy of the weights that a run would start with; no run is changed.
 
 Letters: S steps.
 """
@@ -28,11 +28,11 @@ from textgen.windows.manifest import Manifest
 NUM_STEPS = 100
 LOWEST, HIGHEST = 1e-5, 1.0
 SMOOTHING = 0.9
-"""Share of the average that stays at each step; the first ones are corrected for its beginning at zero."""
+"""Decay of the running average per step; the average is corrected for its start at zero."""
 DIVERGED = 2.0
-"""The ramp ends where the smoothed loss is so many times its lowest."""
+"""The ramp ends when the smoothed loss exceeds its minimum by this factor."""
 SKIPPED_STEPS = 5
-"""First steps in which the steepest fall is not sought: the average is then little more than single losses."""
+"""First steps that are ignored in the search for the steepest fall, because the average is still noisy."""
 SAY_STEPS = 20
 
 Floats = npt.NDArray[np.float64]
@@ -46,11 +46,11 @@ def find_learning_rate(
     num_steps: int = NUM_STEPS,
     say: Say,
 ) -> dict[str, Any]:
-    """Raises the learning rate over `num_steps` steps in this process and returns what the losses suggest.
+    """Raises the learning rate over `num_steps` steps in this process, and returns the suggestion of the losses.
 
-    Layers learn at rates that differ as the spec says, and all from the beginning.
+    Layers learn at different rates if the spec says so, but all of them from the first step.
     """
-    from textgen.training.collective import Alone, HostSum  # Loads TensorFlow, after what the user may have mistaken.
+    from textgen.training.collective import Alone, HostSum  # Loads TensorFlow; the job checks its flags first.
     from textgen.training.objective import objective_of
     from textgen.training.step import TrainingStep
 
@@ -80,14 +80,14 @@ def find_learning_rate(
                 say(f"step {number + 1}/{num_steps}  learning rate {rate:.2g}  loss {losses[-1]:.3f}")
     if not math.isfinite(losses[0]):
         raise UserError(
-            f"the first loss is no number ({losses[0]}), before any rate was tried; the weights that --from names, or "
-            "the windows, are at fault: begin from another checkpoint"
+            f"the first loss is not finite ({losses[0]}), before any rate was tried, so the weights of --from or the "
+            "windows are at fault; start from another checkpoint"
         )
     return suggestion(ramp(num_steps), losses)
 
 
 def ramp(num_steps: int) -> Floats:
-    """Returns the rates, [S]: each the same multiple of the one before."""
+    """Returns the rates, [S], which rise by a constant factor."""
     return np.geomspace(LOWEST, HIGHEST, num_steps)
 
 
@@ -101,16 +101,16 @@ def smoothed(losses: Sequence[float]) -> Floats:
 
 
 def has_diverged(losses: Sequence[float]) -> bool:
-    """Says whether a ramp has come to rates that are too high."""
+    """Returns whether a ramp has reached rates that are too high."""
     averages = smoothed(losses)
     return not math.isfinite(losses[-1]) or bool(averages[-1] > DIVERGED * np.nanmin(averages))
 
 
 def suggestion(rates: Floats, losses: Sequence[float]) -> dict[str, Any]:
-    """Returns the suggested rate and what it follows from, JSON-ready.
+    """Returns the suggested rate and the figures that it is based on, JSON-ready.
 
-    `learning_rate` is a tenth of the one at the lowest smoothed loss, the usual rule: there the loss still falls fast,
-    and a whole training can bear it. `steepest` is where the smoothed loss falls most a step; it is noisier.
+    `learning_rate` is a tenth of the rate at the lowest smoothed loss, the usual rule: there the loss still falls fast,
+    and a whole training remains stable. `steepest` is where the smoothed loss falls most per step; it is noisier.
     """
     finite = [loss for loss in losses if math.isfinite(loss)]
     averages = smoothed(finite)
@@ -130,8 +130,8 @@ def suggestion(rates: Floats, losses: Sequence[float]) -> dict[str, Any]:
 
 
 def plot(found: dict[str, Any]) -> bytes:
-    """Returns a picture of the losses over the rates, with what is suggested, as PNG."""
-    from matplotlib.figure import Figure  # Takes a second, and only who asks for a picture needs it.
+    """Returns a PNG of the losses over the rates, with the suggestions."""
+    from matplotlib.figure import Figure  # Deferred: the import takes a second.
 
     rates = [step["learning_rate"] for step in found["steps"]]
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -148,5 +148,5 @@ def plot(found: dict[str, Any]) -> bytes:
 
 
 def _rounded(rate: float) -> float:
-    """Returns a rate with the two digits that such a measurement bears."""
+    """Rounds a rate to two digits, the precision of the measurement."""
     return float(f"{rate:.2g}")

@@ -1,5 +1,5 @@
-"""What a run goes on from, or begins with, the same on every worker: its newest checkpoint that is whole, another
-run's weights, or the first worker's own."""
+"""Restores a run, the same on every worker: from its newest intact checkpoint, another run's weights, or the first
+worker's initial weights."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ NUM_TRIES = 3
 
 
 def restored(run: Run, manifest: Manifest, host_sum: HostSum, *, say: Say) -> tuple[Checkpoint, Arrays] | None:
-    """Returns the checkpoint to go on from and its training arrays, the same on every worker; None where there is none.
+    """Returns the checkpoint to resume from and its training arrays, the same on every worker; None if there is none.
 
-    Workers of a driver that was lost may still write a checkpoint, and remove the one that this start has chosen: then
-    it looks again.
+    Workers of a lost driver may still write checkpoints, and delete the one that this start has chosen; the search is
+    then repeated.
 
     Raises:
-        UserError: every checkpoint is damaged, or it was trained on other windows.
+        UserError: every checkpoint is damaged, or the checkpoint was trained on other windows.
     """
     for _ in range(NUM_TRIES):
         newest = _newest_step(run, say=say) if host_sum.rank == 0 else None
@@ -48,47 +48,48 @@ def restored(run: Run, manifest: Manifest, host_sum: HostSum, *, say: Say) -> tu
             break
     else:
         raise UnavailableError(
-            f"the checkpoints of {run.run_uri} are removed as fast as they are read; try again later"
+            f"the checkpoints of {run.run_uri} were deleted while they were read, {NUM_TRIES} times; try again later"
         )
-    assert found is not None, "a worker lacks it, and the sum did not say so"
+    assert found is not None, "a worker lacks the checkpoint, and the sum did not show it"
     checkpoint, _ = found
     if checkpoint.manifest_hash != manifest.hash:
         raise UserError(
             f"{checkpoint.uri} was trained on other windows than {run.manifest_uri}; "
-            "give those it was begun with, or another --run-name"
+            "give the original ones, or another --run-name"
         )
     if host_sum.rank == 0:
-        _settle_best(run, position_of(checkpoint))
+        _repair_best(run, position_of(checkpoint))
     return found
 
 
 def load_first_weights(lineage: Lineage, model: Any, vocabulary: Vocabulary, *, seed: int, say: Say) -> None:
-    """Gives a model the weights of another run's checkpoint; every worker reads it, so that all meet its faults."""
+    """Loads the weights of another run's checkpoint; every worker reads it, so that all raise the same errors."""
     model.set_weights_by_name(first_weights(lineage, model, vocabulary, seed=seed))
     say(
-        f"begun from {lineage.uri}: {lineage.num_known_ids} of {vocabulary.size} ids known, {lineage.num_added_ids} new"
+        f"started from {lineage.uri}: {lineage.num_known_ids} of {vocabulary.size} ids known, "
+        f"{lineage.num_added_ids} new"
     )
 
 
 def share_weights(model: Any, host_sum: HostSum) -> None:
-    """Gives every worker the first one's weights, and makes sure that they have them."""
+    """Copies the first worker's weights to every worker, and verifies the result."""
     shared = {name: host_sum.of_first(value) for name, value in model.get_weights_by_name().items()}
     model.set_weights_by_name(shared)
     own = float(zlib.crc32(b"".join(value.tobytes() for value in shared.values())))
     if host_sum(np.array([own]))[0] != own * host_sum.num_workers:
-        raise RuntimeError("the workers began with different weights")
+        raise RuntimeError("the workers start with different weights")
 
 
 def position_of(checkpoint: Checkpoint) -> Position:
-    """Returns the position that a checkpoint keeps."""
+    """Returns the position that a checkpoint stores."""
     return Position(**checkpoint.position, metrics=dict(checkpoint.metrics))
 
 
 def _read(uri: str) -> tuple[Checkpoint, Arrays] | None:
-    """Returns a checkpoint with all its arrays in memory; None where it is gone."""
+    """Returns a checkpoint with all its arrays in memory; None if it no longer exists."""
     try:
         checkpoint = Checkpoint.load(uri)
-        checkpoint.weights  # noqa: B018 - it is kept.
+        checkpoint.weights  # noqa: B018 - reads and caches them.
         return checkpoint, checkpoint.training_arrays
     except UnavailableError:
         raise
@@ -99,12 +100,12 @@ def _read(uri: str) -> tuple[Checkpoint, Arrays] | None:
 
 
 def _newest_step(run: Run, *, say: Say) -> int | None:
-    """Returns the step of a run's newest checkpoint that is whole; None where there has been none.
+    """Returns the step of a run's newest intact checkpoint; None if there is no checkpoint.
 
-    Damaged ones that are newer are named, and set aside: they count as unfinished from then on.
+    Newer checkpoints that are damaged are reported and set aside: from then on they count as unfinished.
 
     Raises:
-        UserError: all are damaged, and stay as they are; or storage is not available.
+        UserError: all checkpoints are damaged, and are left as they are; or storage is not available.
     """
     for _ in range(NUM_TRIES):
         uris = checkpoint_uris(run.run_uri)
@@ -113,29 +114,30 @@ def _newest_step(run: Run, *, say: Say) -> int | None:
             try:
                 Checkpoint.load(uri).verify()
             except UnavailableError:
-                raise  # Nothing is known of it.
+                raise  # It may be intact.
             except UserError as error:
                 if storage.exists(storage.join(uri, MARKER_NAME)):
                     damaged[uri] = error
             else:
                 for lost, why in damaged.items():
-                    say(f"a damaged checkpoint is set aside: {why}")
+                    say(f"setting aside a damaged checkpoint: {why}")
                     storage.delete(storage.join(lost, MARKER_NAME))
                 return step_of(uri)
-        if len(damaged) == len(uris):  # None was removed meanwhile.
+        if len(damaged) == len(uris):  # None was deleted meanwhile.
             break
     if damaged:
         raise UserError(
             f"every checkpoint of {run.run_uri} is damaged ({', '.join(uri.rsplit('/', 1)[-1] for uri in damaged)}); "
-            "bring one back, or begin anew with another --run-name"
+            "restore one, or start again with another --run-name"
         )
     return None
 
 
-def _settle_best(run: Run, position: Position) -> None:
-    """Makes `best.json` of a run that goes on from a position say what is so, wherever the start before was ended.
+def _repair_best(run: Run, position: Position) -> None:
+    """Corrects `best.json` of a run that resumes from a position.
 
-    Between a best checkpoint and its name, or after it was named and then set aside, it did not.
+    The start before may have ended after it wrote a best checkpoint and before it recorded it, or the checkpoint that
+    it recorded may have been set aside.
     """
     place = storage.join(run.run_uri, BEST_NAME)
     named = named_best(place)

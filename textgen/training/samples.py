@@ -1,4 +1,4 @@
-"""Samples of text that a training shows after every validation."""
+"""Sample texts that a training logs after every validation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROMPT_SEARCH_IDS = 4096
 
 
 class Sampler:
-    """Continues one prompt of the validation split (of `train` where that is empty) at several temperatures."""
+    """Continues one prompt of `val` (of `train` if that is empty) at several temperatures."""
 
     def __init__(self, model: LanguageModel | SlidingModel, manifest: Manifest, spec: TrainingSpec) -> None:
         self._spec = spec
@@ -32,7 +32,7 @@ class Sampler:
         )
 
     def samples(self) -> dict[str, str]:
-        """Returns `temperature T` -> prompt and completion, with the weights as they are now."""
+        """Returns `temperature T` -> prompt and completion, with the current weights."""
         if self._engine is None:
             return {}
         requests = [

@@ -1,9 +1,9 @@
 """One step of data-parallel training: sums of gradients over all workers, then the same update on each.
 
-The order `fixed_order` of a sum makes it the same for any number of workers, bit by bit. The global batch has a fixed
-number of parts (virtual workers); whoever computes a part computes it by the same operations on the same shapes, and
-the parts' gradients are added one after another, everywhere in the same order. (The idea of VirtualFlow, Or et al.
-2022, and EasyScale, Li et al. 2023.)
+With the reduction `fixed_order`, sums are bit-identical for any number of workers. The global batch has a fixed number
+of parts (virtual workers); each part is computed by the same operations on the same shapes on any worker, and the
+parts' gradients are added one after another, everywhere in the same order. (The idea of VirtualFlow, Or et al. 2022,
+and EasyScale, Li et al. 2023.)
 
 Letters: R rows of this worker, T time, P parameters that learn, V virtual workers.
 """
@@ -29,14 +29,14 @@ from textgen.windows.batches import Batch
 from textgen.windows.lanes import worker_parts, worker_rows
 
 FRESH_LANES = 63
-"""Number of the random stream that draws lanes: no layer's."""
+"""Random stream that draws lanes; no layer has this number."""
 NUM_FIGURES = 5
-"""Numbers that travel behind the gradients: nats, characters (a classifier's documents), and the three `Wishes`."""
+"""Values appended to the gradients in a sum: nats, characters (or documents), and the three `Wishes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wishes:
-    """What a worker wants to happen after a step; in the sum over all workers, what any of them wants."""
+    """What a worker requests after a step; in the sum over all workers, what any of them requests."""
 
     checkpoint: bool = False
     stop: bool = False
@@ -44,7 +44,7 @@ class Wishes:
     """Its machine is about to be preempted."""
 
     def any(self) -> bool:
-        """Says whether there is a reason to save."""
+        """Returns whether there is a reason to save."""
         return self.checkpoint or self.stop or self.preempted
 
 
@@ -56,16 +56,16 @@ class Figures:
     characters: float
     wishes: Wishes
     is_finite: bool
-    """Whether loss and gradient are numbers; where they are not, no weight has changed."""
+    """Whether loss and gradient are finite; if they are not, no weight has changed."""
     reduce_seconds: float
-    """Time that the sum over the workers took, waiting for the slowest of them included; 0 with `fixed_order`."""
+    """Time of the sum over the workers, including the wait for the slowest; 0 with `fixed_order`."""
 
 
 NO_WISHES = Wishes()
 
 
 def parts_of(spec: TrainingSpec, collective: Collective) -> list[range]:
-    """Returns the rows of the global batch that a worker computes: its virtual workers', or all of its own at once."""
+    """Returns the parts of the global batch that a worker computes: one per virtual worker, or a single one."""
     parts = num_parts(spec, num_workers=collective.num_workers)
     return worker_parts(spec.global_batch_size, collective.rank, collective.num_workers, num_parts=parts)
 
@@ -81,7 +81,7 @@ class TrainingStep:
         *,
         parts: Sequence[range],
     ) -> None:
-        """Prepares the steps of a worker that computes `parts` of the rows of the global batch, side by side."""
+        """Prepares the steps of a worker that computes `parts`, adjacent ranges of rows of the global batch."""
         self.model = model
         self.optimizers = Optimizers(model, spec)
         self.state: State = model.initial_state(parts[-1].stop - parts[0].start)
@@ -90,12 +90,12 @@ class TrainingStep:
         self._parts = parts
         self._rows = slice(parts[0].start, parts[-1].stop)
         self._last_only = spec.loss_at == "last"
-        forward: Any = model  # Without types, as all of Keras's.
+        forward: Any = model  # Keras has no types.
         self._forward = functools.partial(forward, last_only=True) if self._last_only else forward
-        self._compiled = tf.function(self._step)  # Traced anew where another group of layers begins to learn.
+        self._compiled = tf.function(self._step)  # Traced again when another group of layers starts to learn.
 
     def reset_state(self) -> None:
-        """Puts the state of every lane back to the beginning of a text."""
+        """Resets the state of every lane to that before a text."""
         self.state = [tf.zeros_like(part) for part in self.state]
 
     def __call__(
@@ -105,9 +105,9 @@ class TrainingStep:
         learning_rate: float,
         wishes: Wishes = NO_WISHES,
     ) -> Figures:
-        """Updates the weights by one global batch, of which `batch` holds this worker's rows.
+        """Updates the weights with a global batch, of which `batch` holds this worker's rows.
 
-        The figures of all workers hold what any of them wishes.
+        The returned figures include the wishes of all workers.
         """
         figures, self.state = self._compiled(
             batch.inputs,
@@ -129,7 +129,7 @@ class TrainingStep:
         )
 
     def gathered_state(self, host_sum: HostSum) -> dict[str, Array]:
-        """Returns the recurrent state of all lanes, each part [G, H]: every worker gives its rows, the others zeros."""
+        """Returns the recurrent state of all lanes, each part [G, H]; every worker contributes its own rows."""
         gathered = {}
         for index, part in enumerate(self.state):
             lanes = np.zeros((self._spec.global_batch_size, part.shape[1]), np.float32)
@@ -150,17 +150,17 @@ class TrainingStep:
         for index, variable in enumerate(self.optimizers.variables):
             variable.assign(arrays[f"optimizer/{index}"])
 
-    def _begun_anew(self, state: Sequence[tf.Tensor], key: DropoutKey) -> State:
-        """Returns the state that a step begins with: zeros for windows that stand alone, and for the lanes drawn.
+    def _initial_state(self, state: Sequence[tf.Tensor], key: DropoutKey) -> State:
+        """Returns the state at the start of a step: zeros for shuffled windows, and for lanes drawn by `fresh_share`.
 
-        What a lane was told stays: the text goes on.
+        The conditions of a lane are kept, because its text continues.
         """
         if not state or self._spec.order == "shuffled":
             return [tf.zeros_like(part) for part in state]
         shape = tf.stack([tf.shape(state[0])[0], 1, 1])
-        goes_on = dropout_mask(shape, rate=self._spec.fresh_share, key=key, layer=FRESH_LANES)[:, 0] > 0  # [R, 1]
+        continues = dropout_mask(shape, rate=self._spec.fresh_share, key=key, layer=FRESH_LANES)[:, 0] > 0  # [R, 1]
         units = self.model.unit_states(state)
-        return [tf.where(goes_on, part, 0.0) for part in units] + list(state[len(units) :])
+        return [tf.where(continues, part, 0.0) for part in units] + list(state[len(units) :])
 
     def _step(
         self,
@@ -182,8 +182,8 @@ class TrainingStep:
             own = slice(part.start - self._parts[0].start, part.stop - self._parts[0].start)
             key = DropoutKey(seed=self._spec.seed, step=step, first_row=part.start)
             with tf.GradientTape() as tape:
-                begun = self._begun_anew([one[own] for one in state], key)
-                logits, new_state = self._forward(inputs[own], begun, dropout=key)
+                initial = self._initial_state([one[own] for one in state], key)
+                logits, new_state = self._forward(inputs[own], initial, dropout=key)
                 nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets[own], logits=logits)  # [R, T]
                 nats = tf.reduce_sum(nats * weights[own])
             gradients = tape.gradient(nats, learning)
@@ -202,25 +202,25 @@ class TrainingStep:
 
         is_applied = tf.cond(is_finite, apply, lambda: tf.constant(0.0))
         state = [tf.concat(pieces, axis=0) for pieces in zip(*states, strict=True)]
-        state = [tf.where(tf.math.is_finite(part), part, 0.0) for part in state]  # A lost number would stay for good.
+        state = [tf.where(tf.math.is_finite(part), part, 0.0) for part in state]  # A NaN would stay in the state.
         return tf.concat([figures, [is_applied, reduce_seconds]], axis=0), state
 
     def _timed(self, summands: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the sum over the parts of all workers, and the seconds that it took."""
-        if self._spec.reduction == "fixed_order":  # TensorFlow refuses a clock where operations are deterministic.
+        """Returns the sum over the parts of all workers, and its duration in seconds."""
+        if self._spec.reduction == "fixed_order":  # TensorFlow allows no clock among deterministic operations.
             return self._summed(summands), tf.constant(0.0)
         with tf.control_dependencies(summands):
-            began = tf.timestamp()
+            started = tf.timestamp()
         total = self._summed(summands)
         with tf.control_dependencies([total]):
-            return total, tf.cast(tf.timestamp() - began, tf.float32)
+            return total, tf.cast(tf.timestamp() - started, tf.float32)
 
     def _summed(self, summands: Sequence[tf.Tensor]) -> tf.Tensor:
         """Returns the sum over the parts of all workers, of which `summands` are this worker's."""
         if self._spec.reduction == "all_reduce":
             (summand,) = summands
             return self._collective.sum(summand)
-        # Each worker's own stand among zeros, and so the sum over workers is what each of them sent.
+        # Every worker sends its own parts padded with zeros, so the sum over the workers holds all parts.
         first, _ = worker_rows(self._spec.virtual_workers, self._collective.rank, self._collective.num_workers)
         others = self._spec.virtual_workers - first - len(summands)
         sent = tf.pad(tf.stack(summands), [[first, others], [0, 0]])  # [V, P + NUM_FIGURES]

@@ -1,4 +1,4 @@
-"""All workers of a run, as one of them sees them: sums over all of them, and the lease under which they train."""
+"""A worker's view of all workers of a run: sums over all of them, and the lease under which they train."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a training process computes with, and how it shares that out; TensorFlow is imported by the call, as drivers
-have no use for it."""
+"""Configures the threads and GPUs of a training process; the functions import TensorFlow, which drivers do not need."""
 
 from __future__ import annotations
 
@@ -10,17 +9,17 @@ from textgen.spec import TrainingSpec
 
 
 def share_threads(num_threads: int, spec: TrainingSpec, *, use_gpu: bool = True) -> None:
-    """Shares the threads out, within operations or, where a sum may not depend on how it is cut, between them.
+    """Distributes threads within operations, or only between them if sums must not depend on how they are split.
 
-    Without `use_gpu`, the GPUs of this machine are somebody else's; Ray 2.60 does not hide them from a worker
-    that has reserved none.
+    Without `use_gpu`, the GPUs of this machine are hidden, because they belong to others; Ray 2.60 does not hide them
+    from a worker that has reserved none.
     """
     import tensorflow as tf
 
     is_fixed = spec.reduction == "fixed_order"
     if is_fixed:
         tf.config.experimental.enable_op_determinism()
-    with contextlib.suppress(RuntimeError):  # A process that has computed already keeps what it was set to.
+    with contextlib.suppress(RuntimeError):  # A process that has used TensorFlow keeps its settings.
         if not use_gpu:
             tf.config.set_visible_devices([], "GPU")
         for gpu in tf.config.get_visible_devices("GPU"):
@@ -30,20 +29,20 @@ def share_threads(num_threads: int, spec: TrainingSpec, *, use_gpu: bool = True)
 
 
 def has_gpu() -> bool:
-    """Says whether TensorFlow finds a GPU in this process."""
+    """Returns whether TensorFlow finds a GPU in this process."""
     import tensorflow as tf
 
     return bool(tf.config.get_visible_devices("GPU"))
 
 
 def require_gpu() -> None:
-    """Makes sure that TensorFlow computes on the GPU that this worker has reserved.
+    """Checks that TensorFlow finds the GPU that this worker has reserved.
 
     Raises:
         UserError: it finds none, and would compute on one core.
     """
     if not has_gpu():
         raise UserError(
-            "Ray gave this worker a GPU and TensorFlow finds none; install requirements-cuda.lock on every machine, "
+            "Ray gave this worker a GPU, but TensorFlow finds none; install requirements-cuda.lock on every machine, "
             "or give --device cpu"
         )

@@ -1,4 +1,4 @@
-"""Validation on a fixed part of `val`, shared out over the workers."""
+"""Validation on a fixed part of `val`, distributed over the workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from textgen.windows.shards import IdReader
 
 
 class Validator:
-    """Scores the first characters of `val`; each worker takes some parts of the lanes, and all get the sums."""
+    """Scores the first characters of `val`; each worker scores some parts of the lanes, and all receive the sums."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Validator:
         self._original = OriginalSizes(manifest, "val", max_ids=max_ids)
 
     def tally(self) -> Tally | None:
-        """Returns the tally of all lanes, the same on every worker; None where `val` is empty."""
+        """Returns the tally of all lanes, the same on every worker; None if `val` is empty."""
         if not self._num_ids:
             return None
         tallies = np.zeros((self._num_parts, len(fields(Tally))))
