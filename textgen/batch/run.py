@@ -18,7 +18,7 @@ from textgen.batch import tasks
 from textgen.batch.cutting import Shard, grouped, joined, pieces_of, together
 from textgen.batch.outputs import Total
 from textgen.batch.plan import MARKER_NAME, Plan, begun
-from textgen.batch.pool import quieten_backend, run_in_pool
+from textgen.batch.pool import run_in_pool
 from textgen.batch.rows import input_files
 from textgen.batch.tasks import Work, shards_uri
 from textgen.errors import UserError
@@ -57,15 +57,13 @@ def run_batch(
         UserError: a row cannot be used, or other work than this stands under `output`.
     """
     started = time.monotonic()
-    quieten_backend()
-    _check_at_least_1(rows_per_shard, "--rows-per-shard")
-    _check_at_least_1(1 if num_workers is None else num_workers, "--num-workers")
-    output = storage.absolute(output)
-    hashes = Checkpoint.load(work.checkpoint_uri).hashes
-    kind = work.kind
+    for flag, value in (("--rows-per-shard", rows_per_shard), ("--num-workers", num_workers)):
+        if value is not None and value < 1:
+            raise UserError(f"{flag} is {value}; use 1 or more")
+    output, kind = storage.absolute(output), work.kind
     wanted = Plan(
         work=work,
-        checkpoint_hashes=hashes,
+        checkpoint_hashes=Checkpoint.load(work.checkpoint_uri).hashes,
         files=tuple(input_files(inputs, output=output, say=say)),
         rows_per_shard=rows_per_shard,
     )
@@ -77,8 +75,8 @@ def run_batch(
     if plan is None:
         plan = dataclasses.replace(wanted, shards=tuple(_cut(wanted, say=say)))
         plan.save(output)
-    if not plan.num_rows:
-        say(f"warning: {', '.join(inputs)} holds no row, so nothing is {kind.done}")
+        if not plan.num_rows:
+            say(f"warning: {', '.join(inputs)} holds no row, so nothing is {kind.done}")
     totals = _finished(plan, output, say=say)
     before = sum(totals.values(), Total())
     totals |= _write(plan, totals, output, num_workers=num_workers, say=say)
@@ -231,8 +229,3 @@ def _every(seconds: float, say: Say) -> Callable[[Callable[[], str]], None]:
             say(line())
 
     return tell
-
-
-def _check_at_least_1(value: int, flag: str) -> None:
-    if value < 1:
-        raise UserError(f"{flag} is {value}; use 1 or more")
