@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,6 +82,9 @@ def run_batch_job(
     from textgen.batch.tasks import Work
 
     check_place(arguments.output, holds="batch.json")
+    # Ray logs as an error, for every pool of actors, that they cannot start again once their arguments are lost; the
+    # driver keeps those.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     waiting.bound(arguments.wait_seconds)
     with never_silent(doing) as told:
         result = run_batch(

@@ -115,13 +115,13 @@ def test_a_file_that_has_changed_gives_no_rows(tmp_path: Path) -> None:
 
 
 def test_neighbouring_pieces_are_examined_by_one_task() -> None:
-    files = [InputFile(uri=f"{size}.txt", size_bytes=size, version="") for size in (30 * 2**20, 5, 60 * 2**20)]
+    files = [InputFile(uri=f"{size}.txt", size_bytes=size, version="") for size in (7 * 2**20, 5, 15 * 2**20)]
     pieces = pieces_of(files)
     assert pieces == [Piece(file=number, start=0, stop=file.size_bytes) for number, file in enumerate(files)]
     assert list(together(pieces, files)) == [[0, 1], [2]]
-    assert [(piece.start, piece.stop) for piece in pieces_of(files[:1], piece_bytes=20 * 2**20)] == [
-        (0, 20 * 2**20),
-        (20 * 2**20, 30 * 2**20),
+    assert [(piece.start, piece.stop) for piece in pieces_of(files[:1], piece_bytes=4 * 2**20)] == [
+        (0, 4 * 2**20),
+        (4 * 2**20, 7 * 2**20),
     ]
 
 

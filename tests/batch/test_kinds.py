@@ -36,6 +36,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(run, "run_tasks", run_serially)
     monkeypatch.setattr(run, "run_in_pool", pool)
+    monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")  # A batch sets it for its process.
 
 
 @pytest.fixture(scope="module")

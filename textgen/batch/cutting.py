@@ -10,7 +10,7 @@ from textgen import storage
 from textgen.batch.rows import END, InputFile, Row, Values
 from textgen.errors import UserError
 
-PIECE_BYTES = 64 * 2**20
+PIECE_BYTES = 16 * 2**20
 """Bytes of input that one task examines."""
 PIECES_AT_ONCE = 500
 COUNTED_BYTES = 4 * 2**20

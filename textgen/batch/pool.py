@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -40,7 +39,6 @@ def run_in_pool(
     """
     if not items:
         return
-    quieten_backend()
     connect()
     import ray
     from ray.exceptions import RayActorError
@@ -63,14 +61,6 @@ def run_in_pool(
                 f"a worker was lost more than {MAX_RESTARTS} times: {str(error).strip().splitlines()[0]} What is "
                 "finished is kept, and the same command continues; where memory was short, take fewer --num-workers"
             ) from error
-
-
-def quieten_backend() -> None:
-    """Keeps Ray from writing, for every actor of a pool, that it may not start again when its arguments are lost.
-
-    They are kept by this process for as long as the pool lasts. To be called before the connection to Ray.
-    """
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 
 def _in_actors(task: Task, items: Sequence[Mapping[str, Any]], *, num_workers: int, arguments: Any) -> Any:

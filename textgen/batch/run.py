@@ -18,7 +18,7 @@ from textgen.batch import tasks
 from textgen.batch.cutting import Shard, grouped, joined, pieces_of, together
 from textgen.batch.outputs import Total
 from textgen.batch.plan import MARKER_NAME, Plan, begun
-from textgen.batch.pool import quieten_backend, run_in_pool
+from textgen.batch.pool import run_in_pool
 from textgen.batch.rows import input_files
 from textgen.batch.tasks import Work, shards_uri
 from textgen.errors import UserError
@@ -57,9 +57,9 @@ def run_batch(
         UserError: a row cannot be used, or other work than this stands under `output`.
     """
     started = time.monotonic()
-    quieten_backend()
-    _check_at_least_1(rows_per_shard, "--rows-per-shard")
-    _check_at_least_1(1 if num_workers is None else num_workers, "--num-workers")
+    for flag, value in (("--rows-per-shard", rows_per_shard), ("--num-workers", num_workers)):
+        if value is not None and value < 1:
+            raise UserError(f"{flag} is {value}; use 1 or more")
     output = storage.absolute(output)
     files = tuple(input_files(inputs, output=output, say=say))
     hashes = Checkpoint.load(work.checkpoint_uri).hashes
@@ -72,8 +72,8 @@ def run_batch(
     if plan is None:
         plan = dataclasses.replace(wanted, shards=tuple(_cut(wanted, say=say)))
         plan.save(output)
-    if not plan.num_rows:
-        say(f"warning: {', '.join(inputs)} holds no row, so nothing is {work.kind.done}")
+        if not plan.num_rows:
+            say(f"warning: {', '.join(inputs)} holds no row, so nothing is {work.kind.done}")
     totals = _finished(plan, output, say=say)
     before = sum(totals.values(), Total())
     totals |= _write(plan, totals, output, num_workers=num_workers, say=say)
@@ -226,8 +226,3 @@ def _every(seconds: float, say: Say) -> Callable[[Callable[[], str]], None]:
             say(line())
 
     return tell
-
-
-def _check_at_least_1(value: int, flag: str) -> None:
-    if value < 1:
-        raise UserError(f"{flag} is {value}; use 1 or more")
