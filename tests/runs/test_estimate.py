@@ -60,7 +60,7 @@ def test_the_estimate_is_within_a_factor_of_two_of_measured_steps(
     preset: str, num_threads: int, measured: float, speed: float, manifest: Manifest
 ) -> None:
     """The seconds of a step in 32 bits on two cores of an AMD EPYC, and `measured_speed` in the same process."""
-    spec = override(presets.preset(preset), {"training.mixed_precision": False})
+    spec = override(presets.preset(preset), {"training.mixed_precision": False, "training.optimizer": "adamw"})
     machine = Machine(speed=speed, num_workers=1, num_threads=num_threads)
     assert 0.5 < step_seconds(spec, TrainingPlan.of(spec, manifest), machine) / measured < 2
 
@@ -79,14 +79,27 @@ def test_bfloat16_products_take_longer_on_cpus_without_instructions(
     assert mixed / plain == pytest.approx(factor)
 
 
+def test_updates_by_muon_take_longer_however_many_workers_there_are(manifest: Manifest) -> None:
+    seconds = {}
+    for optimizer in ("adam", "muon"):
+        spec = tiny_spec(training__optimizer=optimizer, training__global_batch_size=16, model__units=300)
+        for num_workers in (1, 16):
+            machine = Machine(speed=4e10, num_workers=num_workers, num_threads=1)
+            seconds[optimizer, num_workers] = step_seconds(spec, TrainingPlan.of(spec, manifest), machine)
+    extra = {n: seconds["muon", n] - seconds["adam", n] for n in (1, 16)}
+    assert extra[1] > 0
+    assert extra[1] == pytest.approx(extra[16])
+
+
 def test_for_a_long_training_fewer_steps_and_shorter_presets_are_suggested(manifest: Manifest) -> None:
-    spec = tiny_spec(training__max_steps=900_000, training__epochs=1e6, model__units=400)
+    long = {"training__epochs": 1e6, "model__units": 400, "training__optimizer": "adam"}
+    spec = tiny_spec(training__max_steps=900_000, **long)
     plan = TrainingPlan.of(spec, manifest)
     message = shorter(spec, plan, manifest, MACHINE)
     assert "--preset demo with another --run-name (" in message
     assert "--preset tiny" not in message  # Its own preset; only the layers were changed.
     num_steps = int(message.partition("--steps ")[2].split()[0])
-    fewer = tiny_spec(training__max_steps=num_steps, training__epochs=1e6, model__units=400)
+    fewer = tiny_spec(training__max_steps=num_steps, **long)
     assert 0.8 * estimate.LONG_SECONDS < seconds_of(fewer, manifest) <= 1.02 * estimate.LONG_SECONDS
     later = shorter(spec, plan, manifest, MACHINE, first_step=700_000)
     assert int(later.partition("--steps ")[2].split()[0]) > 700_000

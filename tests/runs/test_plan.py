@@ -1,14 +1,16 @@
 """The plan of a training, and which settings may change when it resumes."""
 
+import typing
 from pathlib import Path
 
 import pytest
 
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
-from textgen.runs.plan import TrainingPlan, check_resumable, flops_per_input
+from textgen.runs.plan import TrainingPlan, check_resumable, flops_per_input, flops_per_update
 from textgen.runs.start import default_run_name
-from textgen.spec import override
+from textgen.settings import field_types
+from textgen.spec import TrainingSpec, override
 
 
 def test_the_plan_counts_windows_steps_and_parameters(tmp_path: Path) -> None:
@@ -29,6 +31,17 @@ def test_more_workers_need_less_memory_each_and_more_units_need_more(tmp_path: P
     plan, large_plan = TrainingPlan.of(small, manifest), TrainingPlan.of(large, manifest)
     assert plan.worker_bytes(small, num_workers=2) < plan.worker_bytes(small, num_workers=1)
     assert plan.worker_bytes(small, num_workers=1) < large_plan.worker_bytes(large, num_workers=1)
+
+
+@pytest.mark.parametrize("optimizer", typing.get_args(field_types(TrainingSpec)["optimizer"]))
+def test_every_optimizer_has_a_plan(tmp_path: Path, optimizer: str) -> None:
+    manifest = written_manifest(str(tmp_path), {"train": ["abcab"] * 50})
+    spec = tiny_spec(training__optimizer=optimizer, model__num_layers=2, model__layer_units=(6, 5))
+    plan = TrainingPlan.of(spec, manifest)
+    assert "parameters" in plan.describe(spec, num_workers=1)
+    blocks = [(6, 6), (5, 6), (5, 5), (5, 6)]  # (short, long): recurrent and input kernels, an embedding of 5.
+    by_hand = sum(4 * 5 * (2 * a * a * b + 2 * a * a * a + 2 * a * a * b) for a, b in blocks)
+    assert flops_per_update(spec, vocab_size=plan.vocab_size) == (by_hand if optimizer == "muon" else 0)
 
 
 def test_a_corpus_smaller_than_a_batch_names_the_number_to_change(tmp_path: Path) -> None:

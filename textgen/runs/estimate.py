@@ -17,7 +17,7 @@ from textgen.errors import UserError
 from textgen.model.checkpoint import checkpoint_uris, step_of
 from textgen.progress import Say
 from textgen.runs.chosen_spec import chosen_spec
-from textgen.runs.plan import TrainingPlan, inputs_per_row
+from textgen.runs.plan import TrainingPlan, flops_per_update, inputs_per_row
 from textgen.runs.precision import multiplies_bfloat16
 from textgen.runs.recording import duration
 from textgen.runs.start import Start
@@ -78,7 +78,8 @@ def step_seconds(spec: RunSpec, plan: TrainingPlan, machine: Machine) -> float:
     """Returns the estimated time of a step."""
     reads_words = spec.classifier.features == "bag_of_words"
     positions = 0 if reads_words else inputs_per_row(spec) * len(spec.model.widths)
-    products = plan.flops_per_input * plan.chars_per_step / machine.num_workers / PRODUCT_SHARE
+    update = flops_per_update(spec, vocab_size=plan.vocab_size)  # Every worker makes the whole of it.
+    products = (plan.flops_per_input * plan.chars_per_step / machine.num_workers + update) / PRODUCT_SHARE
     if spec.training.mixed_precision:
         products *= BFLOAT16_FACTOR if multiplies_bfloat16() else EMULATED_FACTOR
     overhead = positions * POSITION_OPERATIONS + STEP_OPERATIONS

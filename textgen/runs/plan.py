@@ -20,6 +20,8 @@ PROCESS_BYTES = 1000 * 2**20
 FLOAT_BYTES = 4
 NUM_POOLED = 3
 """Vectors that concat pooling makes from the outputs of the last recurrent layer."""
+MUON_ITERATIONS = 5
+"""Iterations by which Muon makes an update nearly orthogonal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ class TrainingPlan:
 
     def worker_bytes(self, spec: RunSpec, *, num_workers: int) -> int:
         """Estimates the resident size of a worker, which depends on model and batch but not on the corpus."""
-        optimizer_copies = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 0}[spec.training.optimizer]
+        optimizer_copies = {"adam": 2, "adamw": 2, "muon": 2, "rmsprop": 1, "sgd": 0}[spec.training.optimizer]
         parameters = self.num_parameters * (3 + optimizer_copies)  # Weights, gradients, their flat sum.
         model = spec.model
         if self.documents is None:
@@ -167,6 +169,21 @@ def num_classifier_parameters(spec: RunSpec, vocabulary: Vocabulary, *, num_clas
         width *= NUM_POOLED
         total += 2 * width  # Shift and scale of each pooled value.
     return total + _dense_parameters((width, *spec.classifier.hidden_units, num_classes))
+
+
+def flops_per_update(spec: RunSpec, *, vocab_size: int) -> int:
+    """Returns the operations of the matrix products of one optimizer update: those that orthogonalize, for Muon."""
+    if spec.training.optimizer != "muon" or spec.classifier.features == "bag_of_words":
+        return 0
+    num_gates = CELLS[spec.model.cell].num_gates
+    total = 0
+    below = 0 if spec.model.input == "one_hot" else input_width(spec.model, vocab_size=vocab_size)
+    for units in spec.model.widths:
+        for inputs in filter(None, (units, below)):
+            short, long = sorted((inputs, units))
+            total += num_gates * MUON_ITERATIONS * 2 * short * short * (2 * long + short)
+        below = units
+    return total
 
 
 def input_width(spec: ModelSpec, *, vocab_size: int) -> int:

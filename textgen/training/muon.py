@@ -18,8 +18,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from textgen.runs.plan import MUON_ITERATIONS
+
 MOMENTUM = 0.95
-NUM_ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration; they bring singular values near 1 fast, to within about 0.7 and 1.2, and not closer."""
 
@@ -75,7 +76,7 @@ def orthogonalised(matrices: tf.Tensor, *, dtype: tf.DType = tf.float32) -> tf.T
     values = tf.linalg.matrix_transpose(matrices) if is_tall else matrices
     values = tf.cast(values / (tf.norm(values, axis=(-2, -1), keepdims=True) + 1e-7), dtype)
     a, b, c = COEFFICIENTS
-    for _ in range(NUM_ITERATIONS):
+    for _ in range(MUON_ITERATIONS):
         square = tf.matmul(values, values, transpose_b=True)
         values = a * values + tf.matmul(b * square + c * tf.matmul(square, square), values)
     values = tf.cast(values, tf.float32)
