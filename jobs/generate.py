@@ -133,6 +133,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URI",
         help='prompts, one a line; of *.jsonl objects such as {"prompt": "the film", "temperature": 0.5}',
     )
+    _add_steering_flags(parser)
+    add_batch_flags(parser, rows="prompts", fields="prompt or text, and condition and sampling settings")
+    add_sampling_settings(parser)
+    add_json_flag(parser)
+    return parser
+
+
+def _add_steering_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--condition",
         action="append",
@@ -156,10 +164,6 @@ def _parser() -> argparse.ArgumentParser:
         help="hold a unit's cell state at a value while generating, such as 17=+3, or 2:17=-3 in the second layer; may "
         "repeat (jobs.probe names the unit of sentiment and values to try)",
     )
-    add_batch_flags(parser, rows="prompts", fields="prompt or text, and condition and sampling settings")
-    add_sampling_settings(parser)
-    add_json_flag(parser)
-    return parser
 
 
 if __name__ == "__main__":
