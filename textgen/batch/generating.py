@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FIELDS = frozenset(field_types(SamplingSpec))
 TEXT_FIELDS = ("prompt", "text")
 """Where a row's prompt stands: the first of these that it has."""
+KNOWN_SETTINGS = 1000
+"""Different settings of rows that are kept, so that those of most rows are checked once."""
 OWN_FIELDS = frozenset(field.name for field in dataclasses.fields(Completion))
 
 
@@ -48,6 +50,8 @@ class Generation:
         self._checkpoint = checkpoint
         self._settings = settings
         self._sampling = SamplingSpec(**{**settings["sampling"], "stop": tuple(settings["sampling"]["stop"])})
+        self._num_outputs: dict[str, int] = {}
+        """By sampling settings and condition of a row, of those that were checked."""
         self._codec = TextCodec.of(checkpoint.spec.corpus)
 
     @staticmethod
@@ -76,13 +80,21 @@ class Generation:
         Raises:
             UserError: the row has no prompt, or the model cannot read it.
         """
-        requests = self._requests(values)
-        Stream(requests[0], self._checkpoint.vocabulary, codec=self._codec)
+        prompt, vocabulary = self._prompt(values), self._checkpoint.vocabulary
+        settings = json.dumps([prompt.changes, prompt.condition], default=str)
+        if settings in self._num_outputs and vocabulary.unknown_id is not None:  # Then any text can be read.
+            Request(prompt=prompt.text, settings=self._sampling)
+            return self._num_outputs[settings]
+        requests = self._requests(prompt)
+        Stream(requests[0], vocabulary, codec=self._codec)
+        if len(self._num_outputs) >= KNOWN_SETTINGS:
+            self._num_outputs.clear()
+        self._num_outputs[settings] = len(requests)
         return len(requests)
 
     def outputs(self, rows: Sequence[Row]) -> Iterator[list[Output]]:
         """Yields the completions of rows as they are finished, in no order: (place among all, line)."""
-        owners = [(row, request) for row in rows for request in self._requests(row.values)]
+        owners = [(row, request) for row in rows for request in self._requests(self._prompt(row.values))]
         streams = self._engine.prepare([request for _, request in owners])
         finished: list[int] = []
         futures = [self._engine.enqueue(stream) for stream in streams]
@@ -112,7 +124,11 @@ class Generation:
         others.pop(_text_field(row.values), None)
         return {**beside(row, others, own=OWN_FIELDS), **completion_row(completion)}
 
-    def _requests(self, values: Values) -> list[Request]:
+    def _requests(self, prompt: Prompt) -> list[Request]:
+        return requests_of([prompt], self._sampling, condition=self._settings["condition"])
+
+    @staticmethod
+    def _prompt(values: Values) -> Prompt:
         text, condition = values.get(_text_field(values)), values.get("condition", {})
         if not isinstance(text, str):
             raise UserError('it has no prompt; a row has the form {"prompt": "a text"}, or "text" in its place')
@@ -121,8 +137,7 @@ class Generation:
         changes = {name: value for name, value in values.items() if name in FIELDS}
         if isinstance(changes.get("stop"), str):  # One text as it is, not a list as a command line writes it.
             changes["stop"] = [changes["stop"]]
-        prompt = Prompt(text=text, changes=changes, condition=condition)
-        return requests_of([prompt], self._sampling, condition=self._settings["condition"])
+        return Prompt(text=text, changes=changes, condition=condition)
 
 
 def completion_row(completion: Completion) -> dict[str, Any]:

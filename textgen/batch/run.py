@@ -41,17 +41,13 @@ def run_batch(
     num_workers: int | None = None,
     say: Say,
 ) -> dict[str, Any]:
-    """Does the work on every row of the inputs, and returns the result of the job.
-
-    Over a finished output it returns at once, without Ray.
+    """Does the work on every row of the inputs, and returns the job's result; at once where all of it is done.
 
     Args:
         work: Of a checkpoint, not of a run, whose best one may change meanwhile.
         inputs: Files, folders and patterns.
-        output: Receives plan and shards.
         rows_per_shard: Rows whose outputs are written, and lost, together.
         num_workers: Processes with a model each; None takes the CPUs that are free.
-        say: Receives lines of progress.
 
     Raises:
         UserError: a row cannot be used, or other work than this stands under `output`.
