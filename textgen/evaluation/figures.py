@@ -36,6 +36,7 @@ def evaluate(
 
     Needs a connected Ray: the split is read as a Ray Dataset, and the baselines are counted in a Ray task beside it.
     Of a classifier it returns what `classifier_figures` does.
+    Of a model that reads counts, the layers are scored without them too; the counts have read all of `train`.
     With `num_completions`, so many are generated and measured too.
 
     Raises:
@@ -74,6 +75,13 @@ def evaluate(
         "trained_on_this_manifest": manifest.hash == checkpoint.manifest_hash,
         "chars_per_second": round(tally.num_characters / scoring_seconds, 1),
     }
+    if checkpoint.counts is not None:
+        say("scoring again without the counts")
+        without = OriginalSizes(manifest, split).counted(
+            score(checkpoint, manifest, split=split, with_counts=False, say=say)
+        )
+        figures["bits_per_character_without_counts"] = without.bits_per_character
+        figures["ids_counted"] = checkpoint.counts["num_ids"]
     if num_completions:
         from textgen.evaluation.generated_text import completion_figures  # Loads what generates.
 
@@ -83,13 +91,13 @@ def evaluate(
     return figures | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -> Tally:
-    """Returns the tally of every id of a split, read through a Ray Dataset."""
+def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, with_counts: bool = True, say: Say) -> Tally:
+    """Returns the tally of every id of a split, read through a Ray Dataset; without the model's counts if told so."""
     from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer  # Loads TensorFlow: after the checks.
     from textgen.model.sliding import as_trained
 
     num_ids = manifest.split(split).num_ids
-    model = as_trained(checkpoint.build_model(), checkpoint.spec)
+    model = as_trained(checkpoint.build_model(with_counts=with_counts), checkpoint.spec)
     rows = scoring_dataset(
         manifest, split=split, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=model.lead_ids
     )

@@ -17,6 +17,8 @@ from textgen.windows.vocabulary import Vocabulary
 PROCESS_BYTES = 1000 * 2**20
 """Peak resident size of a worker of the smallest models: Ray, TensorFlow, and a checkpoint being written; measured."""
 FLOAT_BYTES = 4
+NUM_COUNT_FEATURES = 3
+"""What the gate of a count model reads beside the outputs of the last recurrent layer."""
 NUM_POOLED = 3
 """Vectors that concat pooling makes of the outputs of the last recurrent layer."""
 
@@ -82,7 +84,7 @@ class TrainingPlan:
 
     def worker_bytes(self, spec: RunSpec, *, num_workers: int) -> int:
         """Estimates the resident size of a worker: it depends on model and batch, not on the corpus."""
-        optimizer_copies = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 0}[spec.training.optimizer]
+        optimizer_copies = {"adam": 2, "adamw": 2, "muon": 2, "rmsprop": 1, "sgd": 0}[spec.training.optimizer]
         parameters = self.num_parameters * (3 + optimizer_copies)  # Weights, gradients, their flat sum.
         model = spec.model
         if self.documents is None:
@@ -156,6 +158,8 @@ def num_parameters(spec: ModelSpec, *, vocab_size: int, is_conditioned: bool = F
     dense = (spec.dense_units,) if spec.dense_units is not None else ()
     if is_conditioned and spec.holds_controls:
         total += vocab_size * input_width(spec, vocab_size=vocab_size)
+    if spec.counts_order is not None:
+        total += width + NUM_COUNT_FEATURES + 1
     return total + _dense_parameters((width, *dense, vocab_size))
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from textgen import presets, storage
 from textgen.corpus.marks import mark_rules
+from textgen.counts.store import CountsRecord, counts_of, keep_copy
 from textgen.errors import UserError
 from textgen.outputs import check_name
+from textgen.progress import Say, silent
 from textgen.runs import lease
 from textgen.runs.lineage import Lineage, Source, lineage_of, with_model
 from textgen.runs.plan import TrainingPlan, check_resumable
@@ -47,6 +49,7 @@ def start_run(
     source: Source | None = None,
     acknowledge: bool = False,
     on_gpu: Callable[[], bool] = lambda: False,
+    say: Say = silent,
 ) -> Start:
     """Writes down what a run is, or checks it against what was.
 
@@ -61,6 +64,7 @@ def start_run(
         source: the checkpoint that it begins from.
         acknowledge: says that one person's texts may be used.
         on_gpu: says whether the run will be computed on GPUs; asked where it begins.
+        say: receives lines of progress, where the run's counts have to be made.
 
     Raises:
         UserError: it is another run than that of the name, it cannot be trained, or it needs an acknowledgement.
@@ -97,13 +101,25 @@ def start_run(
     }
     storage.write_bytes(storage.join(run_uri, RUN_NAME), json.dumps(content, ensure_ascii=False, indent=1).encode())
     _, outcome = _kept_outcome(run_uri)
+    if outcome is not None and not _is_finished(outcome, spec, num_steps=plan.num_steps):
+        outcome = None
+    if outcome is None:
+        _keep_counts(spec, manifest, run_uri, say=say)
     return Start(
         run=Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage),
         manifest=manifest,
         plan=plan,
-        outcome=outcome if outcome is not None and _is_finished(outcome, spec, num_steps=plan.num_steps) else None,
+        outcome=outcome,
         kept_settings=kept_settings,
     )
+
+
+def _keep_counts(spec: RunSpec, manifest: Manifest, run_uri: str, *, say: Say) -> None:
+    """Makes the counts that a model reads, where it reads any, and keeps a copy with the run."""
+    record = CountsRecord.of(manifest, spec.model)
+    if record is not None:
+        counts_of(manifest, spec.model, say=say)
+        keep_copy(record.to_dict(), run_uri)
 
 
 def settings_in_force(spec: RunSpec, stored: Mapping[str, Any]) -> dict[str, Any]:

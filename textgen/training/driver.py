@@ -72,6 +72,7 @@ def train(
         source=source,
         acknowledge=acknowledge,
         on_gpu=lambda: shared_out(num_workers, device)[2],
+        say=say,
     )
     run, outcome = start.run, start.outcome
     if start.kept_settings:
@@ -248,6 +249,7 @@ def train_here(
         source=source,
         acknowledge=acknowledge,
         on_gpu=has_gpu,
+        say=say,
     )
     run, outcome = start.run, start.outcome
     if outcome is None:
