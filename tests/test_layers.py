@@ -14,7 +14,7 @@ import textgen
 
 ROOT = Path(textgen.__file__).resolve().parent
 STAGES = (
-    *("corpus", "windows", "ingest", "model", "generation", "evaluation", "probing", "batch"),
+    *("corpus", "windows", "ingest", "counts", "model", "generation", "evaluation", "probing", "batch"),
     *("runs", "training", "sweep", "serving"),
 )
 FLOOR = (

@@ -35,7 +35,7 @@ def evaluate(
     """Scores a checkpoint, or the best one of a run, on a split of a manifest; returns JSON values.
 
     Needs a connected Ray: a Ray Dataset reads the split, and a Ray task computes the baselines in parallel. For a
-    classifier, returns the result of `classifier_figures`.
+    classifier, returns the result of `classifier_figures`. A model with counts is scored without them, too.
 
     Args:
         checkpoint_uri: A checkpoint or a run.
@@ -78,7 +78,7 @@ def _language_figures(
     scoring_started = time.monotonic()
     tally = OriginalSizes(manifest, split).counted(score(checkpoint, manifest, split=split, say=say))
     scoring_seconds = time.monotonic() - scoring_started
-    return {
+    figures = {
         "checkpoint_uri": checkpoint.uri,
         "windows_uri": manifest.uri,
         "split": split,
@@ -94,19 +94,21 @@ def _language_figures(
         "trained_on_this_manifest": manifest.hash == checkpoint.manifest_hash,
         "chars_per_second": round(tally.num_characters / scoring_seconds, 1),
     }
+    if checkpoint.counts is not None:
+        say("scoring again without the counts")
+        without = score(checkpoint, manifest, split=split, with_counts=False, say=say)
+        bits = OriginalSizes(manifest, split).counted(without).bits_per_character
+        figures |= {"bits_per_character_without_counts": bits, "ids_counted": checkpoint.counts["num_ids"]}
+    return figures
 
 
-def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, say: Say) -> Tally:
-    """Returns the tally of all ids of a split, read through a Ray Dataset."""
-    from textgen.evaluation.scoring import (
-        CHUNK_IDS,
-        NUM_LANES,
-        Scorer,
-    )  # Loads TensorFlow, so imported after the checks.
+def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, with_counts: bool = True, say: Say) -> Tally:
+    """Returns the tally of all ids of a split, read through a Ray Dataset, by the model with or without its counts."""
+    from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer  # Loads TensorFlow, so after the checks.
     from textgen.model.sliding import as_trained
 
     num_ids = manifest.split(split).num_ids
-    model = as_trained(checkpoint.build_model(), checkpoint.spec)
+    model = as_trained(checkpoint.build_model(with_counts=with_counts), checkpoint.spec)
     rows = scoring_dataset(
         manifest, split=split, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=model.lead_ids
     )

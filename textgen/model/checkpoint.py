@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textgen import storage
+from textgen.counts.store import find_table
 from textgen.errors import MissingError, UserError
 from textgen.spec import RunSpec
 from textgen.windows.vocabulary import Vocabulary
@@ -55,6 +56,8 @@ class Checkpoint:
     """A classifier's labels in the order of its outputs; empty for a language model."""
     lineage: Mapping[str, Any] | None = None
     """The checkpoint of another run that its run started from: `uri`, `weights_sha256` and more; `from` in the file."""
+    counts: Mapping[str, Any] | None = None
+    """Identifies the model's count table (`counts.store.CountsRecord`); None for a model without counts."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """sha256 of each file."""
 
@@ -73,13 +76,16 @@ class Checkpoint:
         """Optimizer and recurrent state, for resuming."""
         return self._arrays("training.npz")
 
-    def build_model(self) -> LanguageModel:
+    def build_model(self, *, with_counts: bool = True) -> LanguageModel:
         """Returns the language model with these weights.
 
+        Args:
+            with_counts: False leaves the count model out, where there is one: what the layers say without it.
+
         Raises:
-            UserError: the checkpoint is a classifier's.
+            UserError: the checkpoint is a classifier's, or the counts that it reads are gone.
         """
-        from textgen.model.language_model import LanguageModel  # Loads TensorFlow.
+        from textgen.model.counted_model import language_model  # Loads TensorFlow.
 
         if self.classes:
             raise UserError(
@@ -87,9 +93,20 @@ class Checkpoint:
             )
 
         vocabulary = self.vocabulary
-        model = LanguageModel(self.spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls)
-        model.set_weights_by_name(dict(self.weights))
+        spec, weights, table = self.spec.model, dict(self.weights), None
+        if self.counts is not None and with_counts:
+            table = find_table(self.counts, self.run_folders, wanted_by=self.uri)
+        elif self.counts is not None:
+            spec = dataclasses.replace(spec, counts_order=None)
+            weights = {name: value for name, value in weights.items() if not name.startswith("counts/")}
+        model = language_model(spec, vocab_size=vocabulary.size, controls=vocabulary.controls, counts=table)
+        model.set_weights_by_name(weights)
         return model
+
+    @property
+    def run_folders(self) -> list[str]:
+        """Folders that may hold what the run's checkpoints share: this one's own, and the run's."""
+        return [self.uri, self.uri.rsplit("/", 2)[0]]
 
     def save(self, *, weights: Arrays, training_arrays: Arrays | None = None) -> Checkpoint:
         """Writes the checkpoint to its `uri`, the marker last; returns it as `load` would."""
@@ -138,6 +155,7 @@ class Checkpoint:
             metrics=content["metrics"],
             classes=tuple(content.get("classes", ())),
             lineage=content.get("from"),
+            counts=content.get("counts"),
             hashes=hashes,
         )
 
@@ -163,6 +181,8 @@ class Checkpoint:
             "spec": self.spec.to_dict(),
             "vocabulary": self.vocabulary.to_dict(),
         }
+        if self.counts is not None:
+            content["counts"] = dict(self.counts)
         return json.dumps(content, ensure_ascii=False, indent=1).encode()
 
     def _arrays(self, name: str) -> Arrays:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 WEIGHTS_NAME = "weights.npz"
 CHANGEABLE_MODEL_FIELDS = ("dropout", "dense_dropout")
 """Fields of `ModelSpec` that determine no weight's shape, only how the weights learn: the new run sets its own."""
+COUNT_FIELDS = ("counts_order", "counts_max_megabytes")
+"""Counts belong to one corpus and vocabulary: a new run builds its own, or has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +109,14 @@ def with_model(spec: RunSpec, model: ModelSpec, source: Source) -> RunSpec:
     differing = [
         f"model.{name} is {getattr(given, name)} but the checkpoint has {getattr(model, name)}"
         for name in model.__dataclass_fields__
-        if name not in CHANGEABLE_MODEL_FIELDS and getattr(given, name) != getattr(model, name)
+        if name not in (*CHANGEABLE_MODEL_FIELDS, *COUNT_FIELDS) and getattr(given, name) != getattr(model, name)
     ]
     if differing:
         raise UserError(
             f"{'; '.join(differing)}; with --from, the layers are those of {source.uri}: leave the setting out"
         )
-    dropout = {name: getattr(spec.model, name) for name in CHANGEABLE_MODEL_FIELDS}
-    return dataclasses.replace(spec, model=dataclasses.replace(model, **dropout))
+    own = {name: getattr(spec.model, name) for name in (*CHANGEABLE_MODEL_FIELDS, *COUNT_FIELDS)}
+    return dataclasses.replace(spec, model=dataclasses.replace(model, **own))
 
 
 def first_weights(lineage: Lineage, model: LanguageModel, vocabulary: Vocabulary, *, seed: int) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from textgen.windows.vocabulary import Vocabulary
 PROCESS_BYTES = 1000 * 2**20
 """Measured peak resident size of a worker with the smallest models: Ray, TensorFlow, a checkpoint being written."""
 FLOAT_BYTES = 4
+NUM_COUNT_FEATURES = 3
+"""What the gate of a count model reads beside the outputs of the last recurrent layer."""
 NUM_POOLED = 3
 """Vectors that concat pooling makes from the outputs of the last recurrent layer."""
 MUON_ITERATIONS = 5
@@ -158,6 +160,8 @@ def num_parameters(spec: ModelSpec, *, vocab_size: int, is_conditioned: bool = F
     dense = (spec.dense_units,) if spec.dense_units is not None else ()
     if is_conditioned and spec.holds_controls:
         total += vocab_size * input_width(spec, vocab_size=vocab_size)
+    if spec.counts_order is not None:
+        total += width + NUM_COUNT_FEATURES + 1
     return total + _dense_parameters((width, *dense, vocab_size))
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from textgen import storage
+from textgen.counts.store import CountsRecord
 from textgen.evaluation.comparable import comparable
 from textgen.model.checkpoint import (
     BEST_NAME,
@@ -140,6 +141,7 @@ def save_checkpoint(
 ) -> None:
     """Writes the checkpoint of a position, records it as the best if it is, and deletes those no longer needed."""
     values = asdict(position)
+    counts = CountsRecord.of(manifest, run.spec.model)
     metrics = values.pop("metrics")
     saved = Checkpoint(
         uri=checkpoint_uri(run.run_uri, position.step),
@@ -152,6 +154,7 @@ def save_checkpoint(
         metrics=metrics,
         classes=classes,
         lineage=run.lineage.to_dict() if run.lineage is not None else None,
+        counts=counts.to_dict() if counts is not None else None,
     ).save(weights=weights, training_arrays=training_arrays)
     place = storage.join(run.run_uri, BEST_NAME)
     if is_best:

@@ -10,8 +10,10 @@ from typing import Any
 
 from textgen import presets, storage
 from textgen.corpus.marks import mark_rules
+from textgen.counts.store import CountsRecord, counts_of, keep_copy
 from textgen.errors import UserError
 from textgen.outputs import check_name
+from textgen.progress import Say, silent
 from textgen.runs import lease
 from textgen.runs.lineage import Lineage, Source, lineage_of, with_model
 from textgen.runs.plan import TrainingPlan, check_resumable
@@ -47,6 +49,7 @@ def start_run(
     source: Source | None = None,
     acknowledge: bool = False,
     on_gpu: Callable[[], bool] = lambda: False,
+    say: Say = silent,
 ) -> Start:
     """Records what a run is, or checks it against the record of an earlier start.
 
@@ -61,6 +64,7 @@ def start_run(
         source: the checkpoint that it starts from.
         acknowledge: confirms that one person's texts may be used.
         on_gpu: returns whether the run trains on GPUs; called when a new run leaves the precision open.
+        say: receives lines of progress while the run's counts are built.
 
     Raises:
         UserError: another run has this name, this one cannot be trained, or it needs an acknowledgement.
@@ -84,6 +88,8 @@ def start_run(
     _write_run(run, manifest, before, acknowledged=acknowledge)
     _, outcome = _stored_outcome(run_uri)
     is_finished = outcome is not None and _is_finished(outcome, spec, num_steps=plan.num_steps)
+    if not is_finished:
+        _keep_counts(spec, manifest, run_uri, say=say)
     return Start(
         run=run, manifest=manifest, plan=plan, outcome=outcome if is_finished else None, kept_settings=kept_settings
     )
@@ -121,6 +127,14 @@ def _write_run(run: Run, manifest: Manifest, before: Mapping[str, Any] | None, *
     }
     content_bytes = json.dumps(content, ensure_ascii=False, indent=1).encode()
     storage.write_bytes(storage.join(run.run_uri, RUN_NAME), content_bytes)
+
+
+def _keep_counts(spec: RunSpec, manifest: Manifest, run_uri: str, *, say: Say) -> None:
+    """Builds the counts of a model that has any, and keeps a copy with the run."""
+    record = CountsRecord.of(manifest, spec.model)
+    if record is not None:
+        counts_of(manifest, spec.model, say=say)
+        keep_copy(record.to_dict(), run_uri)
 
 
 def settings_in_force(spec: RunSpec, stored: Mapping[str, Any]) -> dict[str, Any]:

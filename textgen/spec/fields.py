@@ -41,6 +41,7 @@ UNITS = {
     "dropout": "share",
     "dense_dropout": "share",
     "virtual_workers": "parts",
+    "counts_order": "ids",
 }
 """Units of fields whose names do not end with the unit."""
 UNITS_BY_ENDING = {
@@ -48,6 +49,7 @@ UNITS_BY_ENDING = {
     "seconds": "seconds",
     "chars": "characters",
     "bytes": "bytes",
+    "megabytes": "MiB",
     "share": "share",
     "windows": "windows",
     "documents": "documents",

@@ -38,6 +38,11 @@ class ModelSpec:
     """Width of a Dense relu layer between the recurrent layers and the softmax; None omits it."""
     dense_dropout: float = 0.0
     """Share of the Dense layer's outputs that is set to zero in training."""
+    counts_order: int | None = None
+    """Length of the longest contexts, 4 to 7 characters, of a count model of `train` whose log-probabilities are added
+    to the logits through a learnt gate; None uses no counts. A model with counts has read all of `train`."""
+    counts_max_megabytes: int = 64
+    """Size of the count model; the rarest contexts are dropped until it fits. Unused without `counts_order`."""
 
     def __post_init__(self) -> None:
         for name in ("embedding_dim", "units", "num_layers"):
@@ -53,6 +58,14 @@ class ModelSpec:
         )
         for name in ("dropout", "dense_dropout"):
             check(0 <= getattr(self, name) < 1, f"model.{name} is {getattr(self, name)}; it must lie in [0, 1)")
+        check(
+            self.counts_order is None or 4 <= self.counts_order <= 7,
+            f"model.counts_order is {self.counts_order}; use 4 to 7, or none",
+        )
+        check(
+            self.counts_max_megabytes >= 1,
+            f"model.counts_max_megabytes is {self.counts_max_megabytes}; use 1 or more",
+        )
 
     @property
     def holds_controls(self) -> bool:

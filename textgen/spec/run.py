@@ -56,6 +56,12 @@ class RunSpec:
             "language models: remove it",
         )
         check(
+            self.model.counts_order is None or (features is None and self.training.loss_at == "every"),
+            f"model.counts_order is {self.model.counts_order} with training.loss_at {self.training.loss_at} and "
+            f"classifier.features {features or 'none'}; counts predict the next character of every window position: "
+            "set training.loss_at=every and classifier.features=none, or model.counts_order=none",
+        )
+        check(
             features is None or (self.training.order == "shuffled" and self.training.loss_at == "every"),
             f"training.order is {self.training.order} and training.loss_at {self.training.loss_at} with "
             f"classifier.features {features}; a classifier reads separate documents with one target each: "

@@ -81,6 +81,8 @@ CHANGES = (
     Change(path="corpus.quoting", version=8, before="auto"),
     Change(path="training.mixed_precision", version=8, before=False),  # None, which depends on the CPU, was added.
     Change(path="training.muon_learning_rate", version=9, before=0.02),
+    Change(path="model.counts_order", version=9, before=None),
+    Change(path="model.counts_max_megabytes", version=9, before=64),
 )
 """Oldest first. Fields without effect on older specs (such as those of a classifier) have their defaults."""
 

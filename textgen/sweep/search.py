@@ -21,6 +21,7 @@ import ray
 from ray.tune.schedulers import ASHAScheduler
 
 from textgen import storage
+from textgen.counts.store import keep_copy
 from textgen.errors import UserError
 from textgen.evaluation.comparable import comparable
 from textgen.generation.completions import SAMPLING_NAME
@@ -263,6 +264,8 @@ def _write_best(checkpoint: Checkpoint, sampling: SamplingSpec, uri: str) -> str
     content = json.dumps(dataclasses.asdict(sampling), ensure_ascii=False, indent=1)
     storage.write_bytes(storage.join(uri, SAMPLING_NAME), content.encode())
     spec = dataclasses.replace(checkpoint.spec, sampling=sampling)
+    if checkpoint.counts is not None:
+        keep_copy(checkpoint.counts, uri, sources=checkpoint.run_folders)
     return dataclasses.replace(checkpoint, uri=uri, spec=spec).save(weights=checkpoint.weights).uri
 
 

@@ -69,6 +69,7 @@ def train(
         source=source,
         acknowledge=acknowledge,
         on_gpu=lambda: shared_out(num_workers, device)[2],
+        say=say,
     )
     _report_start(start, say=say)
     outcome = start.outcome
@@ -216,6 +217,7 @@ def train_here(
         source=source,
         acknowledge=acknowledge,
         on_gpu=has_gpu,
+        say=say,
     )
     run, outcome = start.run, start.outcome
     if outcome is None:

@@ -87,7 +87,7 @@ def hidden_matrices(model: Any) -> dict[str, int]:
     """Returns the variables of a model that Muon suits, by name, and how many blocks stand side by side in each.
 
     They are the kernels between hidden layers. Those with a row or a column for each id are left out: ids are rare or
-    frequent, and Adam adapts its step sizes to that.
+    frequent, and Adam adapts its step sizes to that. A single column, such as a gate, has no directions to balance.
     """
     variables: Mapping[str, Any] = model.variables_by_name()
     per_id = set(model.vocabulary_axes())
@@ -99,5 +99,5 @@ def hidden_matrices(model: Any) -> dict[str, int]:
     return {
         name: variable.shape[1] // widths.get(name.partition("/")[0], variable.shape[1])
         for name, variable in variables.items()
-        if name.endswith("kernel") and name not in per_id and len(variable.shape) == 2
+        if name.endswith("kernel") and name not in per_id and len(variable.shape) == 2 and variable.shape[1] > 1
     }

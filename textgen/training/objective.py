@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from textgen.counts.store import counts_of
 from textgen.evaluation.classification import (
     accuracy,
     answer_threshold,
@@ -22,8 +23,9 @@ from textgen.evaluation.classification import (
 )
 from textgen.evaluation.document_scoring import DocumentScorer, layout_of
 from textgen.model.classifier import Classifier
-from textgen.model.language_model import LanguageModel
+from textgen.model.counted_model import language_model
 from textgen.model.sliding import as_trained
+from textgen.progress import silent
 from textgen.runs.plan import TrainingPlan, num_parts
 from textgen.spec import RunSpec
 from textgen.training.collective import HostSum
@@ -92,12 +94,13 @@ class NextCharacter:
 
     def __init__(self, spec: RunSpec, manifest: Manifest, plan: TrainingPlan, host_sum: HostSum) -> None:
         vocabulary = manifest.vocabulary
-        self.model = LanguageModel(
+        self.model = language_model(
             spec.model,
             vocab_size=vocabulary.size,
             controls=vocabulary.controls,
             seed=spec.training.seed,
             mixed_precision=bool(spec.training.mixed_precision),
+            counts=counts_of(manifest, spec.model, say=silent),  # The driver has made them.
         )
         used = as_trained(self.model, spec)
         self._spec = spec.windows

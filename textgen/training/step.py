@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.model.classifier import Classifier
+from textgen.model.counted_model import CountedModel
 from textgen.model.dropout import DropoutKey, dropout_mask
 from textgen.model.language_model import LanguageModel, State
 from textgen.runs.plan import num_parts
@@ -90,6 +91,7 @@ class TrainingStep:
         self._parts = parts
         self._rows = slice(parts[0].start, parts[-1].stop)
         self._last_only = spec.loss_at == "last"
+        self._reads_places = isinstance(model, CountedModel)
         forward: Any = model  # Keras has no types.
         self._forward = functools.partial(forward, last_only=True) if self._last_only else forward
         self._compiled = tf.function(self._step)  # Traced again when another group of layers starts to learn.
@@ -113,6 +115,7 @@ class TrainingStep:
             batch.inputs,
             batch.targets,
             batch.weights,
+            batch.places if self._reads_places else None,
             self.state,
             tf.constant(batch.step, tf.int64),
             tf.constant(learning_rate, tf.float32),
@@ -153,7 +156,8 @@ class TrainingStep:
     def _initial_state(self, state: Sequence[tf.Tensor], key: DropoutKey) -> State:
         """Returns the state at the start of a step: zeros for shuffled windows, and for lanes drawn by `fresh_share`.
 
-        The conditions of a lane are kept, because its text continues.
+        The conditions of a lane are kept, because its text continues, and so are its last ids: what the counts say is a
+        function of the text, and no more reliable if it is forgotten.
         """
         if not state or self._spec.order == "shuffled":
             return [tf.zeros_like(part) for part in state]
@@ -167,6 +171,7 @@ class TrainingStep:
         inputs: tf.Tensor,
         targets: tf.Tensor,
         weights: tf.Tensor,
+        places: tf.Tensor | None,
         state: Sequence[tf.Tensor],
         step: tf.Tensor,
         learning_rate: tf.Tensor,
@@ -183,7 +188,8 @@ class TrainingStep:
             key = DropoutKey(seed=self._spec.seed, step=step, first_row=part.start)
             with tf.GradientTape() as tape:
                 initial = self._initial_state([one[own] for one in state], key)
-                logits, new_state = self._forward(inputs[own], initial, dropout=key)
+                placed = {} if places is None else {"places": places[own]}
+                logits, new_state = self._forward(inputs[own], initial, dropout=key, **placed)
                 nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets[own], logits=logits)  # [R, T]
                 nats = tf.reduce_sum(nats * weights[own])
             gradients = tape.gradient(nats, learning)

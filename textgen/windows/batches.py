@@ -17,6 +17,7 @@ from textgen.windows.shards import IdReader
 from textgen.windows.vocabulary import Ids
 
 Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -31,6 +32,8 @@ class Batch:
     """The id that follows each input, shape [R, T]."""
     weights: FloatArray
     """1 if the target counts, 0 for padding and for controls (given, not predicted), shape [R, T]."""
+    places: Int64Array | None = None
+    """Positions of the targets in the split, shape [R, T]; set in training only."""
 
     def rows_hash(self, *, first_row: int) -> int:
         """Returns a hash of a worker's rows. The sum over all workers does not depend on how rows are distributed.
@@ -64,13 +67,15 @@ class WindowReader:
         length = self._context_length
         ids = np.zeros((len(self._rows), length + 1), np.int32)  # [R, T + 1]
         weights = np.zeros((len(self._rows), length), np.float32)
+        places = np.zeros((len(self._rows), length), np.int64)
         for row, lane in enumerate(self._rows):
             window = self._lanes.window(step, lane)
             if window != MASKED:
                 ids[row] = self._window_ids(window, lane)
                 weights[row] = 1
+                places[row] = np.arange(1, length + 1) + window * self._stride
         weights[self._ids.vocabulary.is_control(ids[:, 1:])] = 0
-        return Batch(step=step, inputs=ids[:, :-1], targets=ids[:, 1:], weights=weights)
+        return Batch(step=step, inputs=ids[:, :-1], targets=ids[:, 1:], weights=weights, places=places)
 
     def _window_ids(self, window: int, lane: int) -> Ids:
         first, last, block = self._blocks.get(lane, (0, 0, None))
