@@ -63,7 +63,7 @@ def start_run(
         run_name: None derives it from spec, windows and source.
         source: the checkpoint that it starts from.
         acknowledge: confirms that one person's texts may be used.
-        on_gpu: returns whether the run trains on GPUs; called when a new run leaves the precision open.
+        on_gpu: returns whether the run trains on GPUs; called for a new run.
         say: receives lines of progress while the run's counts are built.
 
     Raises:
@@ -82,17 +82,14 @@ def start_run(
     plan = TrainingPlan.of(spec, manifest)
     acknowledge = acknowledge or bool((before or {}).get("acknowledged"))
     check_acknowledged(spec, manifest, acknowledge=acknowledge)
-    if spec.training.mixed_precision is None:
-        spec = with_precision(spec, on_gpu=on_gpu())
+    spec = spec if spec.training.mixed_precision is not None else with_precision(spec, on_gpu=on_gpu())
     run = Run(spec=spec, manifest_uri=manifest.uri, run_uri=run_uri, run_name=run_name, lineage=lineage)
     _write_run(run, manifest, before, acknowledged=acknowledge)
     _, outcome = _stored_outcome(run_uri)
-    is_finished = outcome is not None and _is_finished(outcome, spec, num_steps=plan.num_steps)
-    if not is_finished:
+    if outcome is None or not _is_finished(outcome, spec, num_steps=plan.num_steps):
+        outcome = None
         _keep_counts(spec, manifest, run_uri, say=say)
-    return Start(
-        run=run, manifest=manifest, plan=plan, outcome=outcome if is_finished else None, kept_settings=kept_settings
-    )
+    return Start(run=run, manifest=manifest, plan=plan, outcome=outcome, kept_settings=kept_settings)
 
 
 def _started(spec: RunSpec, manifest: Manifest, source: Source | None) -> tuple[RunSpec, Lineage | None]:

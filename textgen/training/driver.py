@@ -77,13 +77,9 @@ def train(
         outcome = _fit(start, num_workers=num_workers, device=device, callbacks=callbacks, say=say)
     write_model_card(start, outcome)
     checkpoint = find_checkpoint(start.run.run_uri)
-    return {
-        "checkpoint_uri": checkpoint.uri,
-        "run_name": start.run.run_name,
-        **outcome,
-        "best_step": checkpoint.step,
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    seconds = round(time.monotonic() - started, 1)
+    about = {"checkpoint_uri": checkpoint.uri, "run_name": start.run.run_name}
+    return {**about, **outcome, "best_step": checkpoint.step, "seconds": seconds}
 
 
 def _report_start(start: Start, *, say: Say) -> None:
