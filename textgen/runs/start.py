@@ -64,7 +64,7 @@ def start_run(
         source: the checkpoint that it begins from.
         acknowledge: says that one person's texts may be used.
         on_gpu: says whether the run will be computed on GPUs; asked where it begins.
-        say: receives lines of progress, where the run's counts have to be made.
+        say: receives lines of progress about counts, the run's and those of its source.
 
     Raises:
         UserError: it is another run than that of the name, it cannot be trained, or it needs an acknowledgement.
@@ -86,6 +86,8 @@ def start_run(
     elif source is not None:
         lineage, checkpoint = lineage_of(source, manifest.vocabulary)
         spec = with_model(spec, checkpoint.spec.model, source)
+        if checkpoint.counts is not None and spec.model.counts_order is None:
+            say(f"{checkpoint.uri} was trained with counts of its own corpus, which this run leaves out")
     _check_marks(spec, manifest)
     plan = TrainingPlan.of(spec, manifest)
     acknowledged = _acknowledged(before or {}, spec, manifest, acknowledge=acknowledge)
