@@ -19,8 +19,9 @@ from textgen.windows.word_vocabulary import WordVocabulary, count_words
 def tiny_spec(**changes: object) -> RunSpec:
     """Returns the preset `tiny`, reduced further; keys of `changes` have the form `section__field`."""
     small = {"model.units": 6, "model.embedding_dim": 5, "windows.context_length": 7, "windows.stride": 7}
-    # Fixed, so that tests depend neither on the CPU nor on the preset's schedule.
-    small |= {"training.mixed_precision": False, "training.learning_rate": 1e-2, "training.warmup_steps": 20}
+    # Fixed, so that tests depend neither on the CPU nor on the preset's optimizer and schedule.
+    small |= {"training.mixed_precision": False, "training.optimizer": "adam", "training.muon_learning_rate": 0.02}
+    small |= {"training.learning_rate": 1e-2, "training.warmup_steps": 20}
     return override(presets.preset("tiny"), small | {name.replace("__", "."): value for name, value in changes.items()})
 
 

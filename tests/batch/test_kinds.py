@@ -109,7 +109,7 @@ def test_what_stands_beside_a_prompt_is_carried(model_uri: str, tmp_path: Path) 
         ({"body": "a"}, "it has no prompt; a row has the form"),
         ({"prompt": 3}, "it has no prompt"),
         ({"prompt": "a", "condition": "stars"}, 'its condition is "stars"'),
-        ({"prompt": "a", "condition": {"stars": 3}}, "label='3' was told before no document"),
+        ({"prompt": "a", "condition": {"stars": 3}}, "label='3' does not occur in train"),
         ({"prompt": "a", "temperature": -1}, "sampling.temperature is -1"),
         ({"prompt": "a", "top_k": "many"}, "sampling.top_k is 'many'"),
         ({"prompt": "a\ud800"}, "half a character"),

@@ -26,6 +26,7 @@ SETTINGS: dict[str, Any] = {
     "windows__context_length": 20,
     "windows__stride": 20,
     "training__max_steps": 250,
+    "training__optimizer": "adam",
     "training__learning_rate": 2e-2,
     "training__validate_every_steps": 250,
     "training__sample_chars": 20,

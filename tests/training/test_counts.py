@@ -24,6 +24,7 @@ from textgen.generation.stream import Request  # noqa: E402
 from textgen.model.checkpoint import Checkpoint, latest_checkpoint  # noqa: E402
 from textgen.model.count_lookup import CountLookup  # noqa: E402
 from textgen.progress import silent  # noqa: E402
+from textgen.runs.lineage import Source, with_model  # noqa: E402
 from textgen.runs.position import Run  # noqa: E402
 from textgen.runs.start import start_run  # noqa: E402
 from textgen.spec import RunSpec, SamplingSpec  # noqa: E402
@@ -162,13 +163,28 @@ def test_a_checkpoint_can_be_built_without_its_counts(manifest: Manifest, tmp_pa
 
 
 def test_a_run_from_a_checkpoint_has_counts_of_its_own_or_none(manifest: Manifest, tmp_path: Path) -> None:
-    from textgen.runs.lineage import Source, with_model
-
     source = Source(uri="there", model_settings={"model.counts_order": 4})
     counted, plain = spec_with(), spec_with(model__counts_order=None)
     assert with_model(plain, counted.model, Source(uri="there")).model == plain.model
     own = dataclasses.replace(counted.model, counts_order=4)
     assert with_model(dataclasses.replace(counted, model=own), plain.model, source).model == own
+
+
+def test_a_run_from_a_counted_checkpoint_says_that_it_has_no_counts(manifest: Manifest, tmp_path: Path) -> None:
+    train(manifest, tmp_path / "run", spec_with(training__max_steps=3))
+    checkpoint = latest_checkpoint(str(tmp_path / "run"))
+    assert checkpoint is not None
+    lines: list[str] = []
+    source = Source(uri=checkpoint.uri)
+    plain = spec_with(model__counts_order=None, training__max_steps=2)
+    runs = str(tmp_path / "runs")
+    start = start_run(plain, manifest_uri=manifest.uri, output=runs, run_name="tuned", source=source, say=lines.append)
+    assert "this run does not use them" in lines[0]
+    train_worker(start.run, Alone(), say=silent, report=lambda _: None)
+    tuned = latest_checkpoint(start.run.run_uri)
+    assert tuned is not None
+    assert tuned.counts is None
+    assert "counts/kernel" not in tuned.weights
 
 
 @pytest.mark.parametrize(

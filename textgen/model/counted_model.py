@@ -2,7 +2,7 @@
 
 The counts' log-probabilities are added to the logits, weighed by a learnt gate:
 
-    logits += (1 + w . [h, matched order, log n, log distinct]) * log p
+    logits += (1 + s * (w . [h, matched order, log n, log distinct] + b)) * log p
 
 The gate begins with w = 0. It learns where the recurrent layers know more than the counts, and where the counts are too
 sure: by the outputs h of the last recurrent layer, and by how well the counts know the context.
@@ -24,6 +24,10 @@ from textgen.model.dropout import DropoutKey
 from textgen.model.language_model import LanguageModel, State
 from textgen.model.named_weights import by_name
 from textgen.spec import ModelSpec
+
+GATE_SCALE = 0.1
+"""s: an optimizer that gives all weights steps of a size would otherwise move the gate, which multiplies numbers of the
+size of 10 and reads some hundred, too far in each."""
 
 
 class CountedModel(LanguageModel):
@@ -101,7 +105,7 @@ class CountedModel(LanguageModel):
         """Returns what is added to the logits after ids [B, T], which follow [B, K] others: [B, T, V]."""
         found = self._lookup(ids, before, places=places)
         features = tf.concat([tf.cast(values, tf.float32), tf.stop_gradient(found.features)], axis=-1)
-        return (1 + self.gate(features)) * tf.stop_gradient(found.log_probabilities)
+        return (1 + GATE_SCALE * self.gate(features)) * tf.stop_gradient(found.log_probabilities)
 
     def _last_ids(self, ids: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         """Returns the last K ids after ids [B, T] were read: [B, K] float32."""

@@ -64,7 +64,7 @@ def start_run(
         source: the checkpoint that it starts from.
         acknowledge: confirms that one person's texts may be used.
         on_gpu: returns whether the run trains on GPUs; called for a new run.
-        say: receives lines of progress while the run's counts are built.
+        say: receives lines of progress about counts: the run's, and those of its source.
 
     Raises:
         UserError: another run has this name, this one cannot be trained, or it needs an acknowledgement.
@@ -77,7 +77,7 @@ def start_run(
     if before is not None:
         spec, lineage, kept_settings = _resumed(before, spec, manifest, source=source, run_uri=run_uri)
     else:
-        spec, lineage, kept_settings = *_started(spec, manifest, source), {}
+        spec, lineage, kept_settings = *_started(spec, manifest, source, say=say), {}
     _check_marks(spec, manifest)
     plan = TrainingPlan.of(spec, manifest)
     acknowledge = acknowledge or bool((before or {}).get("acknowledged"))
@@ -92,12 +92,15 @@ def start_run(
     return Start(run=run, manifest=manifest, plan=plan, outcome=outcome, kept_settings=kept_settings)
 
 
-def _started(spec: RunSpec, manifest: Manifest, source: Source | None) -> tuple[RunSpec, Lineage | None]:
+def _started(spec: RunSpec, manifest: Manifest, source: Source | None, *, say: Say) -> tuple[RunSpec, Lineage | None]:
     """Returns the spec and the lineage of a new run."""
     if source is None:
         return spec, None
     lineage, checkpoint = lineage_of(source, manifest.vocabulary)
-    return with_model(spec, checkpoint.spec.model, source), lineage
+    spec = with_model(spec, checkpoint.spec.model, source)
+    if checkpoint.counts is not None and spec.model.counts_order is None:
+        say(f"{checkpoint.uri} was trained with the counts of its own corpus; this run does not use them")
+    return spec, lineage
 
 
 def _resumed(
