@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from textgen.errors import UserError
-from textgen.settings import parse_settings
-from textgen.spec import RunSpec, override
+from textgen.settings import coerce, field_types, parse_settings
 from textgen.spec.fields import meaning, paths, sections
 from textgen.spec.names import meant_by
 
@@ -102,6 +100,5 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _value(field: str, text: str) -> Any:
     """Returns the parsed value of a field."""
-    changed: Mapping[str, Any] = override(RunSpec(preset=""), {field: text}).to_dict()
     section, _, name = field.partition(".")
-    return changed[section][name]
+    return coerce(text, field_types(sections()[section])[name], field)

@@ -180,7 +180,7 @@ def markdown_page() -> str:
     """Returns docs/settings.md: the presets, then a table of fields for each section."""
     presets_table = _markdown_table(("preset", "layers", "unit", "trains for", "purpose"), _presets())
     parts = [PAGE_HEAD, "## Presets\n", presets_table]
-    fields = fields_in_words(RunSpec(preset=""))
+    fields = fields_in_words(RunSpec(preset="defaults"))
     for section, kind in sections().items():
         about = " ".join((kind.__doc__ or "").split())
         rows = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,9 @@ from textgen.windows.lanes import Lanes, ScoringLanes, num_windows
 from textgen.windows.manifest import Manifest
 from textgen.windows.shards import IdReader
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head", "several_tasks")]
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 COLUMNS = ("inputs", "targets", "weights")
 
 
@@ -126,3 +126,11 @@ print(len(rows))
         [sys.executable, "-c", program, manifest.uri], capture_output=True, text=True, check=False
     )
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "2\n", "")
+
+
+def test_the_example_of_the_documents_runs(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```py\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
+    code = block.replace('"runs/first/windows"', repr(manifest.uri)).replace("=64", "=6").replace("=10", "=3")
+    exec(code, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.endswith("(6, 7) (6, 7)")] == [f"{n} (6, 7) (6, 7)" for n in range(3)]

@@ -11,7 +11,7 @@ from textgen import storage
 from textgen.errors import UserError
 from textgen.model.checkpoint import Checkpoint, find_checkpoint
 from textgen.runs.transfer import known_ids, transferred
-from textgen.spec import ModelSpec, RunSpec, override
+from textgen.spec import ModelSpec, RunSpec, override_section
 from textgen.windows.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def with_model(spec: RunSpec, model: ModelSpec, source: Source) -> RunSpec:
     Raises:
         UserError: a setting requires other layers.
     """
-    given = override(RunSpec(preset="", model=model), source.model_settings).model
+    given = override_section("model", model, {k.removeprefix("model."): v for k, v in source.model_settings.items()})
     differing = [
         f"model.{name} is {getattr(given, name)} but the checkpoint has {getattr(model, name)}"
         for name in model.__dataclass_fields__
