@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from textgen.ingest.ray_tasks import Task, Values, quiet_ray_data
 from textgen.progress import Say
 from textgen.ray_session import connect
 from textgen.storage import disk_full_as_user_error
-from textgen.waiting import Need, wait_for
+from textgen.waiting import LET_GO_SECONDS, Need, wait_for
 
 MAX_RESTARTS = 10
 """How often a worker that is lost is started again, elsewhere where its machine is: rows that kill it end the job."""
@@ -40,12 +41,10 @@ def run_in_pool(
     if not items:
         return
     connect()
-    import ray
     from ray.exceptions import RayActorError
 
     wait_for(Need(what="the workers", resources={"CPU": 1}, count=num_workers or 1), say=say)
-    free = int(ray.available_resources().get("CPU", 1))
-    num_workers = min(num_workers or max(1, free), len(items))
+    num_workers = min(num_workers or _free_cpus(), len(items))
     say(f"starting {num_workers} worker{'s' * (num_workers != 1)}")
     with quiet_ray_data():
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # What it logs as an error, it raises too.
@@ -61,6 +60,17 @@ def run_in_pool(
                 f"a worker was lost more than {MAX_RESTARTS} times: {str(error).strip().splitlines()[0]} What is "
                 "finished is kept, and the same command continues; where memory was short, take fewer --num-workers"
             ) from error
+
+
+def _free_cpus() -> int:
+    """Returns how many CPUs nobody holds, 1 at least; tasks that have just ended give theirs back a little later."""
+    import ray
+
+    total = ray.cluster_resources().get("CPU", 1)
+    started = time.monotonic()
+    while (free := ray.available_resources().get("CPU", 0)) < total and time.monotonic() - started < LET_GO_SECONDS:
+        time.sleep(0.1)
+    return max(1, int(free))
 
 
 def _in_actors(task: Task, items: Sequence[Mapping[str, Any]], *, num_workers: int, arguments: Any) -> Any:
