@@ -33,20 +33,20 @@ def add_batch_flags(parser: argparse.ArgumentParser, *, rows: str, fields: str) 
         "--input",
         action="append",
         metavar="URI",
-        help=f"{rows} of any number, for workers of Ray, which write below --output: a file, folder, s3:// prefix or "
-        f"'pattern/*.jsonl' of JSON lines or Parquet ({fields}) or plain text (one a line); may repeat",
+        help=f"any number of {rows}, processed by Ray workers that write below --output: a file, a folder, s3:// or "
+        f"'pattern/*.jsonl' of JSON lines or Parquet ({fields}) or plain text (one per line); may repeat",
     )
     parser.add_argument(
         "--num-workers",
         type=int,
         metavar="N",
-        help="with --input: processes with a model each, on one CPU each (default: as many as CPUs are free)",
+        help="with --input: worker processes, each with a model and one CPU (default: one per free CPU)",
     )
     parser.add_argument(
         "--rows-per-shard",
         type=int,
         metavar="N",
-        help=f"with --input: {rows} whose results are written as one file, and begun anew together after a failure "
+        help=f"with --input: {rows} whose results are written as one file, and repeated together after a failure "
         f"(default: {ROWS_PER_SHARD})",
     )
 

@@ -1,6 +1,6 @@
 """Loads the results of recipes and formats them as a table.
 
-python -m benchmarks.recipes.table    # the table of full-length results in docs/recipes.md
+`python -m benchmarks.tables` writes it into docs/recipes.md.
 """
 
 from __future__ import annotations
@@ -51,7 +51,3 @@ def _number(value: float | None) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3f}".rstrip("0").rstrip(".") if value != int(value) else f"{value:.0f}"
-
-
-if __name__ == "__main__":
-    print(table(saved()))

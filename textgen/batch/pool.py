@@ -17,7 +17,7 @@ from textgen.storage import disk_full_as_user_error
 from textgen.waiting import LET_GO_SECONDS, Need, wait_for
 
 MAX_RESTARTS = 10
-"""How often a worker that is lost is started again, elsewhere where its machine is: rows that kill it end the job."""
+"""How often a lost worker is restarted, so that rows that crash it end the job."""
 
 
 def run_in_pool(
@@ -63,7 +63,7 @@ def run_in_pool(
 
 
 def _free_cpus() -> int:
-    """Returns how many CPUs nobody holds, 1 at least; tasks that have just ended give theirs back a little later."""
+    """Returns the number of free CPUs, at least 1; waits for tasks that have just ended to release theirs."""
     import ray
 
     total = ray.cluster_resources().get("CPU", 1)

@@ -1,11 +1,11 @@
 """A language model that also reads a count model of its training text.
 
-The counts' log-probabilities are added to the logits, weighed by a learnt gate:
+The log-probabilities of the counts are added to the logits, weighted by a learnt gate:
 
     logits += (1 + s * (w . [h, matched order, log n, log distinct] + b)) * log p
 
-The gate begins with w = 0. It learns where the recurrent layers know more than the counts, and where the counts are too
-sure: by the outputs h of the last recurrent layer, and by how well the counts know the context.
+The gate starts at w = 0, b = 0. From the outputs h of the last recurrent layer and from how often the context was
+counted, it learns where the recurrent layers are better than the counts, and where the counts are overconfident.
 
 Letters: B rows, T time, H units, K order, V vocabulary.
 """
@@ -26,15 +26,15 @@ from textgen.model.named_weights import by_name
 from textgen.spec import ModelSpec
 
 GATE_SCALE = 0.1
-"""s: an optimizer that gives all weights steps of a size would otherwise move the gate, which multiplies numbers of the
-size of 10 and reads some hundred, too far in each."""
+"""s. Adam moves all weights by steps of one size. The gate sums hundreds of features and multiplies log-probabilities
+of about -10, so without the scale a single step would change the logits too much."""
 
 
 class CountedModel(LanguageModel):
     """A language model whose state ends with the last K ids, [B, K], the oldest first, 0 for none."""
 
     def __init__(self, spec: ModelSpec, *, counts: CountTable, **arguments: Any) -> None:
-        """Builds the layers, which takes what `LanguageModel` does, and a gate that lets all of the counts through."""
+        """Builds the layers as `LanguageModel` does, and a gate that starts by adding the counts in full."""
         super().__init__(spec, **arguments)
         self.gate = keras.layers.Dense(1, kernel_initializer="zeros", name="counts")
         self.gate.build((None, None, spec.widths[-1] + NUM_FEATURES))
