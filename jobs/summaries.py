@@ -86,19 +86,19 @@ def of_classify(result: Result, *, output: str | None) -> list[str]:
 def of_batch(result: Result) -> list[str]:
     """Says how much workers completed or labelled."""
     checkpoint = result["checkpoint_uri"]
-    if "num_completions" in result:
+    if "completions" in result:
         place, following = result["completions_uri"], next_command("serve", "--checkpoint", checkpoint)
         told = (
-            f"{_count(result['num_completions'], 'completion')} of {_count(result['num_prompts'], 'prompt')}, "
+            f"{_count(result['completions'], 'completion')} of {_count(result['prompts'], 'prompt')}, "
             f"{result['characters']:,} characters, {result['characters_per_second']:,.0f} a second"
         )
     else:
         place, following = result["labels_uri"], next_command("evaluate", "--checkpoint", checkpoint)
         told = (
-            f"{result['num_labelled']:,} of {result['num_texts']:,} texts have a label, "
+            f"{result['labelled']:,} of {result['texts']:,} texts have a label, "
             f"{result['texts_per_second']:,.0f} a second"
         )
-    return [f"wrote {place}, {_count(result['num_shards'], 'shard')}: {told}", following]
+    return [f"wrote {place}, {_count(result['shards'], 'shard')}: {told}", following]
 
 
 def of_sweep(result: Result) -> list[str]:

@@ -58,7 +58,7 @@ class Shouting:
 
     @staticmethod
     def figures(total: Total, *, added: Total, seconds: float) -> dict[str, Any]:  # noqa: ARG004
-        return {"num_texts": total.num_rows, "num_shouts": total.num_outputs, "num_added": added.num_outputs}
+        return {"texts": total.num_rows, "shouts": total.num_outputs, "added": added.num_outputs}
 
 
 @pytest.fixture

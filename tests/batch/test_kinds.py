@@ -79,7 +79,7 @@ def test_completions_are_those_of_the_single_process(
     assert [line["input_row"] for line in found] == [1, 2, 2, 3, 4, 5]
     result = json.loads(printed.out)
     assert result == json.loads((tmp_path / "out/result.json").read_text())
-    assert (result["num_prompts"], result["num_completions"], result["num_shards"]) == (5, 6, 3)
+    assert (result["prompts"], result["completions"], result["shards"]) == (5, 6, 3)
     assert result["characters"] == sum(len(line["completion"]) for line in expected)
     assert "out/completions, 3 shards: 6 completions of 5 prompts, " in printed.err
     with pytest.raises(UserError, match="is the folder of a batch"):
@@ -139,8 +139,8 @@ def test_labels_are_those_of_the_single_process(
     assert without(found, "input_file", "input_row") == expected
     assert [line["given_label"] for line in found] == ["neg"] * 150
     result = json.loads(printed.out)
-    assert (result["num_texts"], result["num_labelled"]) == (150, sum(line["label"] is not None for line in expected))
-    assert f"{result['num_labelled']:,} of 150 texts have a label" in printed.err
+    assert (result["texts"], result["labelled"]) == (150, sum(line["label"] is not None for line in expected))
+    assert f"{result['labelled']:,} of 150 texts have a label" in printed.err
     assert summaries.of_batch(result)[1].startswith("next: python -m jobs.evaluate --checkpoint ")
     lines_with([{"text": "a"}, {"text": None}], tmp_path / "texts.jsonl")
     with pytest.raises(UserError, match=r"row 2 of .*texts\.jsonl: it has no text"):

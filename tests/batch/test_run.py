@@ -57,7 +57,7 @@ def test_every_row_makes_its_lines_in_order(work: Work, tmp_path: Path) -> None:
     result = shouted(work, tmp_path / "out")
     lines = lines_of(tmp_path / "out/shouts")
     assert [{**line, "input_file": Path(line["input_file"]).name} for line in lines] == EXPECTED
-    assert (result["num_texts"], result["num_shouts"], result["num_shards"]) == (TEXTS, len(EXPECTED), 4 + 5)
+    assert (result["texts"], result["shouts"], result["shards"]) == (TEXTS, len(EXPECTED), 4 + 5)
     assert json.loads((tmp_path / "out/shouts/_SUCCESS").read_text()) == result
     plan = Plan.load(str(tmp_path / "out"))
     assert plan is not None
@@ -82,7 +82,7 @@ def test_what_was_broken_off_is_continued(work: Work, tmp_path: Path, after: int
     }
     assert (f"{len(before)} of 9 shards are finished already; continuing" in said) == bool(before)
     done = sum(content.count(b"\n") for _, content in before.values())
-    assert (result["num_shouts"], result["num_added"]) == (len(EXPECTED), len(EXPECTED) - done)
+    assert (result["shouts"], result["added"]) == (len(EXPECTED), len(EXPECTED) - done)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_another_batch_is_refused_where_shards_stand(work: Work, tmp_path: Path)
         shouted(work, output)
     first.write_text(content)
     os.utime(first, ns=(about.st_atime_ns, about.st_mtime_ns))
-    assert shouted(work, output)["num_texts"] == TEXTS
+    assert shouted(work, output)["texts"] == TEXTS
 
 
 def test_a_batch_of_which_nothing_is_finished_is_replaced(work: Work, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_no_rows_make_no_lines(work: Work, tmp_path: Path) -> None:
     (tmp_path / "blank.txt").write_text(" \n\n")
     said: list[str] = []
     result = shouted(work, tmp_path / "out", inputs=[str(tmp_path / "blank.txt")], said=said)
-    assert (result["num_texts"], result["num_shards"]) == (0, 0)
+    assert (result["texts"], result["shards"]) == (0, 0)
     assert any("blank.txt holds no row, so nothing is shouted" in line for line in said)
 
 

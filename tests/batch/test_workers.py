@@ -41,12 +41,12 @@ def test_any_number_of_workers_completes_as_one_process_does(ray_head: Any, s3_s
     two = result_of(
         run_job("generate", *flags, "--output", f"{place}/two", "--num-workers", "2"), output=f"{place}/two"
     )
-    assert (two["num_prompts"], two["num_completions"], two["num_shards"]) == (70, 70, 6 + 4)
+    assert (two["prompts"], two["completions"], two["shards"]) == (70, 70, 6 + 4)
     settings = Generation.settings_of(sampling_of(Checkpoint.load(uri), {}), condition={}, guidance=1.0, units=())
     work = Work(job="generate", checkpoint_uri=uri, settings=settings)
     said: list[str] = []
     one = run_batch(work, [f"{place}/in"], output=f"{place}/one", rows_per_shard=20, num_workers=1, say=said.append)
-    assert one["num_shards"] == 3 + 2
+    assert one["shards"] == 3 + 2
     assert "starting 1 worker" in said
     storage.write_bytes(f"{place}/all.txt", "\n".join(prompts).encode())
     alone = run_job("generate", "--checkpoint", uri, "--prompts", f"{place}/all.txt")
@@ -65,7 +65,7 @@ def test_workers_label_as_one_process_does(ray_head: Any, tmp_path: Path) -> Non
     result = run_batch(
         work, [str(tmp_path / "texts.txt")], output=output, rows_per_shard=8, num_workers=2, say=lambda _: None
     )
-    assert (result["num_texts"], result["num_labelled"], result["num_shards"]) == (30, 16, 4)
+    assert (result["texts"], result["labelled"], result["shards"]) == (30, 16, 4)
     alone = run_job("classify", "--checkpoint", uri, "--file", str(tmp_path / "texts.txt"))
     expected = [json.loads(line) for line in alone.stdout.splitlines()]
     for name in ("text", "label", "confidence", "reason"):

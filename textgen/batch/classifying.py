@@ -73,13 +73,13 @@ class Classification:
     @staticmethod
     def amounts(lines: Lines) -> dict[str, int]:
         """Returns how many texts got a label."""
-        return {"num_labelled": sum(line["label"] is not None for line in lines)}
+        return {"labelled": sum(line["label"] is not None for line in lines)}
 
     @staticmethod
     def figures(total: Total, *, added: Total, seconds: float) -> dict[str, Any]:
         """Returns what a job's result says of all labels, and of those that it added."""
         return {
-            "num_texts": total.num_rows,
-            "num_labelled": total.amounts.get("num_labelled", 0),
+            "texts": total.num_rows,
+            "labelled": total.amounts.get("labelled", 0),
             "texts_per_second": round(added.num_rows / seconds, 1),
         }

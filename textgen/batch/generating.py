@@ -113,8 +113,8 @@ class Generation:
     def figures(total: Total, *, added: Total, seconds: float) -> dict[str, Any]:
         """Returns what a job's result says of all completions, and of those that it added."""
         return {
-            "num_prompts": total.num_rows,
-            "num_completions": total.num_outputs,
+            "prompts": total.num_rows,
+            "completions": total.num_outputs,
             "characters": total.amounts.get("characters", 0),
             "characters_per_second": round(added.amounts.get("characters", 0) / seconds, 1),
         }

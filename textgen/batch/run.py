@@ -205,7 +205,7 @@ def _result(plan: Plan, total: Total, before: Total, output: str, *, seconds: fl
         "checkpoint_uri": plan.work.checkpoint_uri,
         "output_uri": output,
         f"{kind.outputs_name}_uri": shards_uri(output, plan.work),
-        "num_shards": len(plan.shards),
+        "shards": len(plan.shards),
         **kind.figures(total, added=total - before, seconds=seconds),
         "seconds": round(seconds, 3),
     }
