@@ -49,7 +49,9 @@ def demo() -> RunSpec:
         {
             "corpus.test_share": 0.01,
             "model.units": 256,
-            "model.counts_order": 6,
+            "model.counts_order": 7,
+            "model.counts_words": 2,
+            "model.counts_max_megabytes": 256,
             "training.global_batch_size": 32,
             "training.max_steps": 1500,
             "training.optimizer": "muon",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.slow_counts import SlowCounts, table_of
-from textgen.counts import build
+from textgen.counts import build, counting
 from textgen.counts.contexts import NUM_FOLDS, bucket_of, fingerprint_of, hashed
 from textgen.counts.table import BUCKET_SIZE, MAX_CHILDREN, CountTable
 from textgen.errors import UserError
@@ -63,7 +63,7 @@ def test_only_contexts_that_occur_once_and_the_rarest_of_a_full_bucket_are_missi
 
 def test_chunks_of_any_size_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = table_of(TEXT, order=ORDER, vocab_size=V, start_id=2)
-    monkeypatch.setattr(build, "CHUNK_IDS", 130)
+    monkeypatch.setattr(counting, "CHUNK_IDS", 130)
     pieces = table_of(TEXT, order=ORDER, vocab_size=V, start_id=2)
     assert whole.folds is not None
     assert pieces.folds is not None

@@ -15,6 +15,7 @@ from tests.slow_counts import SlowCounts, table_of  # noqa: E402
 from textgen.counts import build  # noqa: E402
 from textgen.counts.contexts import NUM_FOLDS, block_ids_of, hashed  # noqa: E402
 from textgen.counts.table import MAX_CHILDREN  # noqa: E402
+from textgen.counts.words import REACH  # noqa: E402
 from textgen.model.count_lookup import FEATURE_SCALES, CountLookup  # noqa: E402
 
 V, ORDER, B, T = 7, 5, 3, 11
@@ -42,15 +43,20 @@ def rows_of(text: list[int], order: int) -> tuple[Any, Any, Any]:
 
 @pytest.mark.parametrize("max_children", [999, 3])
 @pytest.mark.parametrize("leaves_out_folds", [False, True])
-@pytest.mark.parametrize(("order", "vocab_size"), [(5, 7), (4, 5), (7, 6)])
+@pytest.mark.parametrize(("order", "vocab_size", "num_words"), [(5, 7, 0), (4, 5, 2), (7, 6, 1)])
 def test_it_is_what_plain_python_counts(
-    monkeypatch: pytest.MonkeyPatch, order: int, vocab_size: int, leaves_out_folds: bool, max_children: int
+    monkeypatch: pytest.MonkeyPatch,
+    order: int,
+    vocab_size: int,
+    num_words: int,
+    leaves_out_folds: bool,
+    max_children: int,
 ) -> None:
     keep_children(monkeypatch, max_children)
     text = np.minimum(TEXT, vocab_size - 1).tolist()
-    lookup = CountLookup(table_of(text, order=order, vocab_size=vocab_size, start_id=1))
-    slow = SlowCounts(text, order=order, vocab_size=vocab_size, start_id=1)
-    before, ids, places = rows_of(text, order)
+    lookup = CountLookup(table_of(text, order=order, num_words=num_words, vocab_size=vocab_size, start_id=1))
+    slow = SlowCounts(text, order=order, num_words=num_words, vocab_size=vocab_size, start_id=1)
+    before, ids, places = rows_of(text, lookup.reach)
     found = lookup(tf.constant(ids), tf.constant(before), places=tf.constant(places) if leaves_out_folds else None)
     folds = places // block_ids_of(len(text)) % NUM_FOLDS
     for row, time in np.ndindex(B, T):
@@ -58,7 +64,7 @@ def test_it_is_what_plain_python_counts(
         expected = slow.probabilities(
             context, fold=folds[row, time] if leaves_out_folds else None, max_children=max_children
         )
-        np.testing.assert_allclose(np.exp(found.log_probabilities[row, time]), expected, rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(np.exp(found.log_probabilities[row, time, -1]), expected, rtol=2e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("max_bytes", [2**30, 3000])
@@ -80,15 +86,32 @@ def test_features_say_how_well_the_context_is_known() -> None:
     np.testing.assert_array_equal(features[1, -1], 0)
 
 
-def test_a_chunk_at_a_time_and_a_compiled_call_say_the_same() -> None:
-    lookup = CountLookup(table_of(TEXT, order=ORDER, vocab_size=V))
-    before, ids, _ = rows_of(TEXT, ORDER)
+def test_with_words_every_length_of_context_has_its_probabilities_and_features() -> None:
+    text = [1, 2, 3, 1, 2, 0, 3] * 30  # "1 2", "1 2 0", and 3 separates words.
+    lookup = CountLookup(table_of(text, order=4, num_words=2, vocab_size=5))
+    shorter = CountLookup(table_of(text, order=4, vocab_size=5))
+    before, ids = tf.constant([text[:REACH]], tf.float32), tf.constant([text[REACH : REACH + 6]])
+    found, plain = lookup(ids, before), shorter(ids, before[:, -4:])
+    assert found.log_probabilities.shape == (1, 6, lookup.num_gates, 5) == (1, 6, 1 + 2 + 2, 5)
+    assert found.features.shape == (1, 6, lookup.num_features) == (1, 6, 3 + 2 * 4)
+    np.testing.assert_allclose(np.exp(found.log_probabilities).sum(-1), 1, atol=1e-4)
+    np.testing.assert_allclose(found.log_probabilities[:, :, 2:3], plain.log_probabilities, atol=1e-6)
+    # After "1 2 3 1 2", the two words before decide whether 0 or 3 follows; four ids do not say how the text began.
+    of_words = found.features[0, :, 3:].numpy().reshape(6, 4, 2) / FEATURE_SCALES[1:]
+    assert np.expm1(of_words[:, 2:, 0]).min() > 25
+    np.testing.assert_allclose(np.expm1(of_words[:, 3, 1]), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_words", [0, 2])
+def test_a_chunk_at_a_time_and_a_compiled_call_say_the_same(num_words: int) -> None:
+    lookup = CountLookup(table_of(TEXT, order=ORDER, num_words=num_words, vocab_size=V))
+    before, ids, _ = rows_of(TEXT, lookup.reach)
     whole = lookup(tf.constant(ids), tf.constant(before)).log_probabilities.numpy()
     compiled = tf.function(lookup, jit_compile=True)(tf.constant(ids), tf.constant(before)).log_probabilities
     np.testing.assert_allclose(compiled, whole, rtol=1e-5, atol=1e-5)
     seen = np.concatenate([before, ids], axis=1)
     for time in range(T):
-        one = lookup(tf.constant(ids[:, time : time + 1]), tf.constant(seen[:, time : time + ORDER], tf.float32))
+        one = lookup(tf.constant(ids[:, time : time + 1]), tf.constant(seen[:, time : time + lookup.reach], tf.float32))
         np.testing.assert_allclose(one.log_probabilities[:, 0], whole[:, time], rtol=1e-6, atol=1e-6)
 
 

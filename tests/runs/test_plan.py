@@ -7,7 +7,7 @@ import pytest
 
 from tests.written_windows import tiny_spec, written_manifest
 from textgen.errors import UserError
-from textgen.runs.plan import TrainingPlan, check_resumable, flops_per_input, flops_per_update
+from textgen.runs.plan import COUNTS_COPIES, TrainingPlan, check_resumable, flops_per_input, flops_per_update
 from textgen.runs.start import default_run_name
 from textgen.settings import field_types
 from textgen.spec import TrainingSpec, override
@@ -31,6 +31,17 @@ def test_more_workers_need_less_memory_each_and_more_units_need_more(tmp_path: P
     plan, large_plan = TrainingPlan.of(small, manifest), TrainingPlan.of(large, manifest)
     assert plan.worker_bytes(small, num_workers=2) < plan.worker_bytes(small, num_workers=1)
     assert plan.worker_bytes(small, num_workers=1) < large_plan.worker_bytes(large, num_workers=1)
+
+
+def test_counts_need_memory_up_to_their_bound_and_no_more_than_the_corpus_gives(tmp_path: Path) -> None:
+    manifest = written_manifest(str(tmp_path), {"train": ["abcab"] * 50_000})  # 300,000 ids: at most 6 MB of counts.
+
+    def size(megabytes: int) -> int:
+        spec = tiny_spec(model__counts_order=4, model__counts_max_megabytes=megabytes)
+        return TrainingPlan.of(spec, manifest).worker_bytes(spec, num_workers=1)
+
+    assert size(2) - size(1) == COUNTS_COPIES * 2**20
+    assert size(5) < size(6) == size(900)
 
 
 @pytest.mark.parametrize("optimizer", typing.get_args(field_types(TrainingSpec)["optimizer"]))

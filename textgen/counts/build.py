@@ -1,15 +1,12 @@
 """Counts a text and prunes what was counted to a `CountTable`.
 
-The longest contexts are counted, fold by fold, by sorting 64-bit keys (a context and the id that follows it); the
-counts of every shorter context are sums of these.
-
-Letters: K order, E distinct keys, F folds, C contexts.
+Letters: K order, V vocabulary, E distinct keys, F folds, C contexts.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,69 +19,32 @@ from textgen.counts.contexts import (
     block_ids_of,
     bucket_of,
     fingerprint_of,
-    fold_of,
     hashed,
+    id_keys,
+    levels_of,
 )
+from textgen.counts.counting import Contexts, Counted, Read, count_contexts, narrow
 from textgen.counts.table import BUCKET_SIZE, MAX_CHILDREN, MAX_COUNT, CountTable, FoldCounts
+from textgen.counts.words import REACH as WORD_REACH
+from textgen.counts.words import word_keys
 from textgen.errors import UserError
 from textgen.progress import Say
 
 Array = npt.NDArray[Any]
-Read = Callable[[int, int], Array]
-"""Returns the ids at [start, stop) of the text."""
-CHUNK_IDS = 2**24
-"""Ids that are counted at once: about 400 MB of keys and their sorting."""
 CONTEXTS_PER_BUCKET = 1.5
 """At most, on average; then some 1.5 percent of the contexts, the rarest ones, find their bucket full."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counted:
-    """What followed the contexts of one length."""
-
-    keys: Array
-    """Contexts and followers, ascending, [E] uint64."""
-    counts: Array
-    """In each fold, [F, E]."""
-
-    def shorter(self) -> Counted:
-        """Returns what followed the contexts of one id fewer."""
-        keys = (self.keys >> np.uint64(2 * BITS_PER_ID) << np.uint64(BITS_PER_ID)) | (self.keys & np.uint64(255))
-        order = np.argsort(keys)
-        keys = keys[order]
-        first = _firsts(keys)
-        sums = [np.add.reduceat(counts[order], first, dtype=np.int64) for counts in self.counts]
-        return Counted(keys=keys[first], counts=_narrow(np.stack(sums)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contexts:
-    """The contexts of one length, and where their children stand in `Counted`."""
-
-    order: int
-    contexts: Array
-    """[C] int64."""
-    first: Array
-    """[C] each one's first key."""
-    counts: Array
-    """[C] how often each occurs."""
-
-    @classmethod
-    def of(cls, counted: Counted, order: int) -> Contexts:
-        """Returns the contexts of what was counted."""
-        contexts = counted.keys >> np.uint64(BITS_PER_ID)
-        first = _firsts(contexts)
-        totals = counted.counts.sum(axis=0, dtype=np.int64)
-        return cls(
-            order=order,
-            contexts=contexts[first].astype(np.int64),
-            first=first,
-            counts=np.add.reduceat(totals, first),
-        )
-
-
 def build_table(
-    read: Read, num_ids: int, *, order: int, vocab_size: int, start_id: int, max_bytes: int, say: Say
+    read: Read,
+    num_ids: int,
+    *,
+    order: int,
+    num_words: int,
+    word_flags: Array,
+    start_id: int,
+    max_bytes: int,
+    say: Say,
 ) -> CountTable:
     """Counts a text and returns the table, with its folds.
 
@@ -92,26 +52,26 @@ def build_table(
         read: reads the text.
         num_ids: ids of the text.
         order: K.
-        vocab_size: V.
+        num_words: words before the current one in contexts of words; 0 counts none.
+        word_flags: which of the V ids belong to words, [V] uint8.
         start_id: what the first id is read after.
         max_bytes: size of the table; contexts of 4 ids or more that occur once are dropped anyway.
         say: receives lines of progress.
     """
     block_ids = block_ids_of(num_ids)
-    counted = _counted(read, num_ids, order=order, start_id=start_id, block_ids=block_ids, say=say)
-    levels = [counted]
-    while len(levels) <= order - FIRST_HASHED_ORDER:
-        levels.append(levels[-1].shorter())
-    low = levels[-1].shorter()
-    levels.reverse()  # Contexts of 3 ids first.
-    contexts = [Contexts.of(level, number) for number, level in enumerate(levels, start=FIRST_HASHED_ORDER)]
+    count = functools.partial(count_contexts, read, num_ids, start_id=start_id, block_ids=block_ids)
+    low, *levels = _counted(count, order=order, num_words=num_words, word_flags=word_flags, say=say)
+    numbers = levels_of(order=order, num_words=num_words)
+    contexts = [Contexts.of(level, number) for number, level in zip(numbers, levels, strict=True)]
     low_size = 12 * len(low.keys)
     kept = _fitting(contexts, levels, max_bytes=max_bytes - low_size)
     buckets, kept = _placed(contexts, kept)
     rows, children, folds = _laid_out(contexts, levels, kept)
-    table = CountTable(
+    total = sum(len(level.contexts) for level in contexts)
+    say(f"kept {len(rows) - 1:,} of {total:,} contexts of 3 ids and more")
+    return CountTable(
         order=order,
-        vocab_size=vocab_size,
+        vocab_size=len(word_flags),
         num_ids=num_ids,
         block_ids=block_ids,
         low_keys=low.keys.astype(np.uint32),
@@ -119,60 +79,25 @@ def build_table(
         buckets=buckets,
         rows=rows,
         children=children,
+        num_words=num_words,
+        word_flags=word_flags if num_words else np.zeros_like(word_flags),
         folds=folds,
     )
-    total = sum(len(level.contexts) for level in contexts)
-    say(
-        f"counted {num_ids:,} ids: kept {table.num_contexts:,} of {total:,} contexts of 3 to {order} ids, "
-        f"{table.num_bytes / 2**20:.1f} MiB"
-    )
-    return table
 
 
-def _counted(read: Read, num_ids: int, *, order: int, start_id: int, block_ids: int, say: Say) -> Counted:
-    """Returns what followed the contexts of `order` ids."""
-    nothing = (np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    by_fold = [nothing] * NUM_FOLDS
-    before = np.zeros(order, np.uint8)
-    before[-1] = start_id
-    for start in range(0, num_ids, CHUNK_IDS):
-        stop = min(start + CHUNK_IDS, num_ids)
-        text = np.concatenate([before, read(start, stop).astype(np.uint8)])
-        keys = text[order:].astype(np.uint64)
-        for back in range(1, order + 1):
-            shift = np.uint64(BITS_PER_ID * (order - back + 1))
-            keys |= text[order - back : len(text) - back].astype(np.uint64) << shift
-        folds = fold_of(np.arange(start, stop), block_ids=block_ids)
-        for fold in range(NUM_FOLDS):
-            by_fold[fold] = _summed(by_fold[fold], keys[folds == fold])
-        before = text[len(text) - order :]
-        say(f"counted {stop:,} of {num_ids:,} ids")
-    keys = np.concatenate([keys for keys, _ in by_fold])
-    counts = np.concatenate([counts for _, counts in by_fold])
-    folds = np.repeat(np.arange(NUM_FOLDS), [len(keys) for keys, _ in by_fold])
-    order_of_keys = np.argsort(keys)
-    keys = keys[order_of_keys]
-    first = _firsts(keys)
-    entries = np.zeros(len(keys), np.int64)
-    entries[first[1:]] = 1
-    table = np.zeros((NUM_FOLDS, len(first)), np.min_scalar_type(int(counts.max(initial=0))))
-    table[folds[order_of_keys], np.cumsum(entries)] = counts[order_of_keys]
-    return Counted(keys=keys[first], counts=table)
-
-
-def _summed(known: tuple[Array, Array], keys: Array) -> tuple[Array, Array]:
-    """Returns distinct keys, ascending, and their counts: known ones and, added to them, more keys."""
-    keys = np.sort(keys)
-    first = _firsts(keys)
-    counts = np.diff(np.append(first, len(keys)))
-    keys = keys[first]
-    if not len(known[0]):
-        return keys, counts
-    keys, counts = np.concatenate([known[0], keys]), np.concatenate([known[1], counts])
-    order = np.argsort(keys)
-    keys = keys[order]
-    first = _firsts(keys)
-    return keys[first], np.add.reduceat(counts[order], first)
+def _counted(
+    count: Callable[..., Counted], *, order: int, num_words: int, word_flags: Array, say: Say
+) -> list[Counted]:
+    """Returns what followed two ids, 3 ids and so on up to `order`, then what followed words; `count` counts a text."""
+    say(f"counting contexts of {order} characters")
+    levels = [count(functools.partial(id_keys, order=order), reach=order)]
+    while len(levels) < order - 1:
+        levels.append(levels[-1].shorter())
+    levels.reverse()
+    for words in range(1, num_words + 1):
+        say(f"counting contexts of {words + 1} words")
+        levels.append(count(functools.partial(word_keys, flags=word_flags, num_words=words), reach=WORD_REACH))
+    return levels
 
 
 def _fitting(contexts: list[Contexts], levels: list[Counted], *, max_bytes: int) -> list[Array]:
@@ -265,20 +190,7 @@ def _laid_out(contexts: list[Contexts], levels: list[Counted], kept: list[Array]
         np.concatenate(rows).astype(np.int32),
         np.pad(np.concatenate(children), (0, padding)).astype(np.int32),
         FoldCounts(
-            children=_narrow(np.pad(np.concatenate(fold_children, axis=1), ((0, 0), (0, padding)))).ravel(),
-            rows=_narrow(np.concatenate(fold_rows, axis=1)).ravel(),
+            children=narrow(np.pad(np.concatenate(fold_children, axis=1), ((0, 0), (0, padding)))).ravel(),
+            rows=narrow(np.concatenate(fold_rows, axis=1)).ravel(),
         ),
     )
-
-
-def _firsts(ascending: Array) -> Array:
-    """Returns where each distinct value of an ascending array stands first."""
-    if not len(ascending):
-        return np.zeros(0, np.int64)
-    return np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
-
-
-def _narrow(counts: Array) -> Array:
-    """Returns counts in the narrowest type that holds all of them."""
-    dtype = np.min_scalar_type(int(counts.max(initial=0)))
-    return counts.astype(np.int32 if dtype.itemsize > 2 else dtype)

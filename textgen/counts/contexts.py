@@ -20,9 +20,20 @@ FIRST_HASHED_ORDER = 3
 NUM_FOLDS = 8
 LARGEST_BLOCK_IDS = 2**14
 BLOCKS_PER_FOLD = 8
+FIRST_WORD_LEVEL = MAX_ORDER + 1
+"""Number that stands for contexts of words (`counts.words`) where others have their length; with one word more before
+the current one, the next."""
 _LOW_32_BITS = 2**32 - 1
 _MULTIPLIERS = (-7046029254386353131, -4417276706812531889)
 """Odd numbers of 64 bits, as signed integers (0x9E3779B97F4A7C15 and 0xC2B2AE3D27D4EB4F)."""
+
+
+def levels_of(*, order: int, num_words: int) -> tuple[int, ...]:
+    """Returns the contexts that are hashed, from the shortest on: numbers of ids, then numbers that stand for words."""
+    return (
+        *range(FIRST_HASHED_ORDER, order + 1),
+        *range(FIRST_WORD_LEVEL, FIRST_WORD_LEVEL + num_words),
+    )
 
 
 def block_ids_of(num_ids: int) -> int:
@@ -35,8 +46,18 @@ def fold_of(places: Any, *, block_ids: int) -> Any:
     return places // block_ids % NUM_FOLDS
 
 
+def id_keys(text: Any, *, order: int) -> Any:
+    """Returns the `order` ids before each id of a text [order + N] from the `order`-th on, shifted left by the bits of
+    an id: [N] uint64."""
+    keys = np.zeros(len(text) - order, np.uint64)
+    for back in range(1, order + 1):
+        shift = np.uint64(BITS_PER_ID * (order - back + 1))
+        keys |= text[order - back : len(text) - back].astype(np.uint64) << shift
+    return keys
+
+
 def hashed(contexts: Any, order: Any, *, shift_right: Callable[[Any, int], Any] = np.right_shift) -> Any:
-    """Returns 64 well-mixed bits of contexts of `order` ids, the same from NumPy and from TensorFlow.
+    """Returns 64 well-mixed bits of contexts of `order` ids, or of words, the same from NumPy and from TensorFlow.
 
     Args:
         contexts: int64, whose products wrap around.

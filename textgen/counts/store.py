@@ -24,6 +24,7 @@ from textgen import storage
 from textgen.counts.build import build_table
 from textgen.counts.contexts import MAX_VOCAB_SIZE
 from textgen.counts.table import DISCOUNTS, MAX_CHILDREN, CountTable, FoldCounts
+from textgen.counts.words import word_flags
 from textgen.errors import MissingError, UserError
 from textgen.progress import Say
 from textgen.settings import check
@@ -34,8 +35,8 @@ from textgen.windows.shards import IdReader
 FORMAT_VERSION = 1
 FOLDER = "counts"
 ABOUT = "about"
-_NUMBERS = ("order", "vocab_size", "num_ids", "block_ids")
-_ARRAYS = ("low_keys", "low_counts", "buckets", "rows", "children")
+_NUMBERS = ("order", "vocab_size", "num_ids", "block_ids", "num_words")
+_ARRAYS = ("low_keys", "low_counts", "buckets", "rows", "children", "word_flags")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,8 @@ class CountsRecord:
             "max_children": MAX_CHILDREN,
             "discounts": DISCOUNTS,
         }
+        if spec.counts_words:
+            content["num_words"] = spec.counts_words
         name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
         return cls(hash=name, uri=place_of(manifest.uri, name), num_ids=manifest.split("train").num_ids)
 
@@ -101,7 +104,8 @@ def counts_of(manifest: Manifest, spec: ModelSpec, *, say: Say) -> CountTable | 
             ids.read,
             ids.num_ids,
             order=spec.counts_order,
-            vocab_size=manifest.vocabulary.size,
+            num_words=spec.counts_words,
+            word_flags=word_flags(manifest.vocabulary),
             start_id=manifest.vocabulary.start_id,
             max_bytes=spec.counts_max_megabytes * 2**20,
             say=say,
@@ -113,7 +117,7 @@ def counts_of(manifest: Manifest, spec: ModelSpec, *, say: Say) -> CountTable | 
 def save_table(table: CountTable, uri: str) -> None:
     """Writes a table, after its folds: where the table exists, they do."""
     assert table.folds is not None, "only a table that was just counted is saved"
-    arrays = {name: getattr(table, name) for name in _ARRAYS}
+    arrays = _arrays_of(table)
     sizes = {name: getattr(table, name) for name in _NUMBERS}
     folds = {"children": table.folds.children, "rows": table.folds.rows}
     storage.write_bytes(_folds_of(uri), _packed(folds, {"table": _hash(arrays)}))
@@ -128,8 +132,9 @@ def load_table(uri: str) -> CountTable:
         UserError: it is damaged.
     """
     arrays, about = _unpacked(uri)
-    parts: dict[str, Any] = {name: about[name] for name in _NUMBERS} | arrays
-    return CountTable(**parts)
+    # Tables of before there were contexts of words hold none.
+    parts: dict[str, Any] = {"num_words": 0, "word_flags": np.zeros(about["vocab_size"], np.uint8)}
+    return CountTable(**parts | {name: about[name] for name in _NUMBERS if name in about} | arrays)
 
 
 def find_table(record: Mapping[str, Any], folders: Sequence[str], *, wanted_by: str) -> CountTable:
@@ -177,9 +182,14 @@ def _folds_of(uri: str) -> str:
 
 def _load_folds(uri: str, *, like: CountTable) -> FoldCounts:
     arrays, about = _unpacked(_folds_of(uri))
-    if about["table"] != _hash({name: getattr(like, name) for name in _ARRAYS}):
+    if about["table"] != _hash(_arrays_of(like)):
         raise _DamagedError(f"{_folds_of(uri)} belongs to another table than {uri}; delete both")
     return FoldCounts(**arrays)
+
+
+def _arrays_of(table: CountTable) -> dict[str, Any]:
+    names = (name for name in _ARRAYS if table.num_words or name != "word_flags")
+    return {name: getattr(table, name) for name in names}
 
 
 def _packed(arrays: Mapping[str, np.ndarray[Any, Any]], about: Mapping[str, Any]) -> bytes:

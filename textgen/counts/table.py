@@ -1,12 +1,14 @@
 """A count model of characters as arrays: what followed each context, for look-up in bulk.
 
-Contexts of up to two ids stand in a dense array of probabilities. Longer ones, up to K ids, stand in a hash table whose
-buckets hold 4 contexts each, by a 32-bit fingerprint; a context's row says where its children, the ids that followed
-it, begin. Only the most frequent children of a context are kept, in falling order.
+Contexts of up to two ids stand in a dense array of probabilities. Longer ones, up to K ids, and contexts of words stand
+in a hash table whose buckets hold 4 contexts each, by a 32-bit fingerprint; a context's row says where its children,
+the ids that followed it, begin. Only the most frequent children of a context are kept, in falling order.
 
 The model is interpolated absolute discounting:
 
     p_k(x) = max(c(x) - D(c(x)), 0) / n + lambda_k p_(k-1)(x),  lambda_k = what the discounts take / n
+
+A context of words counts as longer than those of K ids, and one with more words as longer still.
 
 What belongs to children that are not kept is shared out by p_(k-1) among the ids that are no kept children, so that the
 probabilities sum to 1 whatever was pruned. Given to all ids, it would go to the frequent ones, which have their share.
@@ -22,13 +24,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textgen.counts.contexts import BITS_PER_ID, FIRST_HASHED_ORDER
+from textgen.counts.contexts import BITS_PER_ID, levels_of
 
 Array = npt.NDArray[Any]
 DISCOUNTS = (0.9, 1.3, 1.6)
 """Taken from a count of 1, of 2, and of 3 or more."""
-MAX_CHILDREN = {3: 16, 4: 8, 5: 8, 6: 4, 7: 4}
-"""Children that are kept of a context, by its length."""
+MAX_CHILDREN = {3: 16, 4: 8, 5: 8, 6: 4, 7: 4, 8: 4, 9: 4}
+"""Children that are kept of a context, by its length (8 and 9: contexts of words)."""
 BUCKET_SIZE = 4
 MAX_COUNT = 2 ** (31 - BITS_PER_ID) - 1
 """A child is one number of 32 bits: its count above its id."""
@@ -65,6 +67,10 @@ class CountTable:
     """[R + 1, 3] int32: first child, number of children, occurrences of the context."""
     children: Array
     """[padded E] int32: count * 256 + id."""
+    num_words: int = 0
+    """Words before the current one in the longest contexts of words; 0 if the table has none."""
+    word_flags: Array
+    """Which ids belong to words, [V] uint8; all 0 without contexts of words."""
     folds: FoldCounts | None = None
 
     @property
@@ -75,12 +81,13 @@ class CountTable:
     @property
     def num_bytes(self) -> int:
         """Size of the arrays that inference needs."""
-        return sum(part.nbytes for part in (self.low_keys, self.low_counts, self.buckets, self.rows, self.children))
+        parts = (self.low_keys, self.low_counts, self.buckets, self.rows, self.children, self.word_flags)
+        return sum(part.nbytes for part in parts)
 
     @property
-    def orders(self) -> range:
-        """The lengths of the contexts in the hash table."""
-        return range(FIRST_HASHED_ORDER, self.order + 1)
+    def levels(self) -> tuple[int, ...]:
+        """The contexts in the hash table, from the shortest on: numbers of ids, then numbers that stand for words."""
+        return levels_of(order=self.order, num_words=self.num_words)
 
     def low_probabilities(self) -> npt.NDArray[np.float32]:
         """Returns the probability of every id after every two ids, [V * V, V], the nearest id's number first."""

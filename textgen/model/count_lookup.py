@@ -1,11 +1,12 @@
 """Looks a count model's probabilities up in TensorFlow: in a training step, in scoring, and in the compiled loop.
 
-Letters: B rows, T time, N = B * T positions, K order, O = K - 2 lengths of hashed contexts, S children looked at of all
-lengths together, V vocabulary.
+Letters: B rows, T time, N = B * T positions, K order, O levels (contexts of 3 to K ids, and of words), S children of
+all levels, V vocabulary, G = O + 1 probabilities: after two ids and after each longer context.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +14,8 @@ import tensorflow as tf
 
 from textgen.counts.contexts import FIRST_HASHED_ORDER, bucket_of, fold_of, hashed
 from textgen.counts.table import BUCKET_SIZE, DISCOUNTS, MAX_CHILDREN, CountTable
+from textgen.counts.words import REACH, Operations, word_contexts
 
-NUM_FEATURES = 3
 FEATURE_SCALES = (0.2, 0.1, 0.3)
 """Of the length of the longest known context, and of the logarithms of its occurrences and distinct followers: they
 bring all three to about 1, as the outputs of a layer are."""
@@ -24,13 +25,25 @@ SMALLEST = 1e-12
 """What the probability of an id is taken to be at least."""
 
 
+TENSORFLOW = Operations(
+    cumulative_sum=tf.cumsum,
+    cumulative_product=tf.math.cumprod,
+    sum=functools.partial(tf.reduce_sum, axis=0),
+    integers=functools.partial(tf.cast, dtype=tf.int64),
+    shift_right=tf.bitwise.right_shift,
+)
+
+
 class CountPrediction(NamedTuple):
     """What the counts say of the next id."""
 
     log_probabilities: tf.Tensor
-    """[B, T, V]."""
+    """After each length of context, [B, T, G, V], the longest last; without contexts of words, the longest's alone,
+    [B, T, 1, V]."""
     features: tf.Tensor
-    """How well the context is known, [B, T, NUM_FEATURES]."""
+    """How well the context is known, [B, T, CountLookup.num_features]: the length of the longest known context, the
+    logarithms of its occurrences and of its distinct followers; with contexts of words, both logarithms of all levels.
+    """
 
 
 class CountLookup:
@@ -38,6 +51,10 @@ class CountLookup:
 
     def __init__(self, table: CountTable) -> None:
         self.order = table.order
+        self.num_words = table.num_words
+        self.reach = max(table.order, REACH) if table.num_words else table.order
+        """Ids that a prediction looks back at."""
+        self._word_flags = tf.constant(table.word_flags.astype(np.int64))
         self.vocab_size = table.vocab_size
         self._block_ids = table.block_ids
         self._num_buckets = len(table.buckets)
@@ -49,20 +66,30 @@ class CountLookup:
         if table.folds is not None:
             self._fold_children = tf.constant(table.folds.children)
             self._fold_rows = tf.constant(table.folds.rows)
-        lengths = [MAX_CHILDREN[order] for order in table.orders]
-        self._orders = tf.constant(list(table.orders), tf.int64)
+        lengths = [MAX_CHILDREN[level] for level in table.levels]
+        self._levels = tf.constant(table.levels, tf.int64)
         self._slot_order = np.repeat(np.arange(len(lengths)), lengths)  # [S]
         self._slot_rank = tf.constant(np.concatenate([np.arange(one) for one in lengths]), tf.int32)  # [S]
         self._lengths = lengths
         # GPUs have no deterministic DenseBincount.
         self._on_gpu = bool(tf.config.list_logical_devices("GPU"))
 
+    @property
+    def num_gates(self) -> int:
+        """Number of probabilities that a prediction has: G, or 1 without contexts of words."""
+        return 1 + len(self._lengths) if self.num_words else 1
+
+    @property
+    def num_features(self) -> int:
+        """Number of features of a prediction."""
+        return 3 + (2 * len(self._lengths) if self.num_words else 0)
+
     def __call__(self, ids: tf.Tensor, before: tf.Tensor, *, places: tf.Tensor | None = None) -> CountPrediction:
         """Returns what follows each id, by the counts.
 
         Args:
             ids: [B, T] int32.
-            before: the K ids before the first of them, [B, K].
+            before: the ids before the first of them, [B, reach].
             places: in training, where in `train` the ids that follow stand, [B, T] int64: what was counted in the fold
                 of a place is left out there. None counts everything.
         """
@@ -83,33 +110,41 @@ class CountLookup:
         probabilities, features = self._mixed(low, counts, tf.bitwise.bitwise_and(child, 255), occurrences)
         logs = tf.math.log(tf.maximum(probabilities, SMALLEST))
         return CountPrediction(
-            tf.reshape(logs, [shape[0], shape[1], self.vocab_size]),
-            tf.reshape(features, [shape[0], shape[1], NUM_FEATURES]),
+            tf.reshape(logs, [shape[0], shape[1], self.num_gates, self.vocab_size]),
+            tf.reshape(features, [shape[0], shape[1], self.num_features]),
         )
 
     def _recent(self, ids: tf.Tensor, num_positions: tf.Tensor) -> list[tf.Tensor]:
-        """Returns the last id of each position, the one before it, and so on: K tensors [N] int64."""
-        # `ids` begins K before the first position.
-        starts = range(self.order, 0, -1)
+        """Returns the last id of each position, the one before it, and so on: `reach` tensors [N] int64."""
+        # `ids` begins `reach` before the first position.
+        starts = range(self.reach, 0, -1)
         return [tf.reshape(ids[:, start : start + num_positions], [-1]) for start in starts]
 
     def _row_of(self, recent: list[tf.Tensor]) -> tf.Tensor:
-        """Returns the row of the contexts of 3 to K ids, 0 where the table has none, [N, O] int32."""
+        """Returns the row of the context of each level, 0 where the table has none, [N, O] int32."""
         context, contexts = recent[0], []
-        for order, older in enumerate(recent[1:], start=2):
+        for order, older in enumerate(recent[1 : self.order], start=2):
             context = context * 256 + older
             if order >= FIRST_HASHED_ORDER:
                 contexts.append(context)
         shift = tf.bitwise.right_shift
-        mixed = hashed(tf.stack(contexts, axis=1), self._orders, shift_right=shift)
+        if self.num_words:
+            contexts += self._of_words(recent)
+        mixed = hashed(tf.stack(contexts, axis=1), self._levels, shift_right=shift)
         entries = tf.gather(self._buckets, bucket_of(mixed, num_buckets=self._num_buckets, shift_right=shift))
         is_found = entries[..., :BUCKET_SIZE] == tf.cast(mixed, tf.int32)[..., None]  # Keeps the low 32 bits.
         return tf.reduce_sum(tf.where(is_found, entries[..., BUCKET_SIZE:], 0), axis=-1)
 
+    def _of_words(self, recent: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Returns the contexts of words of each position, [N] int64 each."""
+        ids = tf.stack(recent)  # [reach, N]
+        flags = tf.concat([tf.ones_like(ids[:1]), tf.gather(self._word_flags, ids)], axis=0)
+        return word_contexts(ids, flags, num_words=self.num_words, operations=TENSORFLOW)
+
     def _mixed(
         self, low: tf.Tensor, counts: tf.Tensor, ids: tf.Tensor, occurrences: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the probabilities of all lengths interpolated, [N, V], and the features, [N, NUM_FEATURES].
+        """Returns the interpolated probabilities, [N, num_gates, V], and the features, [N, num_features].
 
         Args:
             low: probabilities after two ids, [N, V].
@@ -121,15 +156,19 @@ class CountLookup:
         one, two, more = DISCOUNTS
         discounts = one * seen + tf.where(counts > 1, two - one, 0.0) + tf.where(counts > 2, more - two, 0.0)
         counts = tf.cast(counts, tf.float32)
-        probabilities, longest = low, tf.zeros_like(low[:, :NUM_FEATURES])
+        probabilities, longest, of_levels = [low], tf.zeros_like(low[:, :3]), []
         parts = zip(*(tf.split(part, self._lengths, axis=1) for part in (seen, counts, discounts, ids)), strict=True)
         for index, part in enumerate(parts):
             total = tf.cast(occurrences[:, index : index + 1], tf.float32)
-            probabilities = self._longer(probabilities, total, *part)
-            known = [total, tf.reduce_sum(part[0], axis=1, keepdims=True)]
+            probabilities.append(self._longer(probabilities[-1], total, *part))
+            known = tf.math.log1p(tf.concat([total, tf.reduce_sum(part[0], axis=1, keepdims=True)], axis=1))
             order = tf.fill(tf.shape(total), float(index + 1))
-            longest = tf.where(total > 0, tf.concat([order, *map(tf.math.log1p, known)], axis=1), longest)
-        return probabilities, longest * FEATURE_SCALES
+            longest = tf.where(total > 0, tf.concat([order, known], axis=1), longest)
+            of_levels.append(known * FEATURE_SCALES[1:])
+        features = longest * FEATURE_SCALES
+        if not self.num_words:
+            return probabilities[-1][:, None], features
+        return tf.stack(probabilities, axis=1), tf.concat([features, *of_levels], axis=1)
 
     def _longer(
         self,

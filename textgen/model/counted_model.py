@@ -1,13 +1,15 @@
 """A language model that also reads a count model of its training text.
 
-The log-probabilities of the counts are added to the logits, weighted by a learnt gate:
+The log-probabilities of the counts are added to the logits, weighted by learnt gates:
 
-    logits += (1 + s * (w . [h, matched order, log n, log distinct] + b)) * log p
+    logits += sum over g of (a_g + s * (w_g . [h, features] + b_g)) * log p_g
 
-The gate starts at w = 0, b = 0. From the outputs h of the last recurrent layer and from how often the context was
-counted, it learns where the recurrent layers are better than the counts, and where the counts are overconfident.
+p_g is what the counts say after a context of one length; a is 1 for the longest and 0 for the others. Without contexts
+of words, the longest is the only one. The gates start at w = 0, b = 0. From the outputs h of the last recurrent layer
+and from how often each context was counted, they learn where the recurrent layers are better than the counts, where the
+counts are overconfident, and which lengths to believe.
 
-Letters: B rows, T time, H units, K order, V vocabulary.
+Letters: B rows, T time, H units, L ids that the counts look back at, G gates, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,30 +21,33 @@ import keras
 import tensorflow as tf
 
 from textgen.counts.table import CountTable
-from textgen.model.count_lookup import NUM_FEATURES, CountLookup
+from textgen.model.count_lookup import CountLookup
 from textgen.model.dropout import DropoutKey
 from textgen.model.language_model import LanguageModel, State
 from textgen.model.named_weights import by_name
 from textgen.spec import ModelSpec
 
+GATE_NAME = "counts"
+"""Name of the gates' layer."""
 GATE_SCALE = 0.1
 """s. Adam moves all weights by steps of one size. The gate sums hundreds of features and multiplies log-probabilities
 of about -10, so without the scale a single step would change the logits too much."""
 
 
 class CountedModel(LanguageModel):
-    """A language model whose state ends with the last K ids, [B, K], the oldest first, 0 for none."""
+    """A language model whose state ends with the last L ids, [B, L], the oldest first, 0 for none."""
 
     def __init__(self, spec: ModelSpec, *, counts: CountTable, **arguments: Any) -> None:
-        """Builds the layers as `LanguageModel` does, and a gate that starts by adding the counts in full."""
+        """Builds the layers as `LanguageModel` does, and gates that start by adding the longest contexts in full."""
         super().__init__(spec, **arguments)
-        self.gate = keras.layers.Dense(1, kernel_initializer="zeros", name="counts")
-        self.gate.build((None, None, spec.widths[-1] + NUM_FEATURES))
         self._lookup = CountLookup(counts)
+        self.gate = keras.layers.Dense(self._lookup.num_gates, kernel_initializer="zeros", name=GATE_NAME)
+        self.gate.build((None, None, spec.widths[-1] + self._lookup.num_features))
+        self._at_start = tf.one_hot(self._lookup.num_gates - 1, self._lookup.num_gates)
 
     def initial_state(self, batch_size: int) -> State:
         """Returns the state before the first id: zeros."""
-        return [*super().initial_state(batch_size), tf.zeros((batch_size, self._lookup.order))]
+        return [*super().initial_state(batch_size), tf.zeros((batch_size, self._lookup.reach))]
 
     def call(
         self,
@@ -91,25 +96,26 @@ class CountedModel(LanguageModel):
         return values, [*new_state, self._last_ids(ids[:, None], state[-1])]
 
     def variables_by_name(self) -> dict[str, Any]:
-        """Returns the trainable variables as `layer/name`, in a fixed order, the gate's last."""
+        """Returns the trainable variables as `layer/name`, in a fixed order, the gates' last."""
         return super().variables_by_name() | by_name([self.gate])
 
     def layer_groups(self) -> list[list[str]]:
-        """Returns the names of the variables in groups from the input to the output; the gate learns with the last."""
+        """Returns the names of the variables in groups from the input to the output; the gates learn with the last."""
         *below, above = super().layer_groups()
         return [*below, [*above, *by_name([self.gate])]]
 
     def _counted(
         self, ids: tf.Tensor, before: tf.Tensor, values: tf.Tensor, *, places: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Returns what is added to the logits after ids [B, T], which follow [B, K] others: [B, T, V]."""
+        """Returns what is added to the logits after ids [B, T], which follow [B, L] others: [B, T, V]."""
         found = self._lookup(ids, before, places=places)
         features = tf.concat([tf.cast(values, tf.float32), tf.stop_gradient(found.features)], axis=-1)
-        return (1 + GATE_SCALE * self.gate(features)) * tf.stop_gradient(found.log_probabilities)
+        weights = self._at_start + GATE_SCALE * self.gate(features)  # [B, T, G]
+        return tf.reduce_sum(weights[..., None] * tf.stop_gradient(found.log_probabilities), axis=2)
 
     def _last_ids(self, ids: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
-        """Returns the last K ids after ids [B, T] were read: [B, K] float32."""
-        return tf.concat([before, tf.cast(ids, tf.float32)], axis=1)[:, -self._lookup.order :]
+        """Returns the last L ids after ids [B, T] were read: [B, L] float32."""
+        return tf.concat([before, tf.cast(ids, tf.float32)], axis=1)[:, -self._lookup.reach :]
 
 
 def language_model(spec: ModelSpec, *, counts: CountTable | None, **arguments: Any) -> LanguageModel:

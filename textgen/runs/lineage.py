@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WEIGHTS_NAME = "weights.npz"
 CHANGEABLE_MODEL_FIELDS = ("dropout", "dense_dropout")
 """Fields of `ModelSpec` that determine no weight's shape, only how the weights learn: the new run sets its own."""
-COUNT_FIELDS = ("counts_order", "counts_max_megabytes")
+COUNT_FIELDS = ("counts_order", "counts_words", "counts_max_megabytes")
 """Counts belong to one corpus and vocabulary: a new run builds its own, or has none."""
 
 

@@ -18,8 +18,11 @@ from textgen.windows.vocabulary import Vocabulary
 PROCESS_BYTES = 1000 * 2**20
 """Measured peak resident size of a worker with the smallest models: Ray, TensorFlow, a checkpoint being written."""
 FLOAT_BYTES = 4
-NUM_COUNT_FEATURES = 3
-"""What the gate of a count model reads beside the outputs of the last recurrent layer."""
+COUNTS_COPIES = 3
+"""A worker's memory for a count model, as a multiple of its table: the table, its folds, and what reading them leaves
+behind. With a table of 245 MiB a process grew by 0.8 GiB."""
+COUNTED_BYTES_PER_ID = 20
+"""A count model that need not be pruned is at most this large for each id of the text."""
 NUM_POOLED = 3
 """Vectors that concat pooling makes from the outputs of the last recurrent layer."""
 MUON_ITERATIONS = 5
@@ -86,7 +89,7 @@ class TrainingPlan:
         )
 
     def worker_bytes(self, spec: RunSpec, *, num_workers: int) -> int:
-        """Estimates the resident size of a worker, which depends on model and batch but not on the corpus."""
+        """Estimates the resident size of a worker, which depends on model and batch; of the corpus, only counts do."""
         optimizer_copies = {"adam": 2, "adamw": 2, "muon": 2, "rmsprop": 1, "sgd": 0}[spec.training.optimizer]
         parameters = self.num_parameters * (3 + optimizer_copies)  # Weights, gradients, their flat sum.
         model = spec.model
@@ -95,7 +98,11 @@ class TrainingPlan:
         else:  # A bag of words is one input as wide as the vocabulary.
             per_id = 3 * self.vocab_size if spec.classifier.features == "bag_of_words" else 12 * sum(model.widths)
         activations = self.chars_per_step * per_id // num_workers
-        return PROCESS_BYTES + FLOAT_BYTES * (parameters + activations)
+        counts = 0
+        if model.counts_order is not None:
+            num_ids = self.lanes.num_windows * spec.windows.stride
+            counts = COUNTS_COPIES * min(model.counts_max_megabytes * 2**20, COUNTED_BYTES_PER_ID * num_ids)
+        return PROCESS_BYTES + FLOAT_BYTES * (parameters + activations) + counts
 
     def describe(self, spec: RunSpec, *, num_workers: int) -> str:
         """Returns the plan as a log line."""
@@ -161,7 +168,9 @@ def num_parameters(spec: ModelSpec, *, vocab_size: int, is_conditioned: bool = F
     if is_conditioned and spec.holds_controls:
         total += vocab_size * input_width(spec, vocab_size=vocab_size)
     if spec.counts_order is not None:
-        total += width + NUM_COUNT_FEATURES + 1
+        levels = spec.counts_order - 2 + spec.counts_words  # Contexts of 3 ids and more, and of words.
+        gates, features = (levels + 1, 3 + 2 * levels) if spec.counts_words else (1, 3)
+        total += gates * (width + features + 1)
     return total + _dense_parameters((width, *dense, vocab_size))
 
 

@@ -42,6 +42,7 @@ UNITS = {
     "dense_dropout": "share",
     "virtual_workers": "parts",
     "counts_order": "ids",
+    "counts_words": "words",
 }
 """Units of fields whose names do not end with the unit."""
 UNITS_BY_ENDING = {

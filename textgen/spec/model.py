@@ -41,6 +41,10 @@ class ModelSpec:
     counts_order: int | None = None
     """Length of the longest contexts, 4 to 7 characters, of a count model of `train` whose log-probabilities are added
     to the logits through a learnt gate; None uses no counts. A model with counts has read all of `train`."""
+    counts_words: int = 0
+    """Words before the current one, up to 2, that further contexts of the count model hold beside the beginning of the
+    current word; 0 has no such contexts. With 1 or 2, each length of context has its own gate. Unused without
+    `counts_order`."""
     counts_max_megabytes: int = 64
     """Size of the count model; the rarest contexts are dropped until it fits. Unused without `counts_order`."""
 
@@ -62,6 +66,7 @@ class ModelSpec:
             self.counts_order is None or 4 <= self.counts_order <= 7,
             f"model.counts_order is {self.counts_order}; use 4 to 7, or none",
         )
+        check(0 <= self.counts_words <= 2, f"model.counts_words is {self.counts_words}; use 0, 1 or 2")
         check(
             self.counts_max_megabytes >= 1,
             f"model.counts_max_megabytes is {self.counts_max_megabytes}; use 1 or more",

@@ -83,6 +83,7 @@ CHANGES = (
     Change(path="training.muon_learning_rate", version=9, before=0.02),
     Change(path="model.counts_order", version=9, before=None),
     Change(path="model.counts_max_megabytes", version=9, before=64),
+    Change(path="model.counts_words", version=10, before=0),
 )
 """Oldest first. Fields without effect on older specs (such as those of a classifier) have their defaults."""
 

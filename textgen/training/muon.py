@@ -18,6 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from textgen.model.counted_model import GATE_NAME
 from textgen.runs.plan import MUON_ITERATIONS
 
 MOMENTUM = 0.95
@@ -87,10 +88,11 @@ def hidden_matrices(model: Any) -> dict[str, int]:
     """Returns the variables of a model that Muon suits, by name, and how many blocks stand side by side in each.
 
     They are the kernels between hidden layers. Those with a row or a column for each id are left out: ids are rare or
-    frequent, and Adam adapts its step sizes to that. A single column, such as a gate, has no directions to balance.
+    frequent, and Adam adapts its step sizes to that. So are the gates of a count model, which weight probabilities and
+    have no directions to balance.
     """
     variables: Mapping[str, Any] = model.variables_by_name()
-    per_id = set(model.vocabulary_axes())
+    left_out = {*model.vocabulary_axes(), f"{GATE_NAME}/kernel"}
     widths = {
         name.partition("/")[0]: variable.shape[0]
         for name, variable in variables.items()
@@ -99,5 +101,5 @@ def hidden_matrices(model: Any) -> dict[str, int]:
     return {
         name: variable.shape[1] // widths.get(name.partition("/")[0], variable.shape[1])
         for name, variable in variables.items()
-        if name.endswith("kernel") and name not in per_id and len(variable.shape) == 2 and variable.shape[1] > 1
+        if name.endswith("kernel") and name not in left_out and len(variable.shape) == 2 and variable.shape[1] > 1
     }
