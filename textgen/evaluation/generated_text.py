@@ -1,4 +1,4 @@
-"""Measures generated text: novelty, copying and repetition, compared with held-out text written by people.
+"""Measures generated text: novelty, copying, words and repetition, compared with held-out text written by people.
 
 The prompts are passages of `train`, because a model that has memorized its corpus would recite what follows them.
 """
@@ -16,6 +16,7 @@ from textgen.evaluation.copying import longest_runs, training_ids
 from textgen.evaluation.novelty import distances, training_windows
 from textgen.evaluation.repetition import closing_loop, repeated_ngrams
 from textgen.evaluation.tally import TextSizes
+from textgen.evaluation.words import word_figures
 from textgen.generation.completions import engine_of, sampling_of
 from textgen.generation.stream import Request
 from textgen.model.checkpoint import Checkpoint
@@ -82,6 +83,7 @@ def text_figures(
         "copied_chars_mean": float(copied.mean()),
         "copied_chars_max": int(copied.max()),
         f"share_with_{COPY_CHARS}_copied_chars": float((copied >= COPY_CHARS).mean()),
+        **word_figures(texts, manifest),
         "repeated_ngram_share": repeated / max(ngrams, 1),
         "loop_chars_share": float(loop_chars.sum() / max(chars.sum(), 1)),
         "looping_share": float((loop_chars > LOOP_SHARE * chars).mean()),
