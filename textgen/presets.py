@@ -88,7 +88,7 @@ def tiny() -> RunSpec:
 
 
 def tweets_best() -> RunSpec:
-    """One author's tweets as separate documents, with a loss at every position and without retweets.
+    """One author's tweets as separate documents, with counts, a loss at every position, and without retweets.
 
     Retweets (`RT @`) are dropped because others wrote them, and duplicates are removed.
     """
@@ -103,11 +103,13 @@ def tweets_best() -> RunSpec:
             min_split_documents=50,
         ),
         windows=WindowsSpec(context_length=64, stride=64),
-        model=ModelSpec(embedding_dim=32, units=256, dropout=0.5),
+        model=ModelSpec(embedding_dim=32, units=256, dropout=0.5, counts_order=5, counts_words=2),
         training=TrainingSpec(
             global_batch_size=16,
-            epochs=30,
+            epochs=8,
+            optimizer="muon",
             learning_rate=1e-2,
+            muon_learning_rate=0.02,
             warmup_steps=50,
             validate_every_steps=100,
         ),

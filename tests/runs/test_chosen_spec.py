@@ -52,6 +52,17 @@ def test_without_a_preset_the_windows_decide_preset_and_settings(tmp_path: Path)
     assert chosen(manifest, "tiny").spec == spec
 
 
+def test_a_preset_gives_up_its_counts_where_there_are_too_many_characters(tmp_path: Path) -> None:
+    texts = {"train": ["".join(map(chr, range(0x4E00, 0x4E00 + number))) for number in (200, 300)]}
+    spec = presets.preset("novel_best")
+    dataclasses.replace(written_manifest(str(tmp_path), texts, spec=spec), preset="novel_best").save()
+    manifest = Manifest.load(str(tmp_path))
+    found = chosen(manifest)
+    assert found.spec == override(spec, {"model.counts_order": None})
+    assert f"without its counts, which are for up to 256 different characters ({manifest.uri} has 302" in found.reason
+    assert chosen(manifest, model__counts_order="4").spec.model.counts_order == 4  # Refused where it is counted.
+
+
 def test_the_lengths_of_windows_may_differ_but_settings_that_determine_ids_may_not(tmp_path: Path) -> None:
     manifest = made_with(tmp_path, "reviews")
     spec = chosen(manifest, windows__context_length="16", windows__stride="16", corpus__origin="a shop").spec

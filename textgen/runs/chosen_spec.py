@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textgen import presets, storage
+from textgen.counts.contexts import MAX_VOCAB_SIZE
 from textgen.errors import UserError
 from textgen.runs.start import stored_run
 from textgen.spec import CorpusSpec, RunSpec, WindowsSpec, override, section_from_dict
@@ -67,6 +68,13 @@ def chosen_spec(
     # In one call, because the sections may be valid only together and with the given settings.
     spec = override(presets.preset(name), {**_changes(corpus=corpus, windows=windows), **settings})
     _check_settings(spec, settings, corpus=corpus, windows=windows, uri=manifest.uri)
+    size = manifest.vocabulary.size
+    if spec.model.counts_order is not None and "model.counts_order" not in settings and size > MAX_VOCAB_SIZE:
+        spec = override(spec, {"model.counts_order": None})
+        reason += (
+            f"; without its counts, which are for up to {MAX_VOCAB_SIZE} different characters ({manifest.uri} has {size}; "
+            "a larger windows.min_count leaves out rare ones)"
+        )
     return ChosenSpec(spec=spec, reason=reason)
 
 
