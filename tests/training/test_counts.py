@@ -25,6 +25,7 @@ from textgen.model.checkpoint import Checkpoint, latest_checkpoint  # noqa: E402
 from textgen.model.count_lookup import CountLookup  # noqa: E402
 from textgen.progress import silent  # noqa: E402
 from textgen.runs.lineage import Source, with_model  # noqa: E402
+from textgen.runs.model_card import model_card  # noqa: E402
 from textgen.runs.position import Run  # noqa: E402
 from textgen.runs.start import start_run  # noqa: E402
 from textgen.spec import RunSpec, SamplingSpec  # noqa: E402
@@ -132,9 +133,12 @@ def test_a_checkpoint_finds_its_counts_in_its_run_then_at_the_windows_and_genera
     manifest = written_manifest(str(tmp_path / "windows"), {"train": texts, "val": texts[:7]})
     spec = spec_with()
     start = start_run(spec, manifest_uri=manifest.uri, output=str(tmp_path / "runs"), run_name="mine")
-    train_worker(start.run, Alone(), say=silent, report=lambda _: None)
+    outcome = train_worker(start.run, Alone(), say=silent, report=lambda _: None)
     checkpoint = latest_checkpoint(start.run.run_uri)
     assert checkpoint is not None
+    card = model_card(start, outcome, checkpoint)
+    assert "a count model of contexts of up to 5 characters and of 3 words" in card
+    assert f"all {manifest.split('train').num_ids:,} ids of `train`" in card
     record = CountsRecord.of(manifest, spec.model)
     assert record is not None
     assert checkpoint.counts == record.to_dict() == Checkpoint.load(checkpoint.uri).counts
@@ -155,14 +159,19 @@ def test_a_checkpoint_finds_its_counts_in_its_run_then_at_the_windows_and_genera
         checkpoint.build_model()
 
 
-def test_a_checkpoint_can_be_built_without_its_counts(manifest: Manifest, tmp_path: Path) -> None:
+def test_the_counts_of_a_checkpoint_can_speak_alone(manifest: Manifest, tmp_path: Path) -> None:
     train(manifest, tmp_path / "run", spec_with(training__max_steps=3))
     checkpoint = latest_checkpoint(str(tmp_path / "run"))
     assert checkpoint is not None
-    whole, layers = checkpoint.build_model(), checkpoint.build_model(with_counts=False)
-    assert whole.variables_by_name().keys() - layers.variables_by_name().keys() == {"counts/kernel", "counts/bias"}
+    whole, alone = checkpoint.build_model(), checkpoint.build_model(counts_alone=True)
     ids = tf.constant([[3, 4, 5]])
-    assert not np.allclose(whole(ids, whole.initial_state(1))[0], layers(ids, layers.initial_state(1))[0])
+    logits, _ = alone(ids, alone.initial_state(1))
+    table = counts_of(manifest, checkpoint.spec.model, say=silent)
+    assert table is not None
+    lookup = CountLookup(table)
+    said = lookup(ids, tf.zeros((1, lookup.reach))).log_probabilities[:, :, -1]
+    np.testing.assert_allclose(logits, said, rtol=1e-5)
+    assert not np.allclose(whole(ids, whole.initial_state(1))[0], logits, atol=1e-3)
 
 
 def test_a_run_from_a_checkpoint_has_counts_of_its_own_or_none(manifest: Manifest, tmp_path: Path) -> None:

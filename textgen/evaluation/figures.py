@@ -95,20 +95,20 @@ def _language_figures(
         "chars_per_second": round(tally.num_characters / scoring_seconds, 1),
     }
     if checkpoint.counts is not None:
-        say("scoring again without the counts")
-        without = score(checkpoint, manifest, split=split, with_counts=False, say=say)
-        bits = OriginalSizes(manifest, split).counted(without).bits_per_character
-        figures |= {"bits_per_character_without_counts": bits, "ids_counted": checkpoint.counts["num_ids"]}
+        say("scoring the counts alone")
+        alone = score(checkpoint, manifest, split=split, counts_alone=True, say=say)
+        bits = OriginalSizes(manifest, split).counted(alone).bits_per_character
+        figures |= {"bits_per_character_of_counts_alone": bits, "ids_counted": checkpoint.counts["num_ids"]}
     return figures
 
 
-def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, with_counts: bool = True, say: Say) -> Tally:
-    """Returns the tally of all ids of a split, read through a Ray Dataset, by the model with or without its counts."""
+def score(checkpoint: Checkpoint, manifest: Manifest, *, split: str, counts_alone: bool = False, say: Say) -> Tally:
+    """Returns the tally of all ids of a split, read through a Ray Dataset, by the model or its counts alone."""
     from textgen.evaluation.scoring import CHUNK_IDS, NUM_LANES, Scorer  # Loads TensorFlow, so after the checks.
     from textgen.model.sliding import as_trained
 
     num_ids = manifest.split(split).num_ids
-    model = as_trained(checkpoint.build_model(with_counts=with_counts), checkpoint.spec)
+    model = as_trained(checkpoint.build_model(counts_alone=counts_alone), checkpoint.spec)
     rows = scoring_dataset(
         manifest, split=split, context_length=CHUNK_IDS, num_lanes=NUM_LANES, lead_ids=model.lead_ids
     )

@@ -76,11 +76,11 @@ class Checkpoint:
         """Optimizer and recurrent state, for resuming."""
         return self._arrays("training.npz")
 
-    def build_model(self, *, with_counts: bool = True) -> LanguageModel:
+    def build_model(self, *, counts_alone: bool = False) -> LanguageModel:
         """Returns the language model with these weights.
 
         Args:
-            with_counts: False leaves the count model out, where there is one: what the layers say without it.
+            counts_alone: True silences the layers of a model that reads counts: what the count model says alone.
 
         Raises:
             UserError: the checkpoint is a classifier's, or the counts that it reads are gone.
@@ -93,13 +93,13 @@ class Checkpoint:
             )
 
         vocabulary = self.vocabulary
-        spec, weights, table = self.spec.model, dict(self.weights), None
-        if self.counts is not None and with_counts:
-            table = find_table(self.counts, self.run_folders, wanted_by=self.uri)
-        elif self.counts is not None:
-            spec = dataclasses.replace(spec, counts_order=None)
-            weights = {name: value for name, value in weights.items() if not name.startswith("counts/")}
-        model = language_model(spec, vocab_size=vocabulary.size, controls=vocabulary.controls, counts=table)
+        table = find_table(self.counts, self.run_folders, wanted_by=self.uri) if self.counts is not None else None
+        model = language_model(self.spec.model, vocab_size=vocabulary.size, controls=vocabulary.controls, counts=table)
+        is_silent = "counts/", "logits/"
+        weights = {
+            name: np.zeros_like(value) if counts_alone and name.startswith(is_silent) else value
+            for name, value in self.weights.items()
+        }
         model.set_weights_by_name(weights)
         return model
 

@@ -72,8 +72,8 @@ def chosen_spec(
     if spec.model.counts_order is not None and "model.counts_order" not in settings and size > MAX_VOCAB_SIZE:
         spec = override(spec, {"model.counts_order": None})
         reason += (
-            f"; without its counts, which are for up to {MAX_VOCAB_SIZE} different characters ({manifest.uri} has {size};"
-            " a larger windows.min_count leaves out rare ones)"
+            f"; without its counts, which are for up to {MAX_VOCAB_SIZE} different characters ({manifest.uri} has "
+            f"{size}; a larger windows.min_count leaves out rare ones)"
         )
     return ChosenSpec(spec=spec, reason=reason)
 

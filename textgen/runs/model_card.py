@@ -62,6 +62,20 @@ def _introduction(spec: RunSpec, best: Checkpoint) -> list[str]:
     return [
         f"{what}, trained by textgen with the preset `{spec.preset}`. It has {size:,} weights. Its best checkpoint is "
         f"`{best.uri}`, after {best.step:,} steps.",
+        *_counts(spec, best),
+    ]
+
+
+def _counts(spec: RunSpec, best: Checkpoint) -> list[str]:
+    """Says what a model with counts has read, and what that makes likelier."""
+    if best.counts is None:
+        return []
+    words = f" and of {spec.model.counts_words + 1} words" if spec.model.counts_words else ""
+    return [
+        "",
+        f"Besides its weights it reads a count model of contexts of up to {spec.model.counts_order} characters{words}, "
+        f"which was made of all {best.counts['num_ids']:,} ids of `train`. Such a model quotes its training text more "
+        "easily than a network alone: `jobs.evaluate --completions 100` measures how much.",
     ]
 
 
