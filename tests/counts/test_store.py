@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,22 @@ def test_a_table_is_counted_once_and_read_with_its_folds_then(manifest: Manifest
 
 
 def test_other_settings_are_another_file(manifest: Manifest) -> None:
-    specs = [SPEC, ModelSpec(counts_order=6), ModelSpec(counts_order=5, counts_max_megabytes=1)]
-    assert len({made(manifest, spec)[0].uri for spec in specs}) == 3
+    changes: list[dict[str, int]] = [{}, {"counts_order": 6}, {"counts_max_megabytes": 1}, {"counts_words": 1}]
+    specs = [dataclasses.replace(SPEC, **change) for change in changes]
+    assert len({made(manifest, spec)[0].uri for spec in specs}) == 4
+
+
+def test_counts_without_words_have_the_name_and_the_form_that_they_had_before_there_were_words(
+    manifest: Manifest,
+) -> None:
+    record, table = made(manifest)
+    assert record.hash == "f472f2a4b1dc14a232a82052a6e4ba28"
+    with np.load(io.BytesIO(storage.read_bytes(record.uri))) as stored:
+        assert "word_flags" not in stored.files
+    _, with_words = made(manifest, dataclasses.replace(SPEC, counts_words=2))
+    assert (table.num_words, with_words.num_words) == (0, 2)
+    assert with_words.word_flags.any()
+    assert not table.word_flags.any()
 
 
 @pytest.mark.parametrize("name", ["{}.npz", "{}.folds.npz"])

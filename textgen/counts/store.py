@@ -22,7 +22,7 @@ import numpy as np
 
 from textgen import storage
 from textgen.counts.build import build_table
-from textgen.counts.contexts import MAX_VOCAB_SIZE
+from textgen.counts.contexts import FIRST_HASHED_ORDER, FIRST_WORD_LEVEL, MAX_ORDER, MAX_VOCAB_SIZE
 from textgen.counts.table import DISCOUNTS, MAX_CHILDREN, CountTable, FoldCounts
 from textgen.counts.words import word_flags
 from textgen.errors import MissingError, UserError
@@ -69,11 +69,12 @@ class CountsRecord:
             "manifest_hash": manifest.hash,
             "order": spec.counts_order,
             "max_megabytes": spec.counts_max_megabytes,
-            "max_children": MAX_CHILDREN,
+            "max_children": {order: MAX_CHILDREN[order] for order in range(FIRST_HASHED_ORDER, MAX_ORDER + 1)},
             "discounts": DISCOUNTS,
         }
         if spec.counts_words:
-            content["num_words"] = spec.counts_words
+            children = [MAX_CHILDREN[FIRST_WORD_LEVEL + number] for number in range(spec.counts_words)]
+            content |= {"num_words": spec.counts_words, "max_children_of_words": children}
         name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
         return cls(hash=name, uri=place_of(manifest.uri, name), num_ids=manifest.split("train").num_ids)
 
