@@ -63,6 +63,19 @@ def test_further_separators_and_earlier_words_do_not_matter() -> None:
     assert len(set(contexts_of([0, 3, 1], [0, 4, 1], [0, 3], [0, 1], [1, 0, 3, 1], num_words=1))) == 5
 
 
+@pytest.mark.parametrize("probabilities", [[0.3, 0.25, 0.25, 0.1, 0.1], [0.1, 0.1, 0.1, 0.4, 0.3], [1, 0, 0, 0, 0]])
+@pytest.mark.parametrize("num_words", [1, 2])
+def test_sums_over_the_text_say_what_looking_back_says(num_words: int, probabilities: list[float]) -> None:
+    text = np.random.default_rng(0).choice(5, 900, p=probabilities).astype(np.uint8)
+    text[400:460] = 1  # A word longer than the reach.
+    text[500:560] = 3  # And a gap.
+    recent = text[np.arange(len(text) - REACH) + REACH - 1 - np.arange(REACH)[:, None]].astype(np.int64)
+    flags = np.concatenate([np.ones_like(recent[:1]), FLAGS[recent].astype(np.int64)])
+    expected = word_contexts(recent, flags, num_words=num_words)[-1]
+    found = word_keys(text, flags=FLAGS, num_words=num_words)
+    np.testing.assert_array_equal(found >> np.uint64(BITS_PER_ID), expected.astype(np.uint64))
+
+
 def test_blocks_do_not_change_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     text = np.random.default_rng(0).integers(0, 5, 400).astype(np.uint8)
     whole = word_keys(text, flags=FLAGS, num_words=2)

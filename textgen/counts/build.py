@@ -89,15 +89,12 @@ def _counted(
     count: Callable[..., Counted], *, order: int, num_words: int, word_flags: Array, say: Say
 ) -> list[Counted]:
     """Returns what followed two ids, 3 ids and so on up to `order`, then what followed words; `count` counts a text."""
-    say(f"counting contexts of {order} characters")
+    say(f"counting contexts of {order} characters" + (f", and of {num_words + 1} words" if num_words else ""))
     levels = [count(functools.partial(id_keys, order=order), reach=order)]
     while len(levels) < order - 1:
         levels.append(levels[-1].shorter())
-    levels.reverse()
-    for words in range(1, num_words + 1):
-        say(f"counting contexts of {words + 1} words")
-        levels.append(count(functools.partial(word_keys, flags=word_flags, num_words=words), reach=WORD_REACH))
-    return levels
+    of_words = (functools.partial(word_keys, flags=word_flags, num_words=number + 1) for number in range(num_words))
+    return [*levels[::-1], *(count(keys, reach=WORD_REACH) for keys in of_words)]
 
 
 def _fitting(contexts: list[Contexts], levels: list[Counted], *, max_bytes: int) -> list[Array]:
@@ -182,8 +179,8 @@ def _laid_out(contexts: list[Contexts], levels: list[Counted], kept: list[Array]
         rows.append(np.stack([starts, lengths, level.counts[keep]], axis=1))
         children.append(totals << BITS_PER_ID | (counted.keys[chosen] & np.uint64(255)).astype(np.int64))
         if len(level.first):
-            sums = np.add.reduceat(counted.counts, level.first, axis=1, dtype=np.int64)
-            fold_rows.append(sums[:, keep])
+            folds = [np.add.reduceat(fold, level.first, dtype=np.int64)[keep] for fold in counted.counts]
+            fold_rows.append(narrow(np.stack(folds)))
         fold_children.append(counted.counts[:, chosen])
     padding = max(MAX_CHILDREN.values())
     return (

@@ -39,7 +39,7 @@ class Counted:
         order = np.argsort(keys)
         keys = keys[order]
         first = firsts(keys)
-        sums = [np.add.reduceat(counts[order], first, dtype=np.int64) for counts in self.counts]
+        sums = [narrow(np.add.reduceat(counts[order], first, dtype=np.int64)) for counts in self.counts]
         return Counted(keys=keys[first], counts=narrow(np.stack(sums)))
 
 

@@ -26,8 +26,8 @@ REACH = 32
 reviews."""
 CONTEXT_BITS = 56
 """With the id that follows, a context fills 64 bits."""
-POSITIONS_AT_ONCE = 2**12
-"""Positions whose contexts are computed at once; the arrays then fit in the processor's cache."""
+POSITIONS_AT_ONCE = 2**18
+"""Positions whose contexts are computed at once; the arrays are of 2 MB each."""
 _MULTIPLIERS = (1_000_003, -7046029254386353131)
 """Odd numbers; the second has 64 bits, as a signed integer."""
 
@@ -92,6 +92,8 @@ def word_contexts(recent: Any, flags: Any, *, num_words: int, operations: Operat
 def word_keys(text: Array, *, flags: Array, num_words: int) -> Array:
     """Returns the context before each id of a text from the REACH-th on, shifted left by the bits of an id.
 
+    Most contexts are found by sums over the whole text, a few by looking back from each position.
+
     Args:
         text: [REACH + N] uint8.
         flags: as `word_flags` returns them.
@@ -102,10 +104,43 @@ def word_keys(text: Array, *, flags: Array, num_words: int) -> Array:
     """
     keys = np.zeros(len(text) - REACH, np.uint64)
     for start in range(0, len(keys), POSITIONS_AT_ONCE):
-        piece = text[start : start + POSITIONS_AT_ONCE + REACH].astype(np.int64)
-        stop = start + len(piece) - REACH
-        recent = np.stack([piece[REACH - back : len(piece) - back] for back in range(1, REACH + 1)])
+        ids = text[start : min(start + POSITIONS_AT_ONCE + REACH, len(text)) - 1]
+        mixed, reach = _summed_contexts(ids, flags[ids] > 0, num_words=num_words)
+        mixed, reach = mixed[REACH - 1 :], reach[REACH - 1 :]
+        far = np.flatnonzero(reach > REACH)
+        recent = ids[far + REACH - 1 - np.arange(REACH)[:, None]].astype(np.int64)  # [REACH, positions]
         is_in_word = np.concatenate([np.ones_like(recent[:1]), flags[recent].astype(np.int64)])
-        *_, found = word_contexts(recent, is_in_word, num_words=num_words)
-        keys[start:stop] = found.astype(np.uint64) << np.uint64(BITS_PER_ID)
+        *_, mixed[far] = word_contexts(recent, is_in_word, num_words=num_words)
+        keys[start : start + len(mixed)] = mixed.astype(np.uint64) << np.uint64(BITS_PER_ID)
     return keys
+
+
+def _summed_contexts(ids: Array, is_in_word: Array, *, num_words: int) -> tuple[Array, Array]:
+    """Returns the context after each id of a text, and how many ids it looks back at; more than REACH if unknown.
+
+    Without the ids of gaps except each one's last, what a context holds stands side by side, and its polynomial is a
+    difference of two sums from the beginning of the text on, times a power.
+
+    Args:
+        ids: [L] uint8.
+        is_in_word: [L] bool.
+        num_words: words before the current one.
+    """
+    places = np.arange(len(ids))
+    begins = np.flatnonzero(is_in_word & ~np.append(False, is_in_word[:-1]))  # [words]
+    word = np.searchsorted(begins, places, side="right") - 1  # The last word that has begun, [L].
+    in_words = np.maximum.accumulate(np.where(is_in_word, places, -1))  # The last id of a word so far, [L].
+    first_word = word - num_words + ~is_in_word  # In a gap, the current word is empty.
+    is_known = (first_word >= 0) & (in_words >= 0)
+    first = begins[np.maximum(first_word, 0)] if len(begins) else np.zeros_like(places)
+    is_kept = is_in_word | np.append(is_in_word[1:], False)
+    rank = np.cumsum(is_kept) - 1  # Among the kept ids, [L].
+    kept = ids[is_kept].astype(np.int64) + 1
+    power = np.cumprod(np.full(len(kept) + 1, _MULTIPLIERS[0]))  # M, M ** 2, ...
+    inverse = np.cumprod(np.append(1, np.full(len(kept), pow(_MULTIPLIERS[0], -1, 2**64)).astype(np.int64)))
+    sums = np.cumsum(np.append(0, kept * inverse[:-1]))
+    last = np.maximum(in_words, 0)
+    mixed = (sums[rank[last] + 1] - sums[rank[first]]) * power[rank[last]]
+    mixed = np.where(is_in_word, mixed, (mixed + ids + 1) * _MULTIPLIERS[0])
+    mixed = mixed * _MULTIPLIERS[1] >> (64 - CONTEXT_BITS) & (2**CONTEXT_BITS - 1)
+    return mixed, np.where(is_known, places - first + 1, REACH + 1)
