@@ -43,7 +43,7 @@ def reviews_best() -> RunSpec:
 
 
 def demo() -> RunSpec:
-    """A reduced `reviews_best` that trains in a few minutes on two slow cores."""
+    """A smaller LSTM than that of `reviews_best`, over counts, which two slow cores train in a few minutes."""
     return override(
         dataclasses.replace(reviews_best(), preset="demo"),
         {
