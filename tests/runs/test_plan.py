@@ -34,7 +34,7 @@ def test_more_workers_need_less_memory_each_and_more_units_need_more(tmp_path: P
 
 
 def test_counts_need_memory_up_to_their_bound_and_no_more_than_the_corpus_gives(tmp_path: Path) -> None:
-    manifest = written_manifest(str(tmp_path), {"train": ["abcab"] * 50_000})  # 300,000 ids: at most 6 MB of counts.
+    manifest = written_manifest(str(tmp_path), {"train": ["abcab" * 60_000]})  # 300,001 ids: at most 6 MB of counts.
 
     def size(megabytes: int) -> int:
         spec = tiny_spec(model__counts_order=4, model__counts_max_megabytes=megabytes)
