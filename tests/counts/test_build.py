@@ -64,7 +64,11 @@ def test_only_contexts_that_occur_once_and_the_rarest_of_a_full_bucket_are_missi
 def test_chunks_of_any_size_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = table_of(TEXT, order=ORDER, vocab_size=V, start_id=2)
     monkeypatch.setattr(counting, "CHUNK_IDS", 130)
-    pieces = table_of(TEXT, order=ORDER, vocab_size=V, start_id=2)
+    lines: list[str] = []
+    pieces = table_of(TEXT, order=ORDER, vocab_size=V, start_id=2, say=lines.append)
+    assert [line for line in lines if "of 900 ids" in line] == [
+        f"counted {n} of 900 ids" for n in (*range(130, 900, 130), 900)
+    ]
     assert whole.folds is not None
     assert pieces.folds is not None
     for name in ("low_keys", "low_counts", "buckets", "rows", "children"):

@@ -59,7 +59,7 @@ def build_table(
         say: receives lines of progress.
     """
     block_ids = block_ids_of(num_ids)
-    count = functools.partial(count_contexts, read, num_ids, start_id=start_id, block_ids=block_ids)
+    count = functools.partial(count_contexts, read, num_ids, start_id=start_id, block_ids=block_ids, say=say)
     low, *levels = _counted(count, order=order, num_words=num_words, word_flags=word_flags, say=say)
     numbers = levels_of(order=order, num_words=num_words)
     contexts = [Contexts.of(level, number) for number, level in zip(numbers, levels, strict=True)]
@@ -89,12 +89,15 @@ def _counted(
     count: Callable[..., Counted], *, order: int, num_words: int, word_flags: Array, say: Say
 ) -> list[Counted]:
     """Returns what followed two ids, 3 ids and so on up to `order`, then what followed words; `count` counts a text."""
-    say(f"counting contexts of {order} characters" + (f", and of {num_words + 1} words" if num_words else ""))
+    say(f"counting contexts of up to {order} ids")
     levels = [count(functools.partial(id_keys, order=order), reach=order)]
     while len(levels) < order - 1:
         levels.append(levels[-1].shorter())
-    of_words = (functools.partial(word_keys, flags=word_flags, num_words=number + 1) for number in range(num_words))
-    return [*levels[::-1], *(count(keys, reach=WORD_REACH) for keys in of_words)]
+    levels.reverse()
+    for words in range(1, num_words + 1):
+        say(f"counting contexts of {words + 1} words")
+        levels.append(count(functools.partial(word_keys, flags=word_flags, num_words=words), reach=WORD_REACH))
+    return levels
 
 
 def _fitting(contexts: list[Contexts], levels: list[Counted], *, max_bytes: int) -> list[Array]:

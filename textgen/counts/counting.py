@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen.counts.contexts import BITS_PER_ID, NUM_FOLDS, fold_of
+from textgen.progress import Say
 
 Array = npt.NDArray[Any]
 Read = Callable[[int, int], Array]
@@ -70,7 +71,7 @@ class Contexts:
 
 
 def count_contexts(
-    read: Read, num_ids: int, keys_of: Callable[[Array], Array], *, reach: int, start_id: int, block_ids: int
+    read: Read, num_ids: int, keys_of: Callable[[Array], Array], *, reach: int, start_id: int, block_ids: int, say: Say
 ) -> Counted:
     """Returns what followed contexts.
 
@@ -81,6 +82,7 @@ def count_contexts(
         reach: ids that a context looks back at.
         start_id: what the first id is read after.
         block_ids: see `fold_of`.
+        say: receives a line of progress for each chunk.
     """
     nothing = (np.zeros(0, np.uint64), np.zeros(0, np.int64))
     by_fold = [nothing] * NUM_FOLDS
@@ -94,6 +96,7 @@ def count_contexts(
         for fold in range(NUM_FOLDS):
             by_fold[fold] = _summed(by_fold[fold], keys[folds == fold])
         before = text[len(text) - reach :]
+        say(f"counted {stop:,} of {num_ids:,} ids")
     keys = np.concatenate([keys for keys, _ in by_fold])
     counts = np.concatenate([counts for _, counts in by_fold])
     folds = np.repeat(np.arange(NUM_FOLDS), [len(keys) for keys, _ in by_fold])

@@ -133,7 +133,7 @@ def load_table(uri: str) -> CountTable:
         UserError: it is damaged.
     """
     arrays, about = _unpacked(uri)
-    # Tables of before there were contexts of words hold none.
+    # Tables that were written before contexts of words existed have none.
     parts: dict[str, Any] = {"num_words": 0, "word_flags": np.zeros(about["vocab_size"], np.uint8)}
     return CountTable(**parts | {name: about[name] for name in _NUMBERS if name in about} | arrays)
 
